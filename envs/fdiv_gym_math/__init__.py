@@ -1,0 +1,1 @@
+"""Mathematics: a verifier and environments. Nothing is imported here; see the submodules."""

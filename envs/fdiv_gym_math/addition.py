@@ -1,0 +1,96 @@
+"""math/Addition-v0: add two or more numbers, exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import fdiv_gym as fg
+import numpy as np
+import pydantic
+from fdiv_gym.env import Split
+
+ANSWER = re.compile(r"[0-9]{1,40}")
+
+
+class Addition(fg.TextEnv):
+    """Addition of ``terms`` numbers of ``digits`` digits.
+
+    The prompt reads ``12+34=``; the response must be the sum and nothing else (surrounding spaces are
+    allowed), with its digits in reversed order if ``reverse`` is set, which lets a small model carry as
+    it writes. A response is worth 1 or 0. A problem belongs to the held-out split by a hash of its
+    numbers, so no option can make the two splits meet.
+    """
+
+    class Options(fg.TextEnv.Options):
+        """Difficulty."""
+
+        digits: int = pydantic.Field(2, ge=1, le=12)
+        """Digits of each number; the first is not zero."""
+        terms: int = pydantic.Field(2, ge=2, le=6)
+        """How many numbers are added."""
+        reverse: bool = True
+        """Whether the answer is written from its last digit to its first."""
+        train_tasks: int = pydantic.Field(20_000, ge=1)
+        """Size of the training split, in tasks, if there are so many different ones."""
+        heldout_tasks: int = pydantic.Field(512, ge=1)
+        """Size of the held-out split, likewise."""
+        seed: int = 0
+        """Chooses the tasks of both splits."""
+
+    options: Options
+
+    def tasks(self, split: Split) -> Sequence[fg.Task]:
+        """Different problems, in an order that the seed decides."""
+        wanted = self.options.train_tasks if split == "train" else self.options.heldout_tasks
+        rng = np.random.default_rng([self.options.seed, split == "heldout"])
+        low, high = 10 ** (self.options.digits - 1), 10**self.options.digits
+        space = (high - low) ** self.options.terms
+        if space <= 1_000_000:
+            candidates = (self._numbers(int(i), low, high) for i in rng.permutation(space))
+        else:
+            candidates = (tuple(int(x) for x in rng.integers(low, high, self.options.terms)) for _ in range(50 * wanted))
+        chosen: dict[tuple[int, ...], None] = {}
+        for numbers in candidates:
+            if len(chosen) == wanted:
+                break
+            if is_heldout(numbers) == (split == "heldout"):
+                chosen[numbers] = None
+        return [self._task(numbers) for numbers in chosen]
+
+    def score(self, task: fg.Task, response: str) -> fg.Verdict:
+        """1 for exactly the expected digits, else 0."""
+        answer = response.strip(" \n")
+        if not ANSWER.fullmatch(answer):
+            return fg.Verdict.scored(0.0, "not a number")
+        return fg.Verdict.scored(float(answer == task.answer))
+
+    def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """Training problems; half of the answers are random digits of the right length."""
+        tasks = self.task_list("train")
+        pairs = []
+        for i in rng.integers(len(tasks), size=count):
+            task = tasks[int(i)]
+            answer = task.answer or ""
+            if rng.random() < 0.5:
+                answer = "".join(str(d) for d in rng.integers(10, size=len(answer)))
+            pairs.append((task.prompt, answer))
+        return pairs
+
+    def _numbers(self, index: int, low: int, high: int) -> tuple[int, ...]:
+        numbers = []
+        for _ in range(self.options.terms):
+            index, rest = divmod(index, high - low)
+            numbers.append(low + rest)
+        return tuple(numbers)
+
+    def _task(self, numbers: tuple[int, ...]) -> fg.Task:
+        answer = str(sum(numbers))
+        return fg.Task("+".join(map(str, numbers)) + "=", answer[::-1] if self.options.reverse else answer)
+
+
+def is_heldout(numbers: tuple[int, ...]) -> bool:
+    """One problem in ten, by content: the same on every machine and for every option."""
+    digest = hashlib.sha256("+".join(map(str, numbers)).encode()).digest()
+    return int.from_bytes(digest[:4]) % 10 == 0

@@ -1,0 +1,27 @@
+"""The group-standardised advantage of GRPO and f-GRPO."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fdiv_gym import options as _options
+from fdiv_gym.advantages.base import Advantage
+from fdiv_gym.objectives.batch import Groups
+
+
+class GroupStandardised(Advantage):
+    """a_i = (r_i - mean) / (std + eps) over the scored responses of the prompt; std divides by their count."""
+
+    class Options(_options.Options):
+        """Options of the group-standardised advantage."""
+
+        eps: float = 1e-6
+        """Added to the standard deviation, in reward units."""
+
+    def compute(self, groups: Groups) -> Tensor:
+        """[N] fp64."""
+        centred = groups.rewards - groups.mean(groups.rewards)
+        deviation = groups.mean(centred**2).sqrt()
+        advantage = centred / (deviation + self.options.eps)
+        return torch.where(groups.scored & ~groups.all_equal(), advantage, 0.0)

@@ -1,0 +1,225 @@
+"""Discovery: every entry point of group ``fdiv_gym``, each loaded alone, each accounted for.
+
+A plugin that fails never takes another one down: it is recorded with one line of cause. A plugin whose
+module is still being imported (somebody imported the plugin before the core) is deferred and completed
+at the first use of the registry. Then the registries freeze.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import pluggy
+
+from fdiv_gym import environments
+from fdiv_gym.errors import PluginError
+from fdiv_gym.hooks import PROJECT, HookSpecs, Registrar
+from fdiv_gym.registry import Entry, Registry
+
+GROUP = "fdiv_gym"
+CORE = "fdiv-gym:core"
+BLOCK_VARIABLE = "FDIV_GYM_BLOCK"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What became of one entry point.
+
+    Args:
+        name: ``distribution:entry-point``.
+        distribution: the distribution's name.
+        version: the distribution's version.
+        module: the module the entry point names.
+        status: ``ok``, ``deferred``, ``unavailable(extra)``, ``blocked`` or ``broken``.
+        cause: one line; why it is not ``ok``, or which of its entries cannot be used.
+        registered: ``kind name`` of everything it registered.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    status: str
+    cause: str = ""
+    registered: tuple[str, ...] = ()
+
+
+class Discovery:
+    """Finds, loads and remembers plugins; owns the registry."""
+
+    def __init__(self) -> None:
+        self.registry = Registry(before_use=self.complete)
+        self._plugins: dict[str, Plugin] = {}
+        self._deferred: list[importlib.metadata.EntryPoint] = []
+        self._lock = threading.RLock()
+
+    def run(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
+        """Load every entry point of the group, the core first."""
+        found = importlib.metadata.entry_points(group=GROUP) if entry_points is None else entry_points
+        with self._lock:
+            for entry_point in sorted(found, key=lambda e: (plugin_name(e) != CORE, plugin_name(e))):
+                self._load(entry_point)
+            if not self._deferred:
+                self.registry.freeze()
+
+    def complete(self) -> None:
+        """Load what was deferred and is importable now; freeze once nothing is left."""
+        if not self._deferred:
+            return
+        with self._lock:
+            waiting, self._deferred = self._deferred, []
+            for entry_point in waiting:
+                del self._plugins[plugin_name(entry_point)]
+                self._load(entry_point)
+            if not self._deferred:
+                self.registry.freeze()
+
+    def plugins(self) -> list[Plugin]:
+        """Every plugin found, sorted by name."""
+        self.complete()
+        return [self._plugins[name] for name in sorted(self._plugins)]
+
+    def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        name = plugin_name(entry_point)
+        dist = entry_point.dist
+        record = Plugin(name, name.partition(":")[0], dist.version if dist else "?", entry_point.module, "ok")
+        if name in self._plugins:
+            other = self._plugins[name]
+            cause = f"two entry points are named {name}: {other.module} and {entry_point.module}"
+            self._plugins[name] = replace(other, status="broken", cause=cause)
+            return
+        if name != CORE and blocked_by_user(name):
+            self._plugins[name] = replace(record, status="blocked", cause=f"named in {BLOCK_VARIABLE}")
+            return
+        if is_initializing(entry_point.module):
+            self._deferred.append(entry_point)
+            self._plugins[name] = replace(record, status="deferred", cause="its module is still being imported")
+            return
+        try:
+            _check_core_version(dist)
+            self._register(entry_point, name)
+        except (Exception, SystemExit) as error:
+            self._forget(name)
+            self._plugins[name] = replace(record, **_failure(error, dist))
+        else:
+            self._plugins[name] = self._accounted(record)
+
+    def _register(self, entry_point: importlib.metadata.EntryPoint, name: str) -> None:
+        # A manager of its own for each entry point: pluggy checks hook names and arguments, and one
+        # plugin's failure leaves no trace in another's.
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(HookSpecs)
+        module = entry_point.load()
+        if not isinstance(module, ModuleType):
+            raise PluginError(f"the entry point must name a module, {entry_point.value!r} is a {type(module).__name__}")
+        manager.register(module, name=name)
+        manager.check_pending()
+        manager.hook.fdiv_gym_register(registrar=Registrar(self.registry, name, environments.announce))
+        if not self.registry.registered_by(name):
+            raise PluginError(
+                "it registered nothing: define fdiv_gym_register(registrar) with @fdiv_gym.hookimpl in "
+                + entry_point.module
+            )
+
+    def _accounted(self, record: Plugin) -> Plugin:
+        entries = self.registry.registered_by(record.name)
+        registered = tuple(f"{e.kind} {e.name}" for e in entries)
+        lacking = [e for e in entries if e.missing()]
+        if not lacking:
+            return replace(record, registered=registered)
+        first = lacking[0]
+        cause = f"{first.kind} {first.name} needs {', '.join(first.missing())}: {first.pip_line()}"
+        if len(lacking) > 1:
+            cause += f" (and {len(lacking) - 1} more)"
+        status = first.status if len(lacking) == len(entries) else "ok"
+        return replace(record, status=status, cause=cause, registered=registered)
+
+    def _forget(self, name: str) -> None:
+        for entry in self.registry.registered_by(name):
+            environments.withdraw(entry)
+        self.registry.discard(name)
+
+
+def plugin_name(entry_point: importlib.metadata.EntryPoint) -> str:
+    """``distribution:entry-point``."""
+    dist = entry_point.dist
+    return f"{_normalised(dist.name) if dist else 'unknown'}:{entry_point.name}"
+
+
+def blocked_by_user(name: str) -> bool:
+    """Whether ``FDIV_GYM_BLOCK`` (comma-separated distributions or distribution:entry-point) names the plugin."""
+    wanted = {part.strip() for part in os.environ.get(BLOCK_VARIABLE, "").split(",") if part.strip()}
+    return any(name == w or name.partition(":")[0] == _normalised(w) for w in wanted)
+
+
+def is_initializing(module: str) -> bool:
+    """Whether the module, or a package around it, is being imported at this moment."""
+    parts = module.split(".")
+    for length in range(1, len(parts) + 1):
+        loaded = sys.modules.get(".".join(parts[:length]))
+        spec = getattr(loaded, "__spec__", None)
+        # fdiv_gym itself is being imported while discovery runs; its own plugin module is not deferred.
+        if getattr(spec, "_initializing", False) and parts[0] != "fdiv_gym":
+            return True
+    return False
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line of text."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _failure(error: BaseException, dist: importlib.metadata.Distribution | None) -> dict[str, str]:
+    if isinstance(error, ModuleNotFoundError) and error.name and dist is not None:
+        extra = _extra_that_brings(error.name, dist)
+        if extra:
+            line = f"pip install '{dist.name}[{extra}]'"
+            return {"status": f"unavailable({extra})", "cause": f"needs {error.name}: {line}"}
+    return {"status": "broken", "cause": one_line(error)}
+
+
+def _extra_that_brings(module: str, dist: importlib.metadata.Distribution) -> str:
+    wanted = _normalised(module.partition(".")[0])
+    for requirement in dist.requires or []:
+        package, _, marker = requirement.partition(";")
+        named = re.match(r"[A-Za-z0-9._-]+", package.strip())
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        if named and extra and _normalised(named.group()) == wanted:
+            return extra.group(1)
+    return ""
+
+
+def _check_core_version(dist: importlib.metadata.Distribution | None) -> None:
+    if dist is None or _normalised(dist.name) == "fdiv-gym":
+        return
+    wanted = [r for r in dist.requires or [] if re.match(r"fdiv[-_.]gym\b(?![-_.]\w)", r, re.IGNORECASE)]
+    if not wanted:
+        return
+    from packaging.requirements import Requirement
+
+    from fdiv_gym.version import __version__
+
+    for text in wanted:
+        requirement = Requirement(text)
+        if requirement.marker is None and not requirement.specifier.contains(__version__, prereleases=True):
+            raise PluginError(f"it needs {requirement.name}{requirement.specifier}, this is fdiv-gym {__version__}")
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+discovery = Discovery()
+
+
+def entry_of(kind: str, name: str) -> Entry:
+    """The registry entry of a name (a shorthand for tests and the command line)."""
+    return discovery.registry.get(kind, name)

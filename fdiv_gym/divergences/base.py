@@ -1,0 +1,192 @@
+"""Divergence: a convex generator, its conjugate, and links that turn a scalar v into two branches.
+
+``D_f(P||Q) = E_Q[f(dP/dQ)] = sup_T E_P[T] - E_Q[f*(T)]``. With ``T = g(v)`` for a strictly increasing
+link ``g`` the two branches are ``positive(v) = g(v)`` for samples of the aligned distribution and
+``negative(v) = f*(g(v))`` for samples of the unaligned one (f-GAN, arXiv 1606.00709, table 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from fdiv_gym import options as _options
+from fdiv_gym.errors import ConfigError, near_miss
+
+Branch = Callable[[Tensor], Tensor]
+
+#: exp(30) is 1e13: far from the overflow of fp32, far beyond any useful implicit reward.
+GUARD_EXPONENT = 30.0
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of a divergence, as its two branches in numerically stable form.
+
+    Args:
+        positive: ``v -> g(v)``, tensors in and out, elementwise.
+        negative: ``v -> f*(g(v))``, without going through ``g`` where that would lose digits.
+        critic: ``rho -> g^-1(f'(rho))``, the optimal v at density ratio rho; may be infinite.
+        exponent: the largest c such that a branch grows like ``exp(c |v|)``; 0 if none is exponential.
+        canonical: whether ``g^-1(f'(inf)) = inf``.
+        negative_from: the negative branch is non-decreasing for v at or above this.
+    """
+
+    positive: Branch
+    negative: Branch
+    critic: Branch
+    exponent: float = 0.0
+    canonical: bool = True
+    negative_from: float = -math.inf
+
+    @property
+    def guard_limit(self) -> float:
+        """|v| up to which the guard is the identity; infinite for branches without exponentials."""
+        return GUARD_EXPONENT / self.exponent if self.exponent > 0 else math.inf
+
+
+class Divergence(_options.Configurable):
+    """Base of f-divergences.
+
+    A subclass implements ``generator``, ``conjugate`` and ``links`` and sets ``slope_at_infinity``.
+    Everything is elementwise on tensors; results are fp32, or fp64 for fp64 input.
+
+    Attributes:
+        slope_at_infinity: ``f'(inf) = lim f(t)/t``.
+        default_link: the link used unless the option ``link`` names another.
+    """
+
+    class Options(_options.Options):
+        """Options every divergence has; nest ``class Options(fg.Divergence.Options)`` to add your own."""
+
+        link: str = ""
+        """Which link turns v into the two branches; empty means the divergence's default."""
+
+    kind: ClassVar[str] = "divergence"
+    slope_at_infinity: float
+    default_link: ClassVar[str] = "fgan"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._links = dict(self.links())
+        self.link_name: str = self.options.link or self.default_link
+        if self.link_name not in self._links:
+            raise ConfigError(
+                f"divergence {self.registered_name()!r} has no link {self.link_name!r} "
+                f"({near_miss(self.link_name, self._links)})"
+            )
+        self.link_in_use: Link = self._links[self.link_name]
+
+    # ---- what a subclass writes -------------------------------------------------------------------
+
+    def generator(self, t: Tensor) -> Tensor:
+        """f(t) for t >= 0; convex, ``f(1) = 0``; may be infinite at 0."""
+        raise NotImplementedError
+
+    def conjugate(self, s: Tensor) -> Tensor:
+        """f*(s) = sup_t s t - f(t); infinite outside its domain."""
+        raise NotImplementedError
+
+    def links(self) -> Mapping[str, Link]:
+        """The links on offer by name: ``fgan``, ``calibrated``, ``universal`` or names of your own."""
+        raise NotImplementedError
+
+    # ---- what users call --------------------------------------------------------------------------
+
+    def link(self, v: Tensor) -> Tensor:
+        """g(v), behind the guard."""
+        return self.link_in_use.positive(self._guarded(v))
+
+    def positive(self, v: Tensor) -> Tensor:
+        """The branch of aligned samples, g(v)."""
+        return self.link(v)
+
+    def negative(self, v: Tensor) -> Tensor:
+        """The branch of unaligned samples, f*(g(v))."""
+        return self.link_in_use.negative(self._guarded(v))
+
+    def critic(self, ratio: Tensor) -> Tensor:
+        """The optimal v at density ratio dD+/dD- (before the guard); may be infinite."""
+        return self.link_in_use.critic(_wide(ratio))
+
+    @property
+    def guard_limit(self) -> float:
+        """|v| beyond which the guard flattens the branches."""
+        return self.link_in_use.guard_limit
+
+    @property
+    def canonical(self) -> bool:
+        """Whether g^-1(f'(inf)) = inf: no mass is left below the average reward at the optimum."""
+        return self.link_in_use.canonical
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether both branches have the same slope at v = 0, that is g(0) in the subdifferential of f at 1."""
+        pull, push = _slope(self.positive, 0.0), _slope(self.negative, 0.0)
+        return pull > 0 and abs(pull - push) <= 1e-9
+
+    def share_beyond_guard(self, v: Tensor) -> float:
+        """Share of the values whose size exceeds ``guard_limit``: log it, it should stay near zero."""
+        return float((v.detach().abs() > self.guard_limit).double().mean()) if v.numel() else 0.0
+
+    def exact(self, p: Tensor, q: Tensor) -> Tensor:
+        """D_f(P||Q) of two probability vectors over one finite set; scalar, fp64, may be infinite."""
+        p, q = p.double(), q.double()
+        inside = q > 0
+        value = (q[inside] * self.generator(p[inside] / q[inside])).sum()
+        outside = p[~inside].sum()
+        return value + outside * self.slope_at_infinity if outside > 0 else value
+
+    def estimate(
+        self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy"
+    ) -> tuple[float, float]:
+        """Estimate D_f(P||Q) from samples of ``log P - log Q``.
+
+        Every term is non-negative: ``f'(1)(t - 1)``, whose expectation is zero, is taken off the
+        generator. For kl drawn from the policy this is the k3 estimator.
+
+        Args:
+            log_ratio: [N] log-ratios, in nats, of samples drawn from P ("policy") or Q ("reference").
+            drawn_from: which of the two the samples come from.
+
+        Returns:
+            Mean and standard error (NaN for a single sample).
+        """
+        w = log_ratio.detach().double().flatten()
+        ratio = w.exp()
+        terms = self.generator(ratio) - _slope(self.generator, 1.0) * torch.expm1(w)
+        if drawn_from == "policy":
+            terms = terms / ratio
+        n = terms.numel()
+        spread = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else math.nan
+        return (float(terms.mean()) if n else math.nan), spread
+
+    def _guarded(self, v: Tensor) -> Tensor:
+        return guard(_wide(v), self.link_in_use.guard_limit)
+
+
+def guard(v: Tensor, limit: float) -> Tensor:
+    """v for |v| <= limit, sign(v) (limit + log1p(|v| - limit)) beyond.
+
+    Once differentiable and strictly increasing, so a link composed with it is a link: Fenchel-Young and
+    the variational bound stay exact while exponentials of the result stay finite.
+    """
+    if math.isinf(limit):
+        return v
+    return v.clamp(-limit, limit) + v.sign() * torch.log1p(torch.relu(v.abs() - limit))
+
+
+def _wide(v: Tensor) -> Tensor:
+    return v if v.dtype == torch.float64 else v.float()
+
+
+def _slope(branch: Branch, at: float) -> float:
+    with torch.enable_grad():
+        point = torch.tensor(at, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(branch(point), point)
+    return float(slope)

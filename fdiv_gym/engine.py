@@ -1,0 +1,68 @@
+"""Engine: draws responses from a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pydantic
+
+from fdiv_gym import options as _options
+from fdiv_gym.rollout import Completion, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Engine(_options.Configurable):
+    """Base of rollout engines.
+
+    Life: ``Engine(**options)``, ``start(model, tokenizer)``, then any number of ``generate`` and
+    ``update_weights``, then ``close``.
+    """
+
+    class Options(_options.Options):
+        """Options every engine has; nest ``class Options(fg.Engine.Options)`` to add your own."""
+
+        max_new_tokens: int = pydantic.Field(64, ge=1)
+        """Longest response, in tokens, the end token included."""
+        temperature: float = pydantic.Field(1.0, gt=0)
+        """Divides the logits when sampling; the policy is trained as the distribution so obtained."""
+        top_p: float = pydantic.Field(1.0, gt=0, le=1)
+        """Keep the most likely tokens of this total probability; 1 keeps all."""
+        top_k: int = pydantic.Field(0, ge=0)
+        """Keep this many tokens; 0 keeps all."""
+
+    kind: ClassVar[str] = "engine"
+
+    def sampling(self, seed: int, greedy: bool = False) -> Sampling:
+        """The sampling that the options describe."""
+        o = self.options
+        return Sampling(o.max_new_tokens, 0.0 if greedy else o.temperature, o.top_p, o.top_k, seed)
+
+    def start(self, model: Any, tokenizer: Any) -> None:
+        """Take a transformers model and its tokenizer; the engine may share or copy the weights.
+
+        Raises:
+            EngineError: the engine cannot serve this model here.
+        """
+        raise NotImplementedError
+
+    def generate(self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling) -> list[list[Completion]]:
+        """``n`` completions for each tokenised prompt, in the order of the prompts.
+
+        Raises:
+            EngineError: an empty prompt, or a prompt that leaves no room in the model's context.
+        """
+        raise NotImplementedError
+
+    def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Use these weights from now on; names are those of the model's ``state_dict``.
+
+        Raises:
+            EngineError: a name or a shape does not fit.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release memory and processes; may be called more than once."""

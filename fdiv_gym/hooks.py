@@ -1,0 +1,81 @@
+"""The one hook of fdiv-gym: how a plugin module says what it offers.
+
+A plugin is a light module named by an entry point of group ``fdiv_gym``::
+
+    import fdiv_gym as fg
+
+    @fg.hookimpl
+    def fdiv_gym_register(registrar):
+        registrar.add("divergence", "mine", "my_package.divergences:Mine")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pluggy
+
+from fdiv_gym.errors import PluginError
+from fdiv_gym.registry import Entry, Registry
+
+PROJECT = "fdiv_gym"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Registrar:
+    """What a plugin's hook receives: adds entries in that plugin's name."""
+
+    def __init__(self, registry: Registry, plugin: str, announce: Callable[[Entry], None]) -> None:
+        self._registry = registry
+        self._announce = announce
+        self.plugin = plugin
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        target: str | type[Any],
+        *,
+        summary: str = "",
+        requires: Sequence[str] = (),
+        extra: str = "",
+        options: Mapping[str, Any] | None = None,
+        blocked: str = "",
+    ) -> None:
+        """Register ``target`` as ``name``.
+
+        Args:
+            kind: divergence, objective, advantage, aggregation, environment, verifier, judge, engine,
+                trainer or observer.
+            name: what users write; environments are named ``namespace/Name-vN``.
+            target: ``"package.module:Class"``; imported at first use only.
+            summary: one line for ``fdiv-gym list``.
+            requires: importable packages the target needs beyond fdiv-gym's base, e.g. ``["torch"]``.
+            extra: the extra of the plugin's own distribution that brings them.
+            options: preset options.
+            blocked: a reason why the entry is listed but must not be used.
+
+        Raises:
+            PluginError: unknown kind, malformed name or target, a name already taken.
+        """
+        if not isinstance(name, str) or not name:
+            raise PluginError(f"plugin {self.plugin}: a name must be a non-empty string, got {name!r}")
+        if isinstance(target, str) and (target.count(":") != 1 or target.startswith(":") or target.endswith(":")):
+            raise PluginError(
+                f"plugin {self.plugin}: target of {kind} {name!r} must read 'package.module:Class', got {target!r}"
+            )
+        entry = Entry(
+            kind, name, target, self.plugin, summary, tuple(requires), extra, dict(options or {}), blocked
+        )
+        self._registry.add(entry)
+        self._announce(entry)
+
+
+class HookSpecs:
+    """The specification that pluggy checks plugins against."""
+
+    @hookspec
+    def fdiv_gym_register(self, registrar: Registrar) -> None:
+        """Called once, at discovery: register what the plugin offers."""

@@ -1,0 +1,1 @@
+"""Objectives: the contract and the objectives of the paper."""

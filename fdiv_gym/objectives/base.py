@@ -1,0 +1,49 @@
+"""Objective: two pure steps, ``prepare`` on whole groups and ``loss`` on micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
+from fdiv_gym.options import Configurable
+
+Stream = Literal["rollouts", "preferences"]
+
+
+class Objective(Configurable):
+    """Base of objectives.
+
+    ``prepare`` computes everything that needs the group or the batch; ``loss`` is then a plain sum over
+    units (a response, or a preference pair, which is never split). So micro-batching, gradient
+    accumulation and data parallelism agree by construction. Neither logs nor reduces across ranks.
+
+    Attributes:
+        streams: which of ``rollouts`` and ``preferences`` the objective reads.
+        needs_reference: whether ``loss`` reads ``ref_logps``.
+        needs_policy_logps: whether ``prepare`` needs sequence log-probs of the current policy; the
+            trainer then makes one gradient-free pass over the whole step first.
+        skips_inactive: whether rows that ``prepare`` marks inactive need no forward pass.
+        needs_pairs: whether preferences must be pairs rather than labelled single responses.
+    """
+
+    kind: ClassVar[str] = "objective"
+    streams: tuple[Stream, ...] = ("rollouts",)
+    needs_reference: bool = False
+    needs_policy_logps: bool = False
+    skips_inactive: bool = False
+    needs_pairs: bool = False
+
+    def prepare(self, groups: Groups | None, preferences: Preferences | None) -> Mapping[Stream, Coefficients]:
+        """Coefficients for each stream the objective reads; whole groups, no gradient.
+
+        A response without a score must get a coefficient that leaves it out of the loss.
+        """
+        raise NotImplementedError
+
+    def loss(self, stream: Stream, batch: MicroBatch) -> ObjectiveOutput:
+        """What these rows of ``stream`` contribute to the step's loss."""
+        raise NotImplementedError
+
+    def at_step(self, step: int, steps: int) -> None:
+        """Told before each optimizer step (from 1, of ``steps``), for scheduled coefficients."""

@@ -1,0 +1,171 @@
+"""What an objective sees: whole groups and preferences to prepare on, micro-batches to sum over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Groups:
+    """All responses of one step, those of one prompt sharing a group index. No gradients.
+
+    Args:
+        rewards: [N] fp64 scores, NaN where a response could not be scored.
+        index: [N] int64, the group of each response, numbered from 0.
+        old_logps: [N] fp64, log-prob of each response under the policy that sampled it.
+        lengths: [N] int64, response tokens.
+        components: named parts of the verdicts, each [N] fp64, NaN where absent.
+        policy_logps: [N] under the current policy; only for objectives with ``needs_policy_logps``.
+        ref_logps: [N] under the reference; only for objectives with ``needs_policy_logps``.
+    """
+
+    rewards: Tensor
+    index: Tensor
+    old_logps: Tensor
+    lengths: Tensor
+    components: Mapping[str, Tensor] = field(default_factory=dict)
+    policy_logps: Tensor | None = None
+    ref_logps: Tensor | None = None
+
+    @classmethod
+    def of_equal_size(
+        cls, rewards: Tensor, group_size: int, old_logps: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Groups:
+        """Groups of ``group_size`` contiguous responses, as loops outside the gym hold them.
+
+        Raises:
+            ValueError: the rewards do not divide into groups.
+        """
+        n = rewards.numel()
+        if rewards.dim() != 1 or group_size < 1 or n % group_size:
+            raise ValueError(f"rewards of shape {tuple(rewards.shape)} do not divide into groups of {group_size}")
+        return cls(
+            rewards=rewards.detach().double(),
+            index=torch.arange(n, device=rewards.device) // group_size,
+            old_logps=torch.zeros_like(rewards).double() if old_logps is None else old_logps.detach().double(),
+            lengths=torch.ones(n, dtype=torch.long, device=rewards.device) if lengths is None else lengths,
+        )
+
+    @property
+    def scored(self) -> Tensor:
+        """[N] bool, where there is a score."""
+        return ~torch.isnan(self.rewards)
+
+    @property
+    def count(self) -> int:
+        """Number of groups (prompts)."""
+        return int(self.index.max()) + 1 if self.index.numel() else 0
+
+    @property
+    def sizes(self) -> Tensor:
+        """[N] fp64, how many responses the group of each response has, unscored ones included."""
+        return torch.bincount(self.index, minlength=self.count).double()[self.index]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """[N]: the sum of ``values`` over each response's group, unscored responses left out."""
+        kept = torch.where(self.scored, values.double(), 0.0)
+        total = torch.zeros(self.count, dtype=torch.float64, device=kept.device)
+        return total.index_add(0, self.index, kept)[self.index]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """[N]: the mean over the scored responses of each response's group (NaN if there are none)."""
+        return self.sum(values) / self.sum(torch.ones_like(values))
+
+    def maximum(self, values: Tensor) -> Tensor:
+        """[N]: the largest value among the scored responses of each response's group (-inf if none)."""
+        kept = torch.where(self.scored, values.double(), -math.inf)
+        best = torch.full((self.count,), -math.inf, dtype=torch.float64, device=kept.device)
+        return best.index_reduce(0, self.index, kept, "amax")[self.index]
+
+    def all_equal(self) -> Tensor:
+        """[N] bool: whether all scores of the response's group are equal (or there is none).
+
+        Compared by minimum and maximum: the mean of equal floats need not equal them.
+        """
+        return self.maximum(self.rewards) <= -self.maximum(-self.rewards)
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The preference rows of one step. No gradients.
+
+    Rows of one unit are contiguous: a pair is its chosen row followed by its rejected row; a labelled
+    single response is a unit of one row.
+
+    Args:
+        chosen: [N] bool, True on rows of the aligned distribution D+.
+        unit: [N] int64, the unit of each row, numbered from 0.
+        lengths: [N] int64, response tokens.
+        policy_logps: [N] under the current policy; only for objectives with ``needs_policy_logps``.
+        ref_logps: [N] under the reference; only for objectives with ``needs_policy_logps``.
+    """
+
+    chosen: Tensor
+    unit: Tensor
+    lengths: Tensor
+    policy_logps: Tensor | None = None
+    ref_logps: Tensor | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether every unit is a chosen row followed by a rejected row."""
+        if self.chosen.numel() % 2 or not self.chosen.numel():
+            return False
+        alternating = bool(self.chosen[0::2].all()) and not bool(self.chosen[1::2].any())
+        return alternating and bool((self.unit[0::2] == self.unit[1::2]).all())
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What ``Objective.prepare`` returns for one stream.
+
+    Args:
+        rows: named tensors, each [N, ...], which the trainer slices by row into micro-batches.
+        active: [N] bool, rows that can move the loss; others may be skipped if the objective allows it.
+        metrics: numbers worth logging once a step.
+    """
+
+    rows: Mapping[str, Tensor]
+    active: Tensor
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some rows of one stream, with their log-probs. Rows of one unit are never split.
+
+    Args:
+        logps: [b, T] log-probs of the tokens under the current policy, with gradient.
+        mask: [b, T] bool, True on response tokens.
+        ref_logps: [b, T] under the reference, or None.
+        old_logps: [b, T] under the policy that sampled the rows, or None.
+        rows: the coefficients of these rows, each [b, ...].
+    """
+
+    logps: Tensor
+    mask: Tensor
+    ref_logps: Tensor | None
+    old_logps: Tensor | None
+    rows: Mapping[str, Tensor]
+
+    def sequence_sum(self, values: Tensor) -> Tensor:
+        """[b]: sum over response tokens; what stands elsewhere (even NaN) is ignored."""
+        return torch.where(self.mask, values, 0.0).sum(-1)
+
+
+@dataclass(frozen=True)
+class ObjectiveOutput:
+    """The part of the loss that one micro-batch contributes.
+
+    Args:
+        loss: scalar with gradient; the loss of a step is the plain sum over its micro-batches.
+        metrics: scalars without gradient that add up over micro-batches as the loss does.
+    """
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)

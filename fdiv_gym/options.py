@@ -1,0 +1,86 @@
+"""Options: how every plugin class declares what a user may set.
+
+A plugin class nests a pydantic model ``Options`` (fields with defaults and descriptions) and is built
+with keyword arguments; unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import pydantic
+
+from fdiv_gym.errors import ConfigError, near_miss
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+
+
+class Options(pydantic.BaseModel):
+    """Base of all option models: frozen, no unknown keys, no infinities by accident."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def build_options(model: type[M], values: Mapping[str, Any], where: str) -> M:
+    """Validate ``values`` against ``model``.
+
+    Args:
+        model: a pydantic model class.
+        values: what the user gave.
+        where: how the user knows this place, e.g. ``"objective 'f-grpo'"`` or ``"[trainer]"``.
+
+    Raises:
+        ConfigError: naming each wrong key, what was given and what was expected.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{where}: " + "; ".join(_explain(model, e) for e in error.errors())) from None
+
+
+def _explain(model: type[pydantic.BaseModel], error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        owner = _owner(model, error["loc"])
+        return f"unknown option {path!r} ({near_miss(str(error['loc'][-1]), owner.model_fields)})"
+    if error["type"] == "missing":
+        return f"option {path!r} is required"
+    message = error["msg"].removeprefix("Value error, ")
+    if not path:
+        return str(message)
+    return f"option {path!r} = {error['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _owner(model: type[pydantic.BaseModel], loc: tuple[int | str, ...]) -> type[pydantic.BaseModel]:
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)):
+            break
+        model = field.annotation
+    return model
+
+
+class Configurable:
+    """Base of every plugin class: ``Cls(**options)`` validates against the nested ``Options``.
+
+    A subclass that needs more than its options overrides ``__init__(self, **options)``, calls
+    ``super().__init__(**options)`` first and reads ``self.options``.
+
+    Raises:
+        ConfigError: an option is unknown or has a wrong value.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    kind: ClassVar[str] = "plugin"
+
+    options: Any
+
+    def __init__(self, **options: Any) -> None:
+        where = f"{self.kind} {type(self).registered_name()!r}"
+        self.options = build_options(type(self).Options, options, where)
+
+    @classmethod
+    def registered_name(cls) -> str:
+        """The name under which the class was registered, or the class name before that."""
+        return cls.__dict__.get("_registered_name") or cls.__name__

@@ -1,0 +1,98 @@
+"""What travels from an engine to an objective: completions, trajectories and groups.
+
+Tokens travel, not text: nothing is tokenised twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fdiv_gym.task import Task
+from fdiv_gym.verdict import Verdict
+
+StopReason = Literal["eos", "length"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn.
+
+    Args:
+        max_new_tokens: tokens a response may have, the end token included.
+        temperature: divides the logits; 0 means greedy.
+        top_p: keep the most likely tokens of this total probability; 1 keeps all.
+        top_k: keep this many tokens; 0 keeps all.
+        seed: every draw follows from it.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled response.
+
+    Args:
+        token_ids: the sampled tokens, the end token included if it was sampled.
+        logprobs: natural-log probability of each token under the distribution really sampled from
+            (after temperature and truncation); same length.
+        text: decoded without special tokens.
+        stop_reason: ``eos`` (the end token was sampled) or ``length``.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode as a token sequence; a single turn is the case of one.
+
+    Args:
+        token_ids: prompt, response, and for further turns the environment's and the policy's tokens.
+        logprobs: of sampled tokens; 0.0 where ``loss_mask`` is False.
+        loss_mask: True on tokens that the policy sampled.
+        text: the last response, the one that was judged.
+        verdict: of the last response; None before judging.
+        stop_reason: of the last turn.
+        turns: number of responses.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    loss_mask: tuple[bool, ...]
+    text: str
+    stop_reason: StopReason
+    verdict: Verdict | None = None
+    turns: int = 1
+
+    @property
+    def response_length(self) -> int:
+        """Number of sampled tokens."""
+        return sum(self.loss_mask)
+
+    @property
+    def logprob(self) -> float:
+        """Sum of the sampled tokens' log-probs."""
+        return sum(p for p, m in zip(self.logprobs, self.loss_mask, strict=True) if m)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The G trajectories of one task."""
+
+    task: Task
+    trajectories: tuple[Trajectory, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rewards(self) -> list[float | None]:
+        """Score of each trajectory; None where it could not be told."""
+        return [t.verdict.score if t.verdict is not None else None for t in self.trajectories]

@@ -1,0 +1,183 @@
+"""Playing episodes: tasks and an engine in, judged groups out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fdiv_gym.engine import Engine
+from fdiv_gym.env import TextEnv, check_verdict
+from fdiv_gym.errors import EnvError
+from fdiv_gym.rollout import Group, Sampling, Trajectory
+from fdiv_gym.task import Task
+from fdiv_gym.verdict import Verdict
+
+
+class Codec:
+    """Text to tokens and back, the same for rollouts, evaluation and preferences.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        chat: ``auto`` sends prompts through the chat template if the tokenizer has one.
+    """
+
+    def __init__(self, tokenizer: Any, chat: str = "auto") -> None:
+        self.tokenizer = tokenizer
+        self.uses_template = chat == "auto" and bool(getattr(tokenizer, "chat_template", None))
+
+    def prompt(self, text: str) -> list[int]:
+        """Tokens of a prompt, ready for the response to follow."""
+        if not self.uses_template:
+            return list(self.tokenizer.encode(text))
+        messages = [{"role": "user", "content": text}]
+        encoded = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        return list(encoded["input_ids"])
+
+    def reply(self, text: str) -> list[int]:
+        """Tokens of what the environment says between two responses."""
+        if not self.uses_template:
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        # What the template puts between an answer and the next one: rendered with and without the turn.
+        before = [{"role": "user", "content": ""}, {"role": "assistant", "content": "x"}]
+        after = [*before, {"role": "user", "content": text}]
+        shorter = self.tokenizer.apply_chat_template(before, tokenize=False)
+        longer = self.tokenizer.apply_chat_template(after, tokenize=False, add_generation_prompt=True)
+        return list(self.tokenizer.encode(longer.removeprefix(shorter), add_special_tokens=False))
+
+
+@dataclass
+class _Episode:
+    """One trajectory while it is being played."""
+
+    task: Task
+    token_ids: list[int]
+    logprobs: list[float]
+    loss_mask: list[bool]
+    text: str = ""
+    stop_reason: Any = "eos"
+    turns: int = 0
+
+    def frozen(self, verdict: Verdict | None) -> Trajectory:
+        return Trajectory(
+            tuple(self.token_ids), tuple(self.logprobs), tuple(self.loss_mask), self.text, self.stop_reason, verdict,
+            max(self.turns, 1),
+        )  # fmt: skip
+
+    def extend(self, tokens: Sequence[int], logprobs: Sequence[float] | None = None) -> None:
+        self.token_ids.extend(tokens)
+        self.logprobs.extend(logprobs if logprobs is not None else [0.0] * len(tokens))
+        self.loss_mask.extend([logprobs is not None] * len(tokens))
+
+
+def run_episodes(
+    env: TextEnv,
+    engine: Engine,
+    codec: Codec,
+    tasks: Sequence[Task],
+    n: int,
+    sampling: Sampling,
+    after_rollouts: Callable[[list[Group]], None] | None = None,
+) -> list[Group]:
+    """Play ``n`` episodes of every task and judge them.
+
+    Args:
+        env: judges through its batch door and says what follows a response.
+        engine: draws the responses.
+        codec: the policy's tokenizer.
+        tasks: one group each, in this order.
+        n: trajectories in a group.
+        sampling: ``max_new_tokens`` is the budget of one response; ``seed`` fixes every draw.
+        after_rollouts: called with the unjudged groups of the last turn.
+
+    Returns:
+        Judged groups in the order of the tasks.
+
+    Raises:
+        EngineError: the engine failed.
+        EnvError: the environment broke the Verdict contract.
+    """
+    prompts = [codec.prompt(task.prompt) for task in tasks]
+    episodes = [
+        [_Episode(task, list(prompt), [0.0] * len(prompt), [False] * len(prompt)) for _ in range(n)]
+        for task, prompt in zip(tasks, prompts, strict=True)
+    ]
+    flat = [episode for group in episodes for episode in group]
+    verdicts: dict[int, Verdict] = {}
+    completions = engine.generate(prompts, n, sampling)
+    _take(flat, [c for group in completions for c in group])
+    if after_rollouts is not None:
+        after_rollouts([Group(t, tuple(e.frozen(None) for e in es)) for t, es in zip(tasks, episodes, strict=True)])
+    playing = list(range(len(flat)))
+    for turn in range(1, env.max_turns + 1):
+        judged = score_checked(env, [flat[i].task for i in playing], [flat[i].text for i in playing])
+        verdicts.update(zip(playing, judged, strict=True))
+        if turn == env.max_turns:
+            break
+        playing = _next_turn(env, codec, flat, playing, judged, turn)
+        if not playing:
+            break
+        turn_sampling = replace(sampling, seed=derive_seed(sampling.seed, "turn", turn))
+        answers = engine.generate([flat[i].token_ids for i in playing], 1, turn_sampling)
+        _take([flat[i] for i in playing], [a[0] for a in answers])
+    return [
+        Group(task, tuple(e.frozen(verdicts[g * n + k]) for k, e in enumerate(group)))
+        for g, (task, group) in enumerate(zip(tasks, episodes, strict=True))
+    ]
+
+
+def score_checked(env: TextEnv, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
+    """``env.score_batch`` behind a boundary.
+
+    If the batch door raises, every pair is judged alone, and the pairs that still raise get a verdict of
+    status ``error``: one poisonous response costs one verdict, not the run.
+
+    Raises:
+        EnvError: the wrong number of verdicts, something that is no Verdict, a score out of range.
+    """
+    if not tasks:
+        return []
+    try:
+        verdicts = list(env.score_batch(tasks, responses))
+    except EnvError:
+        raise
+    except Exception:
+        verdicts = [_score_alone(env, task, response) for task, response in zip(tasks, responses, strict=True)]
+    if len(verdicts) != len(tasks):
+        raise EnvError(f"environment {env.registered_name()!r} gave {len(verdicts)} verdicts for {len(tasks)} responses")
+    return [check_verdict(env, verdict) for verdict in verdicts]
+
+
+def derive_seed(seed: int, *parts: object) -> int:
+    """A seed (63 bits) for one purpose; different parts give unrelated seeds."""
+    text = ":".join(str(part) for part in (seed, *parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+
+
+def _score_alone(env: TextEnv, task: Task, response: str) -> Verdict:
+    try:
+        return env.score_batch([task], [response])[0]
+    except EnvError:
+        raise
+    except Exception as error:
+        return Verdict.error(f"{type(error).__name__}: {error}"[:200])
+
+
+def _take(episodes: Sequence[_Episode], completions: Sequence[Any]) -> None:
+    for episode, completion in zip(episodes, completions, strict=True):
+        episode.extend(completion.token_ids, completion.logprobs)
+        episode.text, episode.stop_reason = completion.text, completion.stop_reason
+        episode.turns += 1
+
+
+def _next_turn(
+    env: TextEnv, codec: Codec, flat: list[_Episode], playing: list[int], judged: list[Verdict], turn: int
+) -> list[int]:
+    going_on = []
+    for i, verdict in zip(playing, judged, strict=True):
+        reply = env.follow_up(flat[i].task, turn, flat[i].text, verdict)
+        if reply is not None:
+            flat[i].extend(codec.reply(reply))
+            going_on.append(i)
+    return going_on

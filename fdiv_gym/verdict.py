@@ -1,0 +1,105 @@
+"""Verdict: what a verifier, a judge or an environment says of one response."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from fdiv_gym.errors import EnvError
+
+
+class Status(StrEnum):
+    """How a verdict came about."""
+
+    SCORED = "scored"
+    """The response was judged; ``score`` is a finite float."""
+    UNSCORABLE = "unscorable"
+    """It could not be told (a reference that does not parse, a judge that gave no answer)."""
+    ERROR = "error"
+    """The judging itself failed (out of memory, a crash)."""
+    TIMEOUT = "timeout"
+    """The judging was stopped at its deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one response.
+
+    "Could not tell" is never 0.0: a verdict that is not ``scored`` has no score, is left out of the
+    group's baseline and of the loss, and its rate is logged.
+
+    Args:
+        score: a finite float if and only if ``status`` is ``scored``.
+        status: how the verdict came about.
+        components: named parts of the score, for logs and multi-dimensional objectives.
+        detail: one line for people.
+
+    Raises:
+        EnvError: if score and status contradict each other or the score is not a finite number.
+    """
+
+    score: float | None
+    status: Status = Status.SCORED
+    components: Mapping[str, float] = field(default_factory=dict)
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+        if self.status is Status.SCORED:
+            number = isinstance(self.score, (int, float)) or _is_numpy_number(self.score)
+            if not number or not math.isfinite(self.score):  # type: ignore[arg-type]
+                raise EnvError(f"a scored verdict needs a finite number as its score, got {self.score!r}")
+            object.__setattr__(self, "score", float(self.score))  # type: ignore[arg-type]
+        elif self.score is not None:
+            raise EnvError(f"a verdict of status {self.status} has no score, got {self.score!r}")
+
+    @classmethod
+    def scored(cls, score: float, detail: str = "", **components: float) -> Verdict:
+        """A judged response."""
+        return cls(score, Status.SCORED, components, detail)
+
+    @classmethod
+    def unscorable(cls, detail: str) -> Verdict:
+        """A response of which it cannot be told how good it is."""
+        return cls(None, Status.UNSCORABLE, {}, detail)
+
+    @classmethod
+    def error(cls, detail: str) -> Verdict:
+        """A response whose judging failed."""
+        return cls(None, Status.ERROR, {}, detail)
+
+    @classmethod
+    def timeout(cls, detail: str) -> Verdict:
+        """A response whose judging was stopped at its deadline."""
+        return cls(None, Status.TIMEOUT, {}, detail)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is a score."""
+        return self.status is Status.SCORED
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready record; ``from_dict`` reads it back."""
+        return {
+            "score": self.score,
+            "status": str(self.status),
+            "components": dict(self.components),
+            "detail": self.detail,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Verdict:
+        """Read what ``to_dict`` wrote."""
+        return cls(
+            record["score"], Status(record["status"]), dict(record.get("components", {})), record.get("detail", "")
+        )
+
+
+def _is_numpy_number(value: object) -> bool:
+    # numpy's float64 is a float, its float32 and integers are not; numbers.Number covers them.
+    import numbers
+
+    return isinstance(value, numbers.Real)

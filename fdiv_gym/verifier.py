@@ -1,0 +1,83 @@
+"""Verifier: compares a response with a reference answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar, Literal, Self
+
+from fdiv_gym.errors import VerifierError
+from fdiv_gym.options import Configurable
+from fdiv_gym.verdict import Verdict
+
+FixtureKind = Literal["full", "zero", "malformed", "adversarial", "determinism"]
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """One labelled case that a verifier ships with itself.
+
+    Args:
+        kind: ``full`` (right answer), ``zero`` (wrong), ``malformed``, ``adversarial`` (an attempt to be
+            rewarded without a right answer) or ``determinism``.
+        reference: the reference answer.
+        response: what a model might have written.
+        expected: the score it must get; ``None`` if it must be left unscored.
+        note: what the case is about.
+    """
+
+    kind: FixtureKind
+    reference: str
+    response: str
+    expected: float | None
+    note: str = ""
+
+
+class Verifier(Configurable):
+    """Base of verifiers. A subclass implements ``verify``; the rest has defaults.
+
+    A wrong answer is scored 0; "could not tell" is a Verdict of another status, never a score.
+    """
+
+    kind: ClassVar[str] = "verifier"
+    score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def verify(self, reference: str, response: str) -> Verdict:
+        """Judge one response. Must not raise on any text."""
+        raise NotImplementedError
+
+    def verify_batch(self, references: Sequence[str], responses: Sequence[str]) -> list[Verdict]:
+        """Judge many; entry i belongs to pair i.
+
+        Raises:
+            VerifierError: the two sequences differ in length.
+        """
+        check_pairs(references, responses)
+        return [self.verify(reference, response) for reference, response in zip(references, responses, strict=True)]
+
+    async def verify_async(self, reference: str, response: str) -> Verdict:
+        """``verify`` without blocking the event loop."""
+        return await asyncio.to_thread(self.verify, reference, response)
+
+    def fixtures(self) -> Sequence[Fixture]:
+        """The labelled cases the verifier ships; ``fdiv-gym check verifier`` measures itself on them."""
+        return ()
+
+    def close(self) -> None:
+        """Release processes and files; may be called more than once."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_pairs(references: Sequence[str], responses: Sequence[str]) -> None:
+    """Raise VerifierError unless both have the same length."""
+    if len(references) != len(responses):
+        raise VerifierError(f"{len(references)} references but {len(responses)} responses")

@@ -1,0 +1,163 @@
+"""The embedded default model: small, real, built on the spot, warm-started until it is mediocre, cached."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import string
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fdiv_gym as fg
+import numpy as np
+import torch
+from fdiv_gym.config import EmbeddedModelConfig
+
+RECIPE_VERSION = 1
+PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
+ALPHABET = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
+
+Progress = Callable[[int, int, float], None]
+
+
+def cache_folder() -> Path:
+    """Where embedded models are kept: ``FDIV_GYM_CACHE``, or ``fdiv-gym`` in the user's cache folder."""
+    chosen = os.environ.get("FDIV_GYM_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdiv-gym"
+
+
+def recipe_of(config: EmbeddedModelConfig, env: fg.TextEnv) -> dict[str, Any]:
+    """Everything the embedded model's weights follow from."""
+    return {
+        "version": RECIPE_VERSION,
+        "model": config.model_dump(mode="json"),
+        "env": env.entry.name if env.entry else type(env).__qualname__,
+        "env_options": env.options.model_dump(mode="json", exclude={"split"}),
+        "torch": torch.__version__,
+    }
+
+
+def embedded_model_folder(config: EmbeddedModelConfig, env: fg.TextEnv, progress: Progress | None = None) -> Path:
+    """The folder of the model for this recipe, built and cached if it is not there yet.
+
+    Args:
+        config: architecture and warm start.
+        env: gives the demonstrations.
+        progress: called with (step, steps, loss) during the warm start.
+
+    Raises:
+        TrainerError: the cache folder cannot be written.
+    """
+    recipe = recipe_of(config, env)
+    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_folder() / "models" / name
+    if (folder / "model.safetensors").is_file():
+        return folder
+    model, tokenizer = build(config)
+    warm_start(model, tokenizer, config, env, progress)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        try:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            (temporary / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+            with contextlib.suppress(OSError):  # somebody else finished the same recipe first: same weights
+                os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise fg.TrainerError(
+            f"cannot keep the embedded model in {folder}: {error}; set FDIV_GYM_CACHE to a folder with space"
+        ) from None
+    return folder
+
+
+def build(config: EmbeddedModelConfig) -> tuple[Any, Any]:
+    """An untrained Qwen3 model and its character tokenizer."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = character_tokenizer()
+    hidden = config.heads * config.head_dim
+    architecture = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=config.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Qwen3ForCausalLM(architecture)
+    return model.float(), tokenizer
+
+
+def character_tokenizer() -> Any:
+    """One token for each printable ASCII character and the line feed, and three special ones."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: i for i, token in enumerate([PAD, EOS, UNKNOWN, *ALPHABET])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, unk_token=UNKNOWN, clean_up_tokenization_spaces=False
+    )
+
+
+def warm_start(
+    model: Any, tokenizer: Any, config: EmbeddedModelConfig, env: fg.TextEnv, progress: Progress | None = None
+) -> None:
+    """Fit the model to the environment's noisy demonstrations, on the responses only."""
+    if config.warm_start_steps == 0:
+        return
+    rng = np.random.default_rng(config.seed)
+    pairs = env.demonstrations(config.warm_start_steps * config.warm_start_batch, rng)
+    longest = max(len(p) + len(r) + 1 for p, r in pairs)
+    if longest > config.context:
+        raise fg.ConfigError(
+            f"a demonstration of {env.registered_name()!r} has {longest} characters, "
+            f"model.embedded.context is {config.context}: raise it"
+        )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.warm_start_learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.warm_start_learning_rate, total_steps=config.warm_start_steps, pct_start=0.1
+    )
+    model.train()
+    for step in range(config.warm_start_steps):
+        batch = pairs[step * config.warm_start_batch : (step + 1) * config.warm_start_batch]
+        ids, labels = _encode(batch, tokenizer)
+        loss = model(input_ids=ids, attention_mask=(ids != tokenizer.pad_token_id).long(), labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, config.warm_start_steps, float(loss.detach()))
+
+
+def _encode(pairs: list[tuple[str, str]], tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = [(tokenizer.encode(p), tokenizer.encode(r) + [tokenizer.eos_token_id]) for p, r in pairs]
+    width = max(len(p) + len(r) for p, r in rows)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id, dtype=torch.long)
+    labels = torch.full((len(rows), width), -100, dtype=torch.long)
+    for i, (prompt, response) in enumerate(rows):
+        ids[i, : len(prompt) + len(response)] = torch.tensor(prompt + response)
+        labels[i, len(prompt) : len(prompt) + len(response)] = torch.tensor(response)
+    return ids, labels
