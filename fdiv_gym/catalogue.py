@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fdiv_gym.discovery import Plugin, discovery
 from fdiv_gym.environments import make
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.registry import import_string, KINDS, Entry
+from fdiv_gym.registry import KINDS, Entry, import_string
 
 if TYPE_CHECKING:
     from fdiv_gym.advantages.aggregation import Aggregation

@@ -197,7 +197,7 @@ def _plugin_table(table: str, key: str, kind: str, default: str | None, values: 
     options = dict(_table(table, values))
     name = options.pop(key, default)
     if not isinstance(name, str):
-        raise ConfigError(f"[{table}] needs {key} = \"...\": the {kind} to use (fdiv-gym list {kind})")
+        raise ConfigError(f'[{table}] needs {key} = "...": the {kind} to use (fdiv-gym list {kind})')
     entry = discovery.registry.get(kind, name)
     model: type[Options] = entry.load().Options
     given = {**entry.options, **options}
@@ -218,11 +218,11 @@ def _check_streams(config: RunConfig) -> None:
     objective = get_objective(config.objective.flat("name"))
     if "rollouts" in objective.streams and config.env is None:
         raise ConfigError(
-            f"objective {config.objective.name!r} learns from rollouts: add a table [env] with id = \"namespace/Name-vN\""
+            f'objective {config.objective.name!r} learns from rollouts: add a table [env] with id = "namespace/Name-vN"'
         )
     if "preferences" in objective.streams and config.preferences is None:
         raise ConfigError(
-            f"objective {config.objective.name!r} learns from preferences: add a table [preferences] with path = \"...\""
+            f'objective {config.objective.name!r} learns from preferences: add a table [preferences] with path = "..."'
         )
     if "preferences" not in objective.streams and config.preferences is not None:
         raise ConfigError(f"objective {config.objective.name!r} reads no preferences: remove the table [preferences]")

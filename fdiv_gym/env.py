@@ -89,9 +89,7 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
         answers = [self.oracle(task) or "" for task in picked]
         noisy = rng.random(count) < 0.5
         others = rng.permutation(count)
-        return [
-            (task.prompt, answers[others[i]] if noisy[i] else answers[i]) for i, task in enumerate(picked)
-        ]
+        return [(task.prompt, answers[others[i]] if noisy[i] else answers[i]) for i, task in enumerate(picked)]
 
     @property
     def unscorable_reward(self) -> float:

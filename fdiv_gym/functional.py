@@ -73,16 +73,18 @@ def f_grpo_loss(
 
 
 def rollout_loss(
-    objective: Objective, groups: Groups, logps: Tensor, ref_logps: Tensor | None = None, old_logps: Tensor | None = None
+    objective: Objective,
+    groups: Groups,
+    logps: Tensor,
+    ref_logps: Tensor | None = None,
+    old_logps: Tensor | None = None,
 ) -> Tensor:
     """Any on-policy objective on sequence log-probs [B]: prepare on the groups, then one big micro-batch."""
     coefficients = objective.prepare(groups, None)["rollouts"]
     return objective.loss("rollouts", sequence_batch(logps, ref_logps, old_logps, coefficients.rows)).loss
 
 
-def sequence_batch(
-    logps: Tensor, ref_logps: Tensor | None, old_logps: Tensor | None, rows: Any
-) -> MicroBatch:
+def sequence_batch(logps: Tensor, ref_logps: Tensor | None, old_logps: Tensor | None, rows: Any) -> MicroBatch:
     """A micro-batch of one-token rows from sequence log-probs [B]."""
 
     def column(values: Tensor | None) -> Tensor | None:

@@ -66,9 +66,7 @@ class Registrar:
             raise PluginError(
                 f"plugin {self.plugin}: target of {kind} {name!r} must read 'package.module:Class', got {target!r}"
             )
-        entry = Entry(
-            kind, name, target, self.plugin, summary, tuple(requires), extra, dict(options or {}), blocked
-        )
+        entry = Entry(kind, name, target, self.plugin, summary, tuple(requires), extra, dict(options or {}), blocked)
         self._registry.add(entry)
         self._announce(entry)
 

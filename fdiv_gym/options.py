@@ -55,7 +55,9 @@ def _explain(model: type[pydantic.BaseModel], error: Any) -> str:
 def _owner(model: type[pydantic.BaseModel], loc: tuple[int | str, ...]) -> type[pydantic.BaseModel]:
     for part in loc[:-1]:
         field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)):
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
+        ):
             break
         model = field.annotation
     return model

@@ -25,7 +25,11 @@ def fdiv_gym_register(registrar: Registrar) -> None:
         "objective", "f-grpo", "fdiv_gym.objectives.f_grpo:FGRPO", summary="on-policy f-divergence alignment", **TORCH
     )
     registrar.add(
-        "advantage", "group", "fdiv_gym.advantages.group:GroupStandardised", summary="(r - mean)/std per prompt", **TORCH
+        "advantage",
+        "group",
+        "fdiv_gym.advantages.group:GroupStandardised",
+        summary="(r - mean)/std per prompt",
+        **TORCH,
     )
     for name, class_name, summary in (
         ("sequence", "SequenceMean", "mean over responses of token means (GRPO)"),

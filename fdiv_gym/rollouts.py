@@ -145,7 +145,9 @@ def score_checked(env: TextEnv, tasks: Sequence[Task], responses: Sequence[str])
     except Exception:
         verdicts = [_score_alone(env, task, response) for task, response in zip(tasks, responses, strict=True)]
     if len(verdicts) != len(tasks):
-        raise EnvError(f"environment {env.registered_name()!r} gave {len(verdicts)} verdicts for {len(tasks)} responses")
+        raise EnvError(
+            f"environment {env.registered_name()!r} gave {len(verdicts)} verdicts for {len(tasks)} responses"
+        )
     return [check_verdict(env, verdict) for verdict in verdicts]
 
 

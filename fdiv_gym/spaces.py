@@ -26,7 +26,9 @@ class TextSpace(gymnasium.Space[str]):
         """A random printable text of 1 to 16 characters."""
         letters = string.digits + string.ascii_letters + string.punctuation + " "
         length = int(self.np_random.integers(1, 17))
-        return "".join(letters[int(i)] for i in self.np_random.integers(len(letters), size=min(length, self.max_length)))
+        return "".join(
+            letters[int(i)] for i in self.np_random.integers(len(letters), size=min(length, self.max_length))
+        )
 
     def contains(self, x: Any) -> bool:
         """Whether ``x`` is a string of allowed length."""

@@ -6,9 +6,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-import fdiv_gym as fg
 import numpy as np
 import pydantic
+
+import fdiv_gym as fg
 from fdiv_gym.env import Split
 
 ANSWER = re.compile(r"[0-9]{1,40}")
@@ -50,7 +51,9 @@ class Addition(fg.TextEnv):
         if space <= 1_000_000:
             candidates = (self._numbers(int(i), low, high) for i in rng.permutation(space))
         else:
-            candidates = (tuple(int(x) for x in rng.integers(low, high, self.options.terms)) for _ in range(50 * wanted))
+            candidates = (
+                tuple(int(x) for x in rng.integers(low, high, self.options.terms)) for _ in range(50 * wanted)
+            )
         chosen: dict[tuple[int, ...], None] = {}
         for numbers in candidates:
             if len(chosen) == wanted:

@@ -142,9 +142,7 @@ class Divergence(_options.Configurable):
         outside = p[~inside].sum()
         return value + outside * self.slope_at_infinity if outside > 0 else value
 
-    def estimate(
-        self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy"
-    ) -> tuple[float, float]:
+    def estimate(self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy") -> tuple[float, float]:
         """Estimate D_f(P||Q) from samples of ``log P - log Q``.
 
         Every term is non-negative: ``f'(1)(t - 1)``, whose expectation is zero, is taken off the
@@ -171,7 +169,7 @@ class Divergence(_options.Configurable):
 
 
 def guard(v: Tensor, limit: float) -> Tensor:
-    """v for |v| <= limit, sign(v) (limit + log1p(|v| - limit)) beyond.
+    """V for |v| <= limit, sign(v) (limit + log1p(|v| - limit)) beyond.
 
     Once differentiable and strictly increasing, so a link composed with it is a link: Fenchel-Young and
     the variational bound stay exact while exponentials of the result stay finite.

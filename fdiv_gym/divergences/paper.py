@@ -28,7 +28,7 @@ class KL(Divergence):
     slope_at_infinity = math.inf
 
     def generator(self, t: Tensor) -> Tensor:
-        """t log t, 0 at 0."""
+        """T log t, 0 at 0."""
         return torch.xlogy(t, t)
 
     def conjugate(self, s: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Pearson(Divergence):
         return (t - 1) ** 2
 
     def conjugate(self, s: Tensor) -> Tensor:
-        """s + s^2/4, or its exact form on t >= 0."""
+        """S + s^2/4, or its exact form on t >= 0."""
         if self.options.conjugate == "exact":
             s = s.clamp(min=-2.0)
         return s * (1 + s / 4)
@@ -99,9 +99,7 @@ class Pearson(Divergence):
             lambda r: 2 * (r - 1),
             negative_from=-math.inf if exact else -2.0,
         )
-        universal = Link(
-            lambda v: 2 * torch.expm1(v), lambda v: torch.expm1(2 * v), torch.log, exponent=2
-        )
+        universal = Link(lambda v: 2 * torch.expm1(v), lambda v: torch.expm1(2 * v), torch.log, exponent=2)
         return {"fgan": fgan, "calibrated": fgan, "universal": universal}
 
 
@@ -123,9 +121,7 @@ class Hellinger(Divergence):
     def links(self) -> dict[str, Link]:
         """``fgan`` = ``calibrated`` (1 - e^-v) and ``universal`` (1 - e^(-v/2))."""
         fgan = Link(lambda v: -torch.expm1(-v), torch.expm1, lambda r: torch.log(r) / 2, exponent=1)
-        universal = Link(
-            lambda v: -torch.expm1(-v / 2), lambda v: torch.expm1(v / 2), torch.log, exponent=0.5
-        )
+        universal = Link(lambda v: -torch.expm1(-v / 2), lambda v: torch.expm1(v / 2), torch.log, exponent=0.5)
         return {"fgan": fgan, "calibrated": fgan, "universal": universal}
 
 
@@ -138,7 +134,7 @@ class JensenShannon(Divergence):
     slope_at_infinity = LOG2
 
     def generator(self, t: Tensor) -> Tensor:
-        """t log t - (t + 1) log((t + 1)/2)."""
+        """T log t - (t + 1) log((t + 1)/2)."""
         return torch.xlogy(t, t) - (t + 1) * torch.log((t + 1) / 2)
 
     def conjugate(self, s: Tensor) -> Tensor:

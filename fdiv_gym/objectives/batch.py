@@ -80,7 +80,7 @@ class Groups:
         """[N]: the largest value among the scored responses of each response's group (-inf if none)."""
         kept = torch.where(self.scored, values.double(), -math.inf)
         best = torch.full((self.count,), -math.inf, dtype=torch.float64, device=kept.device)
-        return best.index_reduce(0, self.index, kept, "amax")[self.index]
+        return best.scatter_reduce(0, self.index, kept, "amax")[self.index]
 
     def all_equal(self) -> Tensor:
         """[N] bool: whether all scores of the response's group are equal (or there is none).

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fdiv_gym as fg
 import numpy as np
 import torch
+
+import fdiv_gym as fg
 from fdiv_gym.config import EmbeddedModelConfig
 
 RECIPE_VERSION = 1

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fdiv_gym as fg
 import pydantic
 import torch
 from torch import Tensor
+
+import fdiv_gym as fg
 
 
 class TransformersEngine(fg.Engine):
@@ -49,9 +50,7 @@ class TransformersEngine(fg.Engine):
                     own[name].copy_(tensor)
 
     @torch.no_grad()
-    def generate(
-        self, prompts: Sequence[Sequence[int]], n: int, sampling: fg.Sampling
-    ) -> list[list[fg.Completion]]:
+    def generate(self, prompts: Sequence[Sequence[int]], n: int, sampling: fg.Sampling) -> list[list[fg.Completion]]:
         """``n`` completions for each prompt."""
         if self.model is None:
             raise fg.EngineError("the engine has no model yet: call start(model, tokenizer) first")
