@@ -1,0 +1,95 @@
+"""Report: what a conformance kit found, as text for people and as data for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a kit.
+
+    Args:
+        name: short and stable, e.g. ``"fenchel-young"``; several checks may share it.
+        passed: whether it holds.
+        message: when it failed: what was expected, what was found, at which input.
+    """
+
+    name: str
+    passed: bool
+    message: str = ""
+
+
+class Report:
+    """Collects the checks made on one subject, so that one run shows every fault and not only the first.
+
+    Args:
+        subject: what is being checked, as the user knows it, e.g. ``"divergence 'kl' (link fgan)"``.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.checks: list[Check] = []
+
+    def check(self, name: str, passed: bool, message: str = "") -> bool:
+        """Record one check and hand back whether it passed; the message is kept only for a failure."""
+        passed = bool(passed)
+        self.checks.append(Check(name, passed, "" if passed else message))
+        return passed
+
+    def fail(self, name: str, message: str) -> None:
+        """Record a failure."""
+        self.check(name, False, message)
+
+    @contextlib.contextmanager
+    def section(self, name: str) -> Iterator[Report]:
+        """Turn an exception inside the block into a failure of ``name``; later checks still run.
+
+        A block that records nothing and does not raise counts as one passed check.
+        """
+        before = len(self.checks)
+        try:
+            yield self
+        except Exception as error:
+            self.fail(name, f"raised {type(error).__name__}: {error}")
+        else:
+            if len(self.checks) == before:
+                self.check(name, True)
+
+    @property
+    def failures(self) -> list[Check]:
+        """The failed checks, in the order they were made."""
+        return [check for check in self.checks if not check.passed]
+
+    @property
+    def ok(self) -> bool:
+        """Whether checks were made and none failed."""
+        return bool(self.checks) and not self.failures
+
+    def failed(self, name: str) -> bool:
+        """Whether a check of that name failed."""
+        return any(check.name == name for check in self.failures)
+
+    def text(self) -> str:
+        """A heading, then one line for each failure."""
+        if not self.checks:
+            return f"{self.subject}: nothing was checked"
+        if self.ok:
+            return f"{self.subject}: {len(self.checks)} checks passed"
+        lines = [f"{self.subject}: {len(self.failures)} of {len(self.checks)} checks failed"]
+        return "\n".join(lines + [f"  {check.name}: {check.message}" for check in self.failures])
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"subject", "ok", "checks": [{"name", "passed", "message"}, ...]}``."""
+        return {"subject": self.subject, "ok": self.ok, "checks": [asdict(check) for check in self.checks]}
+
+    def to_json(self) -> str:
+        """The same as one JSON document."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        return self.text()
