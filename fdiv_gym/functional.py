@@ -5,6 +5,8 @@ Log-probs are of whole sequences, in nats, shape [B]; responses to one prompt ar
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,8 +14,8 @@ from torch import Tensor
 
 from fdiv_gym.catalogue import Spec, get_advantage, get_objective
 from fdiv_gym.divergences.base import Divergence
-from fdiv_gym.objectives.base import Objective
-from fdiv_gym.objectives.batch import Groups, MicroBatch
+from fdiv_gym.objectives.base import Objective, Stream
+from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, Preferences
 
 
 def group_advantages(rewards: Tensor, group_size: int, advantage: Spec = "group") -> Tensor:
@@ -55,7 +57,8 @@ def f_grpo_loss(
         beta: scale of the implicit reward.
         old_logps: [B] under the sampling policy; needed for ``gamma > 0`` and for softmax weights.
         gamma: weight of the proximal term.
-        weighting: ``uniform``, ``softmax`` or ``length_normalised``.
+        weighting: ``uniform``, ``softmax`` or ``length_normalised``. One number for each response hides
+            how many tokens it has: here the two latter are the same.
 
     Returns:
         Scalar; call ``backward`` on it.
@@ -64,12 +67,96 @@ def f_grpo_loss(
         ValueError: shapes disagree, or ``old_logps`` is needed and missing.
     """
     _check_shapes(logps=logps, ref_logps=ref_logps, rewards=rewards, old_logps=old_logps)
-    if old_logps is None and (gamma > 0 or weighting != "uniform"):
-        raise ValueError("gamma > 0 and softmax weights need old_logps")
+    _check_old(old_logps, gamma, weighting)
     options: dict[str, Any] = {"divergence": divergence, "beta": beta, "gamma": gamma, "weighting": weighting}
     objective = get_objective("f-grpo", **options)
     groups = Groups.of_equal_size(rewards, group_size, old_logps)
     return rollout_loss(objective, groups, logps, ref_logps, old_logps)
+
+
+def fdo_loss(
+    chosen_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    divergence: Spec | Divergence = "jensen_shannon",
+    beta: float = 0.1,
+) -> Tensor:
+    """The FDO loss on preference data (arXiv 2502.00657): -mean g(v) on chosen + mean f*(g(v)) on rejected.
+
+    The two sides have denominators of their own and need not be of equal number.
+
+    Args:
+        chosen_logps: [C] under the current policy, with gradient.
+        ref_chosen_logps: [C] under the frozen reference.
+        rejected_logps: [R] under the current policy, with gradient.
+        ref_rejected_logps: [R] under the frozen reference.
+        divergence: a registered name, a table, or a Divergence.
+        beta: scale of the implicit reward.
+
+    Returns:
+        Scalar; call ``backward`` on it.
+
+    Raises:
+        ValueError: shapes disagree.
+    """
+    objective = get_objective("fdo", divergence=divergence, beta=beta)
+    _check_shapes(chosen_logps=chosen_logps, ref_chosen_logps=ref_chosen_logps)
+    _check_shapes(rejected_logps=rejected_logps, ref_rejected_logps=ref_rejected_logps)
+    return preference_loss(objective, chosen_logps, ref_chosen_logps, rejected_logps, ref_rejected_logps)
+
+
+def f_hal_loss(
+    logps: Tensor,
+    ref_logps: Tensor,
+    rewards: Tensor,
+    group_size: int,
+    chosen_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    divergence: Spec | Divergence = "jensen_shannon",
+    beta: float = 0.1,
+    lam: float = 0.5,
+    old_logps: Tensor | None = None,
+    gamma: float = 0.0,
+    weighting: str = "uniform",
+) -> Tensor:
+    """The f-HAL loss (arXiv 2602.05946): lam FDO on the preferences + (1 - lam) f-GRPO on the rollouts.
+
+    Args:
+        logps: [B] of the rollouts under the current policy, with gradient.
+        ref_logps: [B] under the frozen reference.
+        rewards: [B]; NaN where a response could not be scored.
+        group_size: responses to one prompt, contiguous.
+        chosen_logps: [C] of chosen responses under the current policy, with gradient.
+        ref_chosen_logps: [C] under the frozen reference.
+        rejected_logps: [R] of rejected responses under the current policy, with gradient.
+        ref_rejected_logps: [R] under the frozen reference.
+        divergence: a registered name, a table, or a Divergence.
+        beta: scale of the implicit reward.
+        lam: weight of the preferences; 0 is ``f_grpo_loss`` and 1 is ``fdo_loss``, exactly.
+        old_logps: [B] under the sampling policy; needed for ``gamma > 0`` and for softmax weights.
+        gamma: weight of the proximal term on the rollouts.
+        weighting: importance weights of the rollouts, as in ``f_grpo_loss``.
+
+    Returns:
+        Scalar; call ``backward`` on it.
+
+    Raises:
+        ValueError: shapes disagree, or ``old_logps`` is needed and missing.
+    """
+    _check_shapes(logps=logps, ref_logps=ref_logps, rewards=rewards, old_logps=old_logps)
+    _check_shapes(chosen_logps=chosen_logps, ref_chosen_logps=ref_chosen_logps)
+    _check_shapes(rejected_logps=rejected_logps, ref_rejected_logps=ref_rejected_logps)
+    _check_old(old_logps, gamma, weighting)
+    options: dict[str, Any] = {"divergence": divergence, "beta": beta, "gamma": gamma, "weighting": weighting}
+    objective = get_objective("f-hal", lam=lam, **options)
+    groups = Groups.of_equal_size(rewards, group_size, old_logps)
+    preferences, batch = _preference_rows(chosen_logps, ref_chosen_logps, rejected_logps, ref_rejected_logps)
+    prepared = objective.prepare(groups, preferences)
+    batches = {"rollouts": sequence_batch(logps, ref_logps, old_logps, {}), "preferences": batch}
+    return _total(objective, prepared, batches)
 
 
 def rollout_loss(
@@ -80,11 +167,25 @@ def rollout_loss(
     old_logps: Tensor | None = None,
 ) -> Tensor:
     """Any on-policy objective on sequence log-probs [B]: prepare on the groups, then one big micro-batch."""
-    coefficients = objective.prepare(groups, None)["rollouts"]
-    return objective.loss("rollouts", sequence_batch(logps, ref_logps, old_logps, coefficients.rows)).loss
+    prepared = objective.prepare(groups, None)
+    return _total(objective, prepared, {"rollouts": sequence_batch(logps, ref_logps, old_logps, {})})
 
 
-def sequence_batch(logps: Tensor, ref_logps: Tensor | None, old_logps: Tensor | None, rows: Any) -> MicroBatch:
+def preference_loss(
+    objective: Objective,
+    chosen_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    ref_rejected_logps: Tensor,
+) -> Tensor:
+    """Any objective on preferences, on sequence log-probs [C] and [R]; the i-th chosen and rejected are a pair."""
+    preferences, batch = _preference_rows(chosen_logps, ref_chosen_logps, rejected_logps, ref_rejected_logps)
+    return _total(objective, objective.prepare(None, preferences), {"preferences": batch})
+
+
+def sequence_batch(
+    logps: Tensor, ref_logps: Tensor | None, old_logps: Tensor | None, rows: Mapping[str, Tensor]
+) -> MicroBatch:
     """A micro-batch of one-token rows from sequence log-probs [B]."""
 
     def column(values: Tensor | None) -> Tensor | None:
@@ -92,6 +193,40 @@ def sequence_batch(logps: Tensor, ref_logps: Tensor | None, old_logps: Tensor | 
 
     mask = torch.ones(logps.numel(), 1, dtype=torch.bool, device=logps.device)
     return MicroBatch(logps.unsqueeze(-1), mask, column(ref_logps), column(old_logps), rows)
+
+
+def _total(objective: Objective, prepared: Mapping[Stream, Coefficients], batches: Mapping[str, MicroBatch]) -> Tensor:
+    outputs = [
+        objective.loss(stream, dataclasses.replace(batches[stream], rows=coefficients.rows))
+        for stream, coefficients in prepared.items()
+    ]
+    # The gradient of the surrogate, the value of the objective; the same thing for all but kldo.
+    return torch.stack([o.loss + (o.value - o.loss).detach() for o in outputs]).sum()
+
+
+def _preference_rows(
+    chosen: Tensor, ref_chosen: Tensor, rejected: Tensor, ref_rejected: Tensor
+) -> tuple[Preferences, MicroBatch]:
+    """Rows in the order a pair has: chosen, rejected, chosen, ...; what is left of the longer side at the end."""
+    c, r, device = chosen.numel(), rejected.numel(), chosen.device
+    unit = torch.cat([torch.arange(c, device=device), torch.arange(r, device=device)])
+    is_chosen = torch.arange(c + r, device=device) < c
+    order = torch.argsort(2 * unit + ~is_chosen, stable=True)
+    logps = torch.cat([chosen, rejected])[order]
+    ref_logps = torch.cat([ref_chosen, ref_rejected])[order]
+    preferences = Preferences(
+        chosen=is_chosen[order],
+        unit=unit[order],
+        lengths=torch.ones_like(unit),
+        policy_logps=logps.detach().double(),
+        ref_logps=ref_logps.detach().double(),
+    )
+    return preferences, sequence_batch(logps, ref_logps, None, {})
+
+
+def _check_old(old_logps: Tensor | None, gamma: float, weighting: str) -> None:
+    if old_logps is None and (gamma > 0 or weighting != "uniform"):
+        raise ValueError("gamma > 0 and softmax weights need old_logps")
 
 
 def _check_shapes(**tensors: Tensor | None) -> None:

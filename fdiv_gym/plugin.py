@@ -16,25 +16,37 @@ DIVERGENCES = {
 }
 
 
+OBJECTIVES = {
+    "f-grpo": ("f_grpo:FGRPO", "on-policy f-divergence alignment"),
+    "fdo": ("fdo:FDO", "preference data, any f-divergence"),
+    "kldo": ("kldo:KLDO", "preference data, Donsker-Varadhan form of KL"),
+    "f-hal": ("f_hal:FHAL", "preference data and rollouts in one step"),
+}
+
+ADVANTAGES = {
+    "group": ("group:GroupStandardised", "(r - mean)/std per prompt (GRPO)"),
+    "mean-centred": ("centred:MeanCentred", "r - mean per prompt (Dr. GRPO)"),
+    "leave-one-out": ("centred:LeaveOneOut", "r - mean of the prompt's other responses (RLOO)"),
+    "max-normalised": ("centred:MaxNormalised", "(r - mean)/max|r - mean| per prompt"),
+    "batch": ("step:BatchStandardised", "(r - mean)/std over the whole step (REINFORCE++)"),
+}
+
+AGGREGATIONS = {
+    "sequence": ("SequenceMean", "mean over responses of token means (GRPO)"),
+    "token-mean": ("TokenMean", "mean over all tokens (DAPO)"),
+    "constant-length": ("ConstantLength", "token sum over a constant (Dr. GRPO)"),
+}
+
+
 @hookimpl
 def fdiv_gym_register(registrar: Registrar) -> None:
-    """Register the six divergences and the objectives of the paper."""
+    """Register the six divergences and the objectives of the paper, advantages and aggregations."""
     for name, (class_name, summary) in DIVERGENCES.items():
         registrar.add("divergence", name, f"fdiv_gym.divergences.paper:{class_name}", summary=summary, **TORCH)
-    registrar.add(
-        "objective", "f-grpo", "fdiv_gym.objectives.f_grpo:FGRPO", summary="on-policy f-divergence alignment", **TORCH
-    )
-    registrar.add(
-        "advantage",
-        "group",
-        "fdiv_gym.advantages.group:GroupStandardised",
-        summary="(r - mean)/std per prompt",
-        **TORCH,
-    )
-    for name, class_name, summary in (
-        ("sequence", "SequenceMean", "mean over responses of token means (GRPO)"),
-        ("token-mean", "TokenMean", "mean over all tokens (DAPO)"),
-        ("constant-length", "ConstantLength", "token sum over a constant (Dr. GRPO)"),
-    ):
+    for name, (place, summary) in OBJECTIVES.items():
+        registrar.add("objective", name, f"fdiv_gym.objectives.{place}", summary=summary, **TORCH)
+    for name, (place, summary) in ADVANTAGES.items():
+        registrar.add("advantage", name, f"fdiv_gym.advantages.{place}", summary=summary, **TORCH)
+    for name, (class_name, summary) in AGGREGATIONS.items():
         target = f"fdiv_gym.advantages.aggregation:{class_name}"
         registrar.add("aggregation", name, target, summary=summary, **TORCH)

@@ -13,40 +13,61 @@ from fdiv_gym.options import Configurable
 
 
 class Aggregation(Configurable):
-    """Base of aggregations: the loss is sum_i weights_i sum_t token_loss_it."""
+    """Base of aggregations: the loss is sum_i weights_i sum_t token_loss_it.
+
+    Every response counts in the denominators, also one that could not be scored and one without
+    advantage: how hard a response pulls does not depend on the fate of its neighbours.
+
+    Attributes:
+        counts_tokens: whether a response's weight depends on the lengths of the other responses.
+    """
 
     kind: ClassVar[str] = "aggregation"
+    counts_tokens: bool = False
 
-    def weights(self, lengths: Tensor) -> Tensor:
-        """Weights [N] in fp64 from the numbers of response tokens [N] of the whole step."""
+    def weights(self, lengths: Tensor, shares: Tensor) -> Tensor:
+        """The weight of each token of each response.
+
+        Args:
+            lengths: [N] int64, response tokens of all responses of the step.
+            shares: [N] fp64, the weight of each response in a plain mean, 1/(P G); they add up to 1.
+
+        Returns:
+            [N] fp64.
+        """
         raise NotImplementedError
 
 
 class SequenceMean(Aggregation):
-    """Mean over responses of the mean over their tokens: 1/(N |y_i|). GRPO (arXiv 2402.03300)."""
+    """Mean over responses of the mean over their tokens: 1/(P G |y_i|). GRPO (arXiv 2402.03300, equation 3)."""
 
-    def weights(self, lengths: Tensor) -> Tensor:
-        """1/(N |y_i|)."""
-        return 1.0 / (lengths.numel() * lengths.double().clamp(min=1))
+    def weights(self, lengths: Tensor, shares: Tensor) -> Tensor:
+        """shares_i / |y_i|."""
+        return shares / lengths.clamp(min=1)
 
 
 class TokenMean(Aggregation):
-    """Mean over all tokens of the step: 1/sum_j |y_j|. DAPO (arXiv 2503.14476, equation 12)."""
+    """Mean over all tokens of the step: 1/sum_j |y_j|. DAPO (arXiv 2503.14476, equation 12).
 
-    def weights(self, lengths: Tensor) -> Tensor:
-        """The same weight for every response."""
-        return torch.full_like(lengths, 1, dtype=torch.float64) / lengths.sum().clamp(min=1)
+    The paper writes the denominator per prompt; one over the step keeps every token's weight the same.
+    """
+
+    counts_tokens = True
+
+    def weights(self, lengths: Tensor, shares: Tensor) -> Tensor:
+        """The same weight for every token."""
+        return torch.ones_like(shares) / lengths.sum().clamp(min=1)
 
 
 class ConstantLength(Aggregation):
-    """Sum over tokens divided by a constant: 1/(N L). Dr. GRPO (arXiv 2503.20783)."""
+    """Sum over tokens divided by a constant: 1/(P G L). Dr. GRPO (arXiv 2503.20783)."""
 
     class Options(_options.Options):
         """Options of the constant-length aggregation."""
 
         length: int = pydantic.Field(512, gt=0)
-        """L, in tokens; usually engine.max_new_tokens."""
+        """L, in tokens; usually engine.max_new_tokens. 1 is the plain sum of a response's tokens."""
 
-    def weights(self, lengths: Tensor) -> Tensor:
-        """The same weight for every response."""
-        return torch.full_like(lengths, 1, dtype=torch.float64) / (lengths.numel() * self.options.length)
+    def weights(self, lengths: Tensor, shares: Tensor) -> Tensor:
+        """shares_i / L."""
+        return shares / self.options.length

@@ -18,7 +18,8 @@ class Advantage(Configurable):
     def compute(self, groups: Groups) -> Tensor:
         """Advantages [N] in fp64, one for each response.
 
-        A response without a score gets 0 and takes no part in any baseline; in a group whose scores are
-        all equal every advantage is exactly 0.
+        A response without a score gets 0 and takes no part in any baseline. Where all scores that an
+        estimator compares (those of a prompt, or of the step) are equal, every advantage is exactly 0:
+        compare minimum and maximum, because the mean of equal floats need not equal them.
         """
         raise NotImplementedError

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+import pydantic
 from torch import Tensor
 
 from fdiv_gym import options as _options
 from fdiv_gym.advantages.base import Advantage
+from fdiv_gym.advantages.centred import informative
 from fdiv_gym.objectives.batch import Groups
 
 
@@ -16,7 +17,7 @@ class GroupStandardised(Advantage):
     class Options(_options.Options):
         """Options of the group-standardised advantage."""
 
-        eps: float = 1e-6
+        eps: float = pydantic.Field(1e-6, ge=0)
         """Added to the standard deviation, in reward units."""
 
     def compute(self, groups: Groups) -> Tensor:
@@ -24,4 +25,4 @@ class GroupStandardised(Advantage):
         centred = groups.rewards - groups.mean(groups.rewards)
         deviation = groups.mean(centred**2).sqrt()
         advantage = centred / (deviation + self.options.eps)
-        return torch.where(groups.scored & ~groups.all_equal(), advantage, 0.0)
+        return informative(groups, advantage)

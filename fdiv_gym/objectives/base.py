@@ -9,6 +9,7 @@ from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, Objectiv
 from fdiv_gym.options import Configurable
 
 Stream = Literal["rollouts", "preferences"]
+Streams = tuple[Stream, ...]
 
 
 class Objective(Configurable):
@@ -19,19 +20,24 @@ class Objective(Configurable):
     accumulation and data parallelism agree by construction. Neither logs nor reduces across ranks.
 
     Attributes:
-        streams: which of ``rollouts`` and ``preferences`` the objective reads.
+        streams: which of ``rollouts`` and ``preferences`` the objective reads. A scheduled objective may
+            read fewer at some steps: ask again after ``at_step``; before the first ``at_step`` it names
+            every stream that the run will need.
         needs_reference: whether ``loss`` reads ``ref_logps``.
         needs_policy_logps: whether ``prepare`` needs sequence log-probs of the current policy; the
             trainer then makes one gradient-free pass over the whole step first.
         skips_inactive: whether rows that ``prepare`` marks inactive need no forward pass.
+        exact_gradient: whether the gradient of ``loss`` is the derivative of the step's value, ``prepare``
+            included. False where the source holds a statistic of the policy constant (kto, bco, cispo).
         needs_pairs: whether preferences must be pairs rather than labelled single responses.
     """
 
     kind: ClassVar[str] = "objective"
-    streams: tuple[Stream, ...] = ("rollouts",)
+    streams: Streams = ("rollouts",)
     needs_reference: bool = False
     needs_policy_logps: bool = False
     skips_inactive: bool = False
+    exact_gradient: bool = True
     needs_pairs: bool = False
 
     def prepare(self, groups: Groups | None, preferences: Preferences | None) -> Mapping[Stream, Coefficients]:

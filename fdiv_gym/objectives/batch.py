@@ -66,6 +66,11 @@ class Groups:
         """[N] fp64, how many responses the group of each response has, unscored ones included."""
         return torch.bincount(self.index, minlength=self.count).double()[self.index]
 
+    @property
+    def shares(self) -> Tensor:
+        """[N] fp64, 1/(P G): the weight of each response in the mean over prompts of the mean over responses."""
+        return 1.0 / (self.count * self.sizes)
+
     def sum(self, values: Tensor) -> Tensor:
         """[N]: the sum of ``values`` over each response's group, unscored responses left out."""
         kept = torch.where(self.scored, values.double(), 0.0)
@@ -112,6 +117,12 @@ class Preferences:
     ref_logps: Tensor | None = None
 
     @property
+    def shares(self) -> Tensor:
+        """[N] fp64, the weight of each row in the mean over its own branch: 1/(chosen rows) or 1/(rejected rows)."""
+        chosen = self.chosen.double()
+        return torch.where(self.chosen, 1.0 / chosen.sum(), 1.0 / (1.0 - chosen).sum())
+
+    @property
     def paired(self) -> bool:
         """Whether every unit is a chosen row followed by a rejected row."""
         if self.chosen.numel() % 2 or not self.chosen.numel():
@@ -153,9 +164,26 @@ class MicroBatch:
     old_logps: Tensor | None
     rows: Mapping[str, Tensor]
 
+    @property
+    def lengths(self) -> Tensor:
+        """[b] int64, response tokens, at least 1 so that one may divide by them."""
+        return self.mask.sum(-1).clamp(min=1)
+
+    def tokens(self, values: Tensor) -> Tensor:
+        """[b, T] in fp32 or wider: ``values`` on response tokens, 0 elsewhere whatever stands there (even NaN)."""
+        return torch.where(self.mask, wide(values), 0.0)
+
+    def log_ratio(self, other: Tensor) -> Tensor:
+        """[b, T] in fp32 or wider: ``logps - other`` on response tokens, 0 elsewhere."""
+        return self.tokens(wide(self.logps) - wide(other))
+
     def sequence_sum(self, values: Tensor) -> Tensor:
-        """[b]: sum over response tokens; what stands elsewhere (even NaN) is ignored."""
-        return torch.where(self.mask, values, 0.0).sum(-1)
+        """[b] in fp32 or wider: the sum over response tokens."""
+        return self.tokens(values).sum(-1)
+
+    def row(self, name: str) -> Tensor:
+        """[b, ...]: a coefficient in the precision that the loss is computed in."""
+        return self.rows[name].to(wide(self.logps).dtype)
 
 
 @dataclass(frozen=True)
@@ -164,8 +192,22 @@ class ObjectiveOutput:
 
     Args:
         loss: scalar with gradient; the loss of a step is the plain sum over its micro-batches.
-        metrics: scalars without gradient that add up over micro-batches as the loss does.
+        metrics: scalars without gradient that add up over micro-batches as the loss does. They carry
+            their denominators already: a mean over the step is the plain sum of its parts.
+        true_value: scalar without gradient, where ``loss`` is a surrogate with the right gradient but
+            another value (kldo); adds up as the loss does.
     """
 
     loss: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    true_value: Tensor | None = None
+
+    @property
+    def value(self) -> Tensor:
+        """What to report: the objective's value, without gradient."""
+        return self.loss.detach() if self.true_value is None else self.true_value
+
+
+def wide(values: Tensor) -> Tensor:
+    """``values`` in fp32, or in fp64 if they are: log-probs of a sequence are never summed in half precision."""
+    return values if values.dtype == torch.float64 else values.float()

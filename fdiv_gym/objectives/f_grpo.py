@@ -13,6 +13,14 @@ from fdiv_gym import options as _options
 from fdiv_gym.catalogue import get_advantage, get_divergence
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
+from fdiv_gym.objectives.branches import (
+    AdvantageOption,
+    DivergenceOption,
+    branch_metrics,
+    branch_sum,
+    link_option,
+    mean_weights,
+)
 
 
 class FGRPO(Objective):
@@ -27,7 +35,7 @@ class FGRPO(Objective):
     class Options(_options.Options):
         """Options of f-grpo."""
 
-        divergence: str | dict[str, Any] = "pearson"
+        divergence: DivergenceOption = "pearson"
         """A registered divergence, or a table with its name and options."""
         link: str = ""
         """The divergence's link; empty means its default."""
@@ -37,7 +45,7 @@ class FGRPO(Objective):
         """Weight of the proximal term log pi - log pi_old inside v."""
         weighting: Literal["uniform", "softmax", "length_normalised"] = "uniform"
         """Importance weights in the group: none, softmax(+-r - log pi_old), or the latter per token."""
-        advantage: str | dict[str, Any] = "group"
+        advantage: AdvantageOption = "group"
         """A registered advantage, or a table with its name and options."""
 
     streams = ("rollouts",)
@@ -54,32 +62,34 @@ class FGRPO(Objective):
         assert groups is not None
         advantages = self.advantage.compute(groups)
         weights = group_weights(groups, advantages, self.options.weighting)
-        scale = 1.0 / (1.0 + 1.0 / self.options.beta) / groups.count
+        scale = on_policy_scale(self.options.beta)
         active = advantages != 0
-        coefficient = torch.where(active, -advantages * weights * scale / groups.sizes, 0.0)
-        rows = {"coefficient": coefficient, "advantage": advantages}
+        rows = {
+            "coefficient": torch.where(active, -advantages * weights * scale * groups.shares, 0.0),
+            "every": mean_weights(active),
+            "positive": mean_weights(advantages > 0),
+            "negative": mean_weights(advantages < 0),
+        }
         metrics = {} if self.options.weighting == "uniform" else weight_metrics(groups, weights, advantages)
         return {"rollouts": Coefficients(rows, active, metrics)}
 
     def loss(self, stream: Stream, batch: MicroBatch) -> ObjectiveOutput:
         """Sum of coefficient times branch over the active rows."""
         assert batch.ref_logps is not None
-        v = self.options.beta * batch.sequence_sum(batch.logps - batch.ref_logps)
+        log_ratio = batch.log_ratio(batch.ref_logps).sum(-1)
+        v = self.options.beta * log_ratio
         if self.options.gamma > 0:
             assert batch.old_logps is not None
-            v = v + self.options.gamma * batch.sequence_sum(batch.logps - batch.old_logps)
-        coefficient = batch.rows["coefficient"].to(v.dtype)
-        good, bad = coefficient < 0, coefficient > 0
-        # Indexed, not masked by multiplication: 0 * inf is NaN.
-        loss = (coefficient[good] * self.divergence.positive(v[good])).sum()
-        loss = loss + (coefficient[bad] * self.divergence.negative(v[bad])).sum()
-        beyond = (v.detach().abs() > self.divergence.guard_limit).double().sum()
-        return ObjectiveOutput(loss, {"beyond_guard": beyond})
+            v = v + self.options.gamma * batch.log_ratio(batch.old_logps).sum(-1)
+        beyond = v.detach().abs() > self.divergence.guard_limit
+        sides = {side: batch.rows[side] for side in ("positive", "negative")}
+        metrics = branch_metrics(stream, batch, log_ratio, beyond, sides)
+        return ObjectiveOutput(branch_sum(self.divergence, v, batch.row("coefficient")), metrics)
 
 
-def link_option(link: str) -> dict[str, str]:
-    """The link as an option of the divergence, absent when the default is meant."""
-    return {"link": link} if link else {}
+def on_policy_scale(beta: float) -> float:
+    """1/(1 + 1/beta), the factor of the on-policy stream."""
+    return 1.0 / (1.0 + 1.0 / beta)
 
 
 def group_weights(groups: Groups, advantages: Tensor, weighting: str) -> Tensor:

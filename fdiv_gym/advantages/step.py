@@ -1,0 +1,34 @@
+"""The advantage that compares all responses of a step, whatever their prompt."""
+
+from __future__ import annotations
+
+import pydantic
+import torch
+from torch import Tensor
+
+from fdiv_gym import options as _options
+from fdiv_gym.advantages.base import Advantage
+from fdiv_gym.objectives.batch import Groups
+
+
+class BatchStandardised(Advantage):
+    """a_i = (r_i - mean) / (std + eps) over all scored responses of the step. REINFORCE++ (arXiv 2501.03262).
+
+    It works with one response to a prompt, and rewards an easy prompt's responses above a hard one's.
+    """
+
+    class Options(_options.Options):
+        """Options of the batch-standardised advantage."""
+
+        eps: float = pydantic.Field(1e-6, ge=0)
+        """Added to the standard deviation, in reward units."""
+
+    def compute(self, groups: Groups) -> Tensor:
+        """[N] fp64."""
+        scored = groups.scored
+        kept = groups.rewards[scored]
+        if not kept.numel() or bool(kept.max() == kept.min()):
+            return torch.zeros_like(groups.rewards)
+        centred = groups.rewards - kept.mean()
+        deviation = kept.std(correction=0)
+        return torch.where(scored, centred / (deviation + self.options.eps), 0.0)

@@ -1,0 +1,88 @@
+"""f-HAL: preference data and on-policy rollouts in one step (arXiv 2602.05946)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+
+from fdiv_gym.objectives.base import Objective, Stream, Streams
+from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
+from fdiv_gym.objectives.branches import DivergenceOption
+from fdiv_gym.objectives.f_grpo import FGRPO, on_policy_scale
+from fdiv_gym.objectives.fdo import FDO
+
+
+class FHAL(Objective):
+    """Hybrid alignment: L = lam L_FDO + (1 - lam) L_f-GRPO, each stream with its own denominator.
+
+    lam = 0 is f-grpo and lam = 1 is fdo, exactly; the stream without weight is not read. The on-policy
+    stream carries 1/(1 + 1/beta) and the off-policy one does not, a factor of 11 at beta = 0.1 that lam
+    alone does not show; ``off_policy_scale = "matched"`` gives both streams the same.
+    Source: arXiv 2602.05946.
+    """
+
+    class Options(FGRPO.Options):
+        """Options of f-hal: those of f-grpo, which both streams share, and the mix."""
+
+        divergence: DivergenceOption = "jensen_shannon"
+        """A registered divergence, or a table with its name and options; both streams use it."""
+        lam: float = pydantic.Field(0.5, ge=0, le=1)
+        """Weight of the preference stream, at the first step if ``lam_end`` is given."""
+        lam_end: float | None = pydantic.Field(None, ge=0, le=1)
+        """Weight of the preference stream at the last step; in between it moves linearly."""
+        off_policy_scale: Literal["paper", "matched"] = "paper"
+        """Factor of the preference stream: 1, or 1/(1 + 1/beta) as on the on-policy stream."""
+
+    needs_reference = True
+    skips_inactive = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        shared = {name: getattr(self.options, name) for name in FGRPO.Options.model_fields}
+        self.on_policy = FGRPO(**shared)
+        self.off_policy = FDO(**{name: shared[name] for name in FDO.Options.model_fields})
+        self.divergence = self.on_policy.divergence
+        self.lam: float = self.options.lam
+        end = self.lam if self.options.lam_end is None else self.options.lam_end
+        self.streams = streams_of(min(self.lam, end), max(self.lam, end))
+
+    def at_step(self, step: int, steps: int) -> None:
+        """Move lam linearly from ``lam`` at step 1 to ``lam_end`` at step ``steps``."""
+        if self.options.lam_end is not None:
+            done = (step - 1) / (steps - 1) if steps > 1 else 0.0
+            # Not lam + done (end - lam): at done = 1 that may miss lam_end by a rounding error.
+            self.lam = (1 - done) * self.options.lam + done * self.options.lam_end
+        self.streams = streams_of(self.lam, self.lam)
+
+    def prepare(self, groups: Groups | None, preferences: Preferences | None) -> Mapping[Stream, Coefficients]:
+        """The coefficients of f-grpo times 1 - lam and those of fdo times lam (and its scale)."""
+        coefficients: dict[Stream, Coefficients] = {}
+        if "rollouts" in self.streams:
+            prepared = self.on_policy.prepare(groups, None)["rollouts"]
+            coefficients["rollouts"] = weighted(prepared, 1 - self.lam, self.lam)
+        if "preferences" in self.streams:
+            prepared = self.off_policy.prepare(None, preferences)["preferences"]
+            matched = self.options.off_policy_scale == "matched"
+            factor = on_policy_scale(self.options.beta) if matched else 1.0
+            coefficients["preferences"] = weighted(prepared, self.lam * factor, self.lam)
+        return coefficients
+
+    def loss(self, stream: Stream, batch: MicroBatch) -> ObjectiveOutput:
+        """What f-grpo or fdo make of the rows."""
+        return (self.on_policy if stream == "rollouts" else self.off_policy).loss(stream, batch)
+
+
+def streams_of(least: float, most: float) -> Streams:
+    """The streams that a lam between ``least`` and ``most`` gives weight to."""
+    rollouts: Streams = ("rollouts",) if least < 1 else ()
+    preferences: Streams = ("preferences",) if most > 0 else ()
+    return rollouts + preferences
+
+
+def weighted(coefficients: Coefficients, weight: float, lam: float) -> Coefficients:
+    """One stream's coefficients with its weight in the mix, and lam among the metrics."""
+    rows = {**coefficients.rows, "coefficient": coefficients.rows["coefficient"] * weight}
+    return dataclasses.replace(coefficients, rows=rows, metrics={**coefficients.metrics, "lam": lam})
