@@ -86,6 +86,12 @@ class Discovery:
         self.complete()
         return [self._plugins[name] for name in sorted(self._plugins)]
 
+    def refuse_broken(self) -> None:
+        """Raise PluginError if any plugin is broken (``--strict``)."""
+        broken = [f"{p.name}: {p.cause}" for p in self.plugins() if p.status == "broken"]
+        if broken:
+            raise PluginError("broken plugins: " + "; ".join(broken))
+
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
         name = plugin_name(entry_point)
         dist = entry_point.dist
@@ -107,7 +113,8 @@ class Discovery:
             self._register(entry_point, name)
         except (Exception, SystemExit) as error:
             self._forget(name)
-            self._plugins[name] = replace(record, **_failure(error, dist))
+            status, cause = _failure(error, dist)
+            self._plugins[name] = replace(record, status=status, cause=cause)
         else:
             self._plugins[name] = self._accounted(record)
 
@@ -177,13 +184,13 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def _failure(error: BaseException, dist: importlib.metadata.Distribution | None) -> dict[str, str]:
+def _failure(error: BaseException, dist: importlib.metadata.Distribution | None) -> tuple[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name and dist is not None:
         extra = _extra_that_brings(error.name, dist)
         if extra:
             line = f"pip install '{dist.name}[{extra}]'"
-            return {"status": f"unavailable({extra})", "cause": f"needs {error.name}: {line}"}
-    return {"status": "broken", "cause": one_line(error)}
+            return f"unavailable({extra})", f"needs {error.name}: {line}"
+    return "broken", one_line(error)
 
 
 def _extra_that_brings(module: str, dist: importlib.metadata.Distribution) -> str:

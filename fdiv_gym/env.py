@@ -38,7 +38,7 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
         """Which tasks ``reset`` draws from: ``train`` or ``heldout``."""
 
     kind: ClassVar[str] = "environment"
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it so
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     has_oracle: ClassVar[bool] = True
     max_turns: int = 1

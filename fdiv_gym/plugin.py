@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fdiv_gym.hooks import Registrar, hookimpl
 
-TORCH = {"requires": ("torch",), "extra": "train"}
+TORCH: dict[str, Any] = {"requires": ("torch",), "extra": "train"}
 
 DIVERGENCES = {
     "kl": ("KL", "Kullback-Leibler, f = t log t"),

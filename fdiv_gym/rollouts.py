@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from fdiv_gym.env import TextEnv, check_verdict
 from fdiv_gym.errors import EnvError
 from fdiv_gym.rollout import Group, Sampling, Trajectory
 from fdiv_gym.task import Task
-from fdiv_gym.verdict import Verdict
+from fdiv_gym.verdict import Status, Verdict
 
 
 class Codec:
@@ -79,6 +79,7 @@ def run_episodes(
     n: int,
     sampling: Sampling,
     after_rollouts: Callable[[list[Group]], None] | None = None,
+    ledger: TimeoutLedger | None = None,
 ) -> list[Group]:
     """Play ``n`` episodes of every task and judge them.
 
@@ -89,7 +90,8 @@ def run_episodes(
         tasks: one group each, in this order.
         n: trajectories in a group.
         sampling: ``max_new_tokens`` is the budget of one response; ``seed`` fixes every draw.
-        after_rollouts: called with the unjudged groups of the last turn.
+        after_rollouts: called with the unjudged groups of the first turn.
+        ledger: remembers which pairs timed out, and replays those of an earlier attempt.
 
     Returns:
         Judged groups in the order of the tasks.
@@ -111,7 +113,7 @@ def run_episodes(
         after_rollouts([Group(t, tuple(e.frozen(None) for e in es)) for t, es in zip(tasks, episodes, strict=True)])
     playing = list(range(len(flat)))
     for turn in range(1, env.max_turns + 1):
-        judged = score_checked(env, [flat[i].task for i in playing], [flat[i].text for i in playing])
+        judged = score_checked(env, [flat[i].task for i in playing], [flat[i].text for i in playing], ledger)
         verdicts.update(zip(playing, judged, strict=True))
         if turn == env.max_turns:
             break
@@ -127,7 +129,38 @@ def run_episodes(
     ]
 
 
-def score_checked(env: TextEnv, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
+class TimeoutLedger:
+    """Which (task, response) pairs timed out: a resumed run gives them the same verdict without trying again.
+
+    Args:
+        known: keys of an earlier attempt.
+        remember: called with each new key.
+    """
+
+    def __init__(self, known: Iterable[str] = (), remember: Callable[[str], None] | None = None) -> None:
+        self._known = set(known)
+        self._remember = remember or (lambda key: None)
+
+    @staticmethod
+    def key(task: Task, response: str) -> str:
+        """A content hash of the pair."""
+        return hashlib.sha256(f"{task.hash}:{response}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+    def knows(self, task: Task, response: str) -> bool:
+        """Whether the pair timed out before."""
+        return bool(self._known) and self.key(task, response) in self._known
+
+    def record(self, task: Task, response: str, verdict: Verdict) -> None:
+        """Remember the pair if its verdict is a new timeout."""
+        if verdict.status is Status.TIMEOUT and not self.knows(task, response):
+            key = self.key(task, response)
+            self._known.add(key)
+            self._remember(key)
+
+
+def score_checked(
+    env: TextEnv, tasks: Sequence[Task], responses: Sequence[str], ledger: TimeoutLedger | None = None
+) -> list[Verdict]:
     """``env.score_batch`` behind a boundary.
 
     If the batch door raises, every pair is judged alone, and the pairs that still raise get a verdict of
@@ -136,6 +169,14 @@ def score_checked(env: TextEnv, tasks: Sequence[Task], responses: Sequence[str])
     Raises:
         EnvError: the wrong number of verdicts, something that is no Verdict, a score out of range.
     """
+    if ledger is not None:
+        fresh = [i for i, pair in enumerate(zip(tasks, responses, strict=True)) if not ledger.knows(*pair)]
+        judged = score_checked(env, [tasks[i] for i in fresh], [responses[i] for i in fresh])
+        verdicts = [Verdict.timeout("timed out in an earlier attempt of this run")] * len(tasks)
+        for i, verdict in zip(fresh, judged, strict=True):
+            verdicts[i] = verdict
+            ledger.record(tasks[i], responses[i], verdict)
+        return verdicts
     if not tasks:
         return []
     try:

@@ -154,7 +154,7 @@ def warm_start(
 
 
 def _encode(pairs: list[tuple[str, str]], tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = [(tokenizer.encode(p), tokenizer.encode(r) + [tokenizer.eos_token_id]) for p, r in pairs]
+    rows = [(tokenizer.encode(p), [*tokenizer.encode(r), tokenizer.eos_token_id]) for p, r in pairs]
     width = max(len(p) + len(r) for p, r in rows)
     ids = torch.full((len(rows), width), tokenizer.pad_token_id, dtype=torch.long)
     labels = torch.full((len(rows), width), -100, dtype=torch.long)

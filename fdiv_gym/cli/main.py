@@ -1,0 +1,90 @@
+"""The command line: parses, calls a command's body, and turns errors into one line and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdiv_gym.errors import FdivGymError
+
+app = typer.Typer(
+    name="fdiv-gym",
+    help="Align language models on text environments with f-divergence objectives. "
+    "Every divergence, objective, environment, judge, engine and trainer is a plugin.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
+
+
+@app.callback()
+def settings(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any plugin is broken.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    os.environ["FDIV_GYM_DEBUG"] = "1" if debug else ""
+    if strict:
+        from fdiv_gym.discovery import discovery
+
+        discovery.refuse_broken()
+
+
+@app.command(no_args_is_help=True)
+def train(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file, e.g. examples/addition.toml.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder; default: runs/NAME-DATE.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key, e.g. --set trainer.steps=10 (repeatable).")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", help="Go on with the run in this folder.")] = None,
+    allow_plugin_change: Annotated[
+        bool, typer.Option("--allow-plugin-change", help="Resume although plugins of the run have changed.")
+    ] = False,
+) -> None:
+    """Train a policy; writes a run folder.
+
+    Example: fdiv-gym train examples/addition.toml --output runs/first --set seed=1
+    """
+    from fdiv_gym.cli.train import train as body
+
+    body(config, output, set_ or [], resume, allow_plugin_change)
+
+
+@app.command(no_args_is_help=True)
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; default: RUN/report.html.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML file with the curves and samples of a run."""
+    from fdiv_gym.report import write_report
+
+    typer.echo(f"wrote {write_report(run, output)}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except FdivGymError as error:
+        if os.environ.get("FDIV_GYM_DEBUG"):
+            raise
+        typer.secho("error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
+        typer.echo(" ".join(str(error).split()), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)

@@ -1,0 +1,91 @@
+"""The command ``fdiv-gym train``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from fdiv_gym.catalogue import get_trainer
+from fdiv_gym.config import RunConfig, load_config, parse_config
+from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.provenance import entries_in_use, plugins_in_use
+from fdiv_gym.runfolder import PROVENANCE, RunFolder
+from fdiv_gym.trainer import RunResult
+
+
+def train(
+    config_file: Path | None, output: Path | None, overrides: list[str], resume: Path | None, allow_change: bool
+) -> None:
+    """Start or resume a run and show its result; status 130 if it was interrupted."""
+    if resume is not None:
+        if config_file is not None or overrides or output is not None:
+            raise ConfigError("--resume takes everything from the run folder: give no config file, --set or --output")
+        config, folder = resumable(resume, allow_change)
+    elif config_file is None:
+        raise ConfigError("give a config file, or --resume with a run folder")
+    else:
+        config = load_config(config_file, overrides)
+        folder = output or Path("runs") / f"{config_file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        if is_main_process():
+            RunFolder.create(folder, config.resolved())
+    trainer = get_trainer(config.trainer.flat("name"))
+    result = trainer.fit(config, folder, resume=resume is not None)
+    if is_main_process():
+        show(result)
+    if result.status == "interrupted":
+        sys.exit(130)
+
+
+def resumable(path: Path, allow_change: bool) -> tuple[RunConfig, Path]:
+    """The configuration of a run that may be resumed.
+
+    Raises:
+        TrainerError: there is no run, or the plugins it uses have changed.
+    """
+    run = RunFolder.open_existing(path)
+    config = parse_config(run.config())
+    recorded = run.read_json(PROVENANCE).get("plugins", {})
+    current = plugins_in_use(entries_in_use(config))
+    changed = [
+        f"{name} ({recorded[name]['version']}, {recorded[name]['source']} -> "
+        f"{current.get(name, {}).get('version', 'absent')}, {current.get(name, {}).get('source', 'absent')})"
+        for name in recorded
+        if recorded[name] != current.get(name)
+    ]
+    if changed and not allow_change:
+        raise TrainerError(
+            f"plugins of the run in {path} have changed: {'; '.join(changed)}; "
+            "go on all the same with --allow-plugin-change"
+        )
+    return config, path
+
+
+def show(result: RunResult) -> None:
+    """The result as a small table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    before, after = result.summary.get("before", {}), result.summary.get("after", {})
+    if before:
+        table = Table(title=f"held-out tasks, {result.status} after {result.steps} steps")
+        for column in ("", "before", "after", "change"):
+            table.add_column(column, justify="left" if not column else "right")
+        for key in before:
+            row = [key.replace("_", " "), f"{before[key]:.3f}"]
+            row += [f"{after[key]:.3f}", f"{after[key] - before[key]:+.3f}"] if key in after else ["-", "-"]
+            table.add_row(*row)
+        console.print(table)
+    console.print(f"{result.status} in {result.summary.get('seconds', 0):.0f} s; run folder: {result.folder}")
+    if result.status == "interrupted":
+        console.print(f"go on with: fdiv-gym train --resume {result.folder}", highlight=False)
+    else:
+        console.print(f"look at it: fdiv-gym report {result.folder}", highlight=False)
+
+
+def is_main_process() -> bool:
+    """Whether this is the first of the processes that ``accelerate launch`` started."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,117 @@
+"""Checkpoints: a usable model folder beside the state a resume needs, complete or absent."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import fdiv_gym as fg
+from fdiv_gym.runfolder import RunFolder
+from fdiv_gym_accelerate.policy import quiet_transformers
+
+
+def save_checkpoint(
+    run: RunFolder, step: int, model: Any, tokenizer: Any, optimizer: Any, schedule: Any, extra: dict[str, Any]
+) -> Path:
+    """Write checkpoint ``step``; it appears under its name only when complete.
+
+    Raises:
+        TrainerError: the disk is full or the folder cannot be written; older checkpoints are untouched.
+    """
+    with run.new_checkpoint(step) as folder:
+        try:
+            with quiet_transformers():
+                model.save_pretrained(folder / "model")
+            tokenizer.save_pretrained(folder / "model")
+            state = {
+                "step": step,
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "random": random_states(),
+                "extra": extra,
+            }
+            torch.save(state, folder / "state.pt")
+        except (RuntimeError, OSError) as error:  # safetensors and torch.save report a full disk as their own errors
+            reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
+            raise fg.TrainerError(f"cannot write a checkpoint in {run.path}: {reason}") from error
+        except Exception as error:
+            if type(error).__module__.startswith("safetensors"):
+                raise fg.TrainerError(f"cannot write a checkpoint in {run.path}: {error}") from error
+            raise
+    return run.path / "checkpoints" / f"step-{step:06d}"
+
+
+def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
+    """Restore weights, optimizer, schedule and random states; returns the step and what else was kept.
+
+    Raises:
+        TrainerError: the checkpoint is damaged.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+        weights: dict[str, torch.Tensor] = {}
+        for file in sorted((folder / "model").glob("*.safetensors")):
+            weights.update(load_file(file))
+    except Exception as error:
+        raise fg.TrainerError(
+            f"checkpoint {folder} is damaged: {error}; remove it to go back to an older one"
+        ) from None
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    tied = {name for name in missing if name.endswith("lm_head.weight")}
+    if unexpected or set(missing) - tied:
+        raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
+    model.tie_weights()
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    restore_random_states(state["random"])
+    return int(state["step"]), dict(state["extra"])
+
+
+def random_states() -> dict[str, Any]:
+    """The states of every global random generator (rollouts and data order follow from seed and step)."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, keys.tolist(), position, has_gauss, cached],  # type: ignore[union-attr]
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Undo what happened to the global generators since ``random_states``."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def room_needed(model: Any) -> int:
+    """Bytes one checkpoint takes: weights and two optimizer moments, in fp32, and a little more."""
+    return sum(p.numel() for p in model.parameters()) * 4 * 3 + 10_000_000
+
+
+def check_room(run: RunFolder, model: Any) -> None:
+    """Refuse to start where not even one checkpoint would fit.
+
+    Raises:
+        TrainerError: not enough free disk space.
+    """
+    free = shutil.disk_usage(run.path).free
+    needed = room_needed(model)
+    if free < needed:
+        raise fg.TrainerError(
+            f"{run.path} has {free / 1e6:.0f} MB free, one checkpoint takes about {needed / 1e6:.0f} MB: "
+            "choose another --output or make room"
+        )

@@ -1,0 +1,82 @@
+"""Evaluation on held-out tasks: sampled and greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate.utils import gather_object
+
+import fdiv_gym as fg
+from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out figures and the samples behind them.
+
+    Args:
+        metrics: ``accuracy_sampled`` and ``accuracy_greedy`` are mean scores over scored responses
+            (accuracy, for verifiers that score 0 or 1); ``unscored`` is the share of the others.
+        samples: JSON-ready records.
+    """
+
+    metrics: dict[str, float]
+    samples: list[dict[str, Any]]
+
+
+def evaluate(
+    env: fg.TextEnv,
+    engine: fg.Engine,
+    codec: Codec,
+    tasks: Sequence[fg.Task],
+    samples: int,
+    seed: int,
+    step: int,
+    ledger: TimeoutLedger | None = None,
+) -> Evaluation:
+    """Play every task ``samples`` times sampled and once greedily; the seed makes evaluations comparable."""
+    from accelerate import PartialState
+
+    state = PartialState()
+    own = list(tasks)[state.process_index :: state.num_processes]
+    records = []
+    for mode, n in (("sampled", samples), ("greedy", 1)):
+        sampling = engine.sampling(derive_seed(seed, "evaluation", mode, state.process_index), greedy=mode == "greedy")
+        groups = run_episodes(env, engine, codec, own, n, sampling, ledger=ledger) if own else []
+        records += [sample_record(g.task, t, step, "heldout", mode) for g in groups for t in g.trajectories]
+    everything: list[dict[str, Any]] = gather_object(records)
+    return Evaluation(summarise(everything), everything)
+
+
+def summarise(records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The figures of an evaluation from its sample records."""
+    metrics: dict[str, float] = {}
+    for mode in ("sampled", "greedy"):
+        scores = [r["verdict"]["score"] for r in records if r["mode"] == mode]
+        scored = [s for s in scores if s is not None]
+        metrics[f"accuracy_{mode}"] = sum(scored) / len(scored) if scored else float("nan")
+    metrics["unscored"] = sum(r["verdict"]["score"] is None for r in records) / max(len(records), 1)
+    metrics["response_tokens"] = sum(r["tokens"] for r in records) / max(len(records), 1)
+    return metrics
+
+
+def sample_record(task: fg.Task, trajectory: fg.Trajectory, step: int, split: str, mode: str) -> dict[str, Any]:
+    """One line of samples.jsonl."""
+    assert trajectory.verdict is not None
+    return {
+        "step": step,
+        "split": split,
+        "mode": mode,
+        "task_hash": task.hash,
+        "prompt": task.prompt,
+        "answer": task.answer,
+        "data": dict(task.data),
+        "response": trajectory.text,
+        "tokens": trajectory.response_length,
+        "turns": trajectory.turns,
+        "logprob": trajectory.logprob,
+        "stop_reason": trajectory.stop_reason,
+        "verdict": trajectory.verdict.to_dict(),
+    }

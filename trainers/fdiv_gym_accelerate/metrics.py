@@ -1,0 +1,68 @@
+"""The figures of a step, as they stand in metrics.jsonl."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+import fdiv_gym as fg
+from fdiv_gym_accelerate.streams import StreamBatch
+from fdiv_gym_accelerate.update import Gradients
+
+
+def rollout_line(groups: Sequence[fg.Group]) -> dict[str, float]:
+    """Rewards, all-equal groups, unscored responses and lengths of this process's rollouts."""
+    scores = [[r for r in group.rewards if r is not None] for group in groups]
+    flat = [r for group in scores for r in group]
+    count = sum(len(group.trajectories) for group in groups)
+    trajectories = [t for group in groups for t in group.trajectories]
+    line = {
+        "reward/mean": sum(flat) / len(flat) if flat else math.nan,
+        "groups/all_equal": sum(1 for s in scores if not s or min(s) == max(s)) / len(groups),
+        "verdicts/unscored": 1 - len(flat) / count,
+        "response/tokens": sum(t.response_length for t in trajectories) / count,
+        "response/cut_off": sum(t.stop_reason == "length" for t in trajectories) / count,
+    }
+    for name in sorted({n for t in trajectories if t.verdict for n in t.verdict.components}):
+        parts = [t.verdict.components[name] for t in trajectories if t.verdict and name in t.verdict.components]
+        line[f"component/{name}"] = sum(parts) / len(parts)
+    return line
+
+
+def gradient_line(gradients: Gradients, norm: float, learning_rate: float) -> dict[str, float]:
+    """Loss and gradient figures."""
+    line = {"loss": gradients.loss, "grad_norm": norm, "learning_rate": learning_rate}
+    if len(gradients.stream_losses) > 1:
+        line |= {f"loss/{name}": value for name, value in gradients.stream_losses.items()}
+        line |= {f"grad_norm/{name}": value for name, value in gradients.stream_norms.items()}
+    if "rollouts" in gradients.stream_losses:
+        line["engine/logprob_gap"] = gradients.logprob_gap
+    return line | gradients.metrics
+
+
+def divergence_line(objective: fg.Objective, stream: StreamBatch) -> dict[str, float]:
+    """Estimate of the divergence of policy from reference, from the rollouts' own log-ratios.
+
+    It is the objective's own divergence, or kl where the objective has none; absent without a reference.
+    """
+    ref, old = stream.sequence_sum(stream.ref_logps), stream.sequence_sum(stream.padded.old_logps)
+    if ref is None or old is None:
+        return {}
+    divergence = getattr(objective, "divergence", None)
+    if not isinstance(divergence, fg.Divergence):
+        divergence = fg.get_divergence("kl")
+    value, error = divergence.estimate(old - ref)
+    beta = getattr(objective.options, "beta", 1.0)
+    beyond = divergence.share_beyond_guard(torch.as_tensor(beta) * (old - ref))
+    return {"divergence/estimate": value, "divergence/standard_error": error, "divergence/beyond_guard": beyond}
+
+
+def first_detail(groups: Sequence[fg.Group]) -> str:
+    """The reason of the first verdict without a score, for an error message."""
+    for group in groups:
+        for trajectory in group.trajectories:
+            if trajectory.verdict is not None and trajectory.verdict.score is None:
+                return f"{trajectory.verdict.status}: {trajectory.verdict.detail}"
+    return "no detail"

@@ -1,0 +1,281 @@
+"""One run: everything it holds while training, and what it does in a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import get_scheduler
+
+import fdiv_gym as fg
+from fdiv_gym.provenance import provenance
+from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
+from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, RunFolder
+from fdiv_gym_accelerate import metrics as figures
+from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
+from fdiv_gym_accelerate.evaluation import evaluate, sample_record
+from fdiv_gym_accelerate.observing import Observers
+from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source, weights_hash
+from fdiv_gym_accelerate.screen import Screen, make_screen
+from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups
+from fdiv_gym_accelerate.update import Updater
+
+TIMEOUTS = "timeouts.jsonl"
+SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+@dataclass
+class Policy:
+    """The model being trained, its tokenizer and its frozen start."""
+
+    model: Any
+    tokenizer: Any
+    reference: Any | None
+    source_hash: str
+
+
+class Run:
+    """State of a run.
+
+    Args:
+        config: the whole configuration.
+        settings: the trainer's own options.
+        folder: a run folder that was created (or, to resume, opened).
+        resume: go on from the newest checkpoint.
+
+    Raises:
+        TrainerError: the model cannot be loaded, or there is nothing to resume from.
+    """
+
+    def __init__(self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, *, resume: bool) -> None:
+        self.config, self.settings, self.folder = config, settings, folder
+        self.accelerator = self._accelerator()
+        self.screen: Screen = make_screen(self.accelerator.is_main_process)
+        self.env = None if config.env is None else fg.make(config.env.name, **config.env.options)
+        self.objective = fg.get_objective(config.objective.flat("name"))
+        self.policy = self._load_policy()
+        self.engine = fg.get_engine(config.engine.flat("name"))
+        self.engine.start(self.policy.model, self.policy.tokenizer)
+        self.codec = Codec(self.policy.tokenizer, config.model.chat)
+        self.updater = Updater(
+            self.objective, self.policy.model, self.policy.reference, self.accelerator,
+            self.engine.options.temperature, settings.micro_batch_size,
+        )  # fmt: skip
+        self.optimizer = torch.optim.AdamW(
+            self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.schedule = get_scheduler(
+            SCHEDULES[settings.schedule], self.optimizer, num_warmup_steps=settings.warmup_steps,
+            num_training_steps=settings.steps,
+        )  # fmt: skip
+        observers = [fg.get_observer(o.flat("name")) for o in config.observers]
+        self.observers = Observers(observers, self.screen.message)
+        self.ledger = TimeoutLedger(
+            [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self._begun = time.monotonic()
+        if resume:
+            self._resume()
+        elif self.accelerator.is_main_process:
+            record = provenance(config) | {"initial_weights": self.policy.source_hash}
+            folder.write_json(PROVENANCE, record)
+
+    # ---- a step -----------------------------------------------------------------------------------
+
+    def train_step(self) -> None:
+        """Rollouts, verdicts, gradient, step, sync; one line of metrics.jsonl."""
+        begun = time.monotonic()
+        step = self.step + 1
+        self.objective.at_step(step, self.settings.steps)
+        self.observers.call("before_rollouts", step)
+        line: dict[str, float] = {}
+        streams: dict[str, StreamBatch] = {}
+        groups = self._rollouts(step, line) if "rollouts" in self.objective.streams else None
+        rollout_seconds = time.monotonic() - begun
+        if groups is not None:
+            streams["rollouts"] = rollout_stream(groups, self.policy.tokenizer.pad_token_id)
+        for stream in streams.values():
+            self.updater.score_in_advance(stream)
+        whole, own = whole_groups(groups, streams["rollouts"]) if groups is not None else (None, slice(0, 0))
+        coefficients = self.objective.prepare(whole, None)
+        self.observers.call("after_advantages", step, coefficients)
+        gradients = self.updater.accumulate(streams, coefficients, {"rollouts": own})
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.settings.max_grad_norm)
+        line |= figures.gradient_line(gradients, float(norm), self.schedule.get_last_lr()[0])
+        for coefficient in coefficients.values():
+            line |= coefficient.metrics
+        if groups is not None:
+            line |= figures.divergence_line(self.objective, streams["rollouts"])
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+        else:
+            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {float(norm)})")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.engine.update_weights(self.policy.model.state_dict().items())
+        self.step = step
+        self._log(line, groups, time.monotonic() - begun, rollout_seconds)
+
+    def _rollouts(self, step: int, line: dict[str, float]) -> list[fg.Group]:
+        assert self.env is not None
+        tasks = self._tasks_of(step)
+        sampling = self.engine.sampling(derive_seed(self.config.seed, "rollouts", step, self.accelerator.process_index))
+        with self.accelerator.autocast():
+            groups = run_episodes(
+                self.env, self.engine, self.codec, tasks, self.settings.group_size, sampling,
+                after_rollouts=lambda drawn: self.observers.call("after_rollouts", step, drawn),
+                ledger=self.ledger,
+            )  # fmt: skip
+        self.observers.call("after_verdicts", step, groups)
+        line |= figures.rollout_line(groups)
+        if line["verdicts/unscored"] > self.settings.max_unscored:
+            raise fg.TrainerError(
+                f"step {step}: {line['verdicts/unscored']:.0%} of the responses have no score "
+                f"(trainer.max_unscored = {self.settings.max_unscored}): {figures.first_detail(groups)}"
+            )
+        return groups
+
+    def _tasks_of(self, step: int) -> list[fg.Task]:
+        """This process's share of the step's tasks; a pure function of the seed and the step."""
+        assert self.env is not None
+        tasks = self.env.task_list("train")
+        count = self.settings.prompts_per_step
+        chosen = []
+        for position in range((step - 1) * count, step * count):
+            epoch, place = divmod(position, len(tasks))
+            chosen.append(tasks[int(self._order(epoch)[place])])
+        return chosen[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _order(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if getattr(self, "_epoch", None) != epoch:
+            assert self.env is not None
+            rng = np.random.default_rng(derive_seed(self.config.seed, "order", epoch))
+            self._epoch, self._permutation = epoch, rng.permutation(len(self.env.task_list("train")))
+        return self._permutation
+
+    def _log(
+        self, line: dict[str, float], groups: Sequence[fg.Group] | None, seconds: float, rollout_seconds: float
+    ) -> None:
+        tokens = sum(t.response_length for g in groups or () for t in g.trajectories)
+        line |= {
+            "time/seconds": seconds,
+            "time/rollout_seconds": rollout_seconds,
+            "time/tokens_per_second": tokens / max(rollout_seconds, 1e-9),
+        }
+        if self.accelerator.is_main_process:
+            self.folder.append(METRICS, {"step": self.step, **line})
+            chosen = [(g, t) for g in groups or () for t in g.trajectories][: self.settings.samples_per_step]
+            self.folder.append(SAMPLES, *(sample_record(g.task, t, self.step, "train", "sampled") for g, t in chosen))
+            if self.config.tracker is not None:
+                self.accelerator.log(line, step=self.step)
+        self.screen.step(self.step, line)
+        self.observers.call("after_step", self.step, line)
+
+    # ---- evaluation and checkpoints ---------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Evaluate on held-out tasks, if there is an environment."""
+        if self.env is None:
+            return
+        tasks = self.env.task_list("heldout")[: self.settings.evaluate_tasks]
+        with self.accelerator.autocast():
+            result = evaluate(
+                self.env, self.engine, self.codec, tasks, self.settings.evaluate_samples, self.config.seed,
+                self.step, self.ledger,
+            )  # fmt: skip
+        if self.accelerator.is_main_process:
+            self.folder.append(EVALUATIONS, {"step": self.step, **result.metrics})
+            self.folder.append(SAMPLES, *result.samples)
+        self.screen.evaluation(self.step, result.metrics)
+        self.observers.call("at_evaluation", self.step, result.metrics)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if self.accelerator.is_main_process:
+            extra = {"seconds": self.seconds + time.monotonic() - self._begun}
+            policy = self.policy
+            save_checkpoint(
+                self.folder, self.step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra
+            )
+            self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
+
+    def summary(self, status: str) -> dict[str, Any]:
+        """What ``summary.json`` holds: the first and the last evaluation."""
+        lines = self.folder.lines(EVALUATIONS)
+        keys = ("accuracy_sampled", "accuracy_greedy")
+        first, last = (lines[0], lines[-1]) if lines else ({}, {})
+        return {
+            "status": status,
+            "before": {key: first[key] for key in keys if key in first},
+            "after": {key: last[key] for key in keys if key in last and last["step"] == self.step},
+            "seconds": round(self.seconds + time.monotonic() - self._begun, 2),
+            "steps": self.step,
+        }
+
+    def close(self) -> None:
+        """Release the screen, the engine and the environment."""
+        self.screen.stop()
+        self.engine.close()
+        if self.env is not None:
+            self.env.close()
+        if self.config.tracker is not None:
+            self.accelerator.end_training()
+
+    # ---- beginnings -------------------------------------------------------------------------------
+
+    def _accelerator(self) -> Accelerator:
+        tracker = self.config.tracker
+        precision = "bf16" if self.settings.precision == "bf16" else "no"
+        try:
+            accelerator = Accelerator(
+                mixed_precision=precision,
+                log_with=tracker.name if tracker else None,
+                project_dir=str(self.folder.path) if tracker else None,
+            )
+            if tracker is not None:
+                accelerator.init_trackers(tracker.project)
+        except (ValueError, ImportError) as error:
+            raise fg.TrainerError(f"accelerate cannot start: {error}") from None
+        if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"):
+            raise fg.TrainerError(
+                f"the trainer 'accelerate' keeps a whole model on each process; "
+                f"{accelerator.distributed_type.value} is not supported"
+            )
+        return accelerator
+
+    def _load_policy(self) -> Policy:
+        with self.accelerator.main_process_first():
+            source = model_source(self.config, self.env, self.screen.warm_start)
+        device = self.accelerator.device
+        revision = self.config.model.revision
+        model = load_model(source, revision).to(device)
+        model.config.use_cache = True
+        reference = None
+        if self.objective.needs_reference:
+            reference = load_model(source, revision).to(device).requires_grad_(False).eval()
+        return Policy(model, load_tokenizer(source, revision), reference, weights_hash(model))
+
+    def _resume(self) -> None:
+        recorded = self.folder.read_json(PROVENANCE).get("initial_weights")
+        if recorded is not None and recorded != self.policy.source_hash:
+            raise fg.TrainerError(
+                f"the initial model of {self.folder.path} had weights {recorded}, "
+                f"{self.config.model.name_or_path!r} now has {self.policy.source_hash}: the reference would differ"
+            )
+        checkpoints = self.folder.checkpoints()
+        if checkpoints:
+            self.step, extra = load_checkpoint(checkpoints[-1], self.policy.model, self.optimizer, self.schedule)
+            self.seconds = float(extra["seconds"])
+            self.engine.update_weights(self.policy.model.state_dict().items())
+        if self.accelerator.is_main_process:
+            self.folder.keep_until(self.step if checkpoints else -1)
+        self.accelerator.wait_for_everyone()

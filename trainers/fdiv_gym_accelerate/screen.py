@@ -1,0 +1,159 @@
+"""What a person sees while a run goes on: a live screen on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Screen(Protocol):
+    """Shows the progress of a run."""
+
+    def start(self, steps: int, done: int) -> None:
+        """Training begins after ``done`` steps of ``steps``."""
+
+    def warm_start(self, step: int, steps: int, loss: float) -> None:
+        """The embedded model is being built."""
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A step is done."""
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """An evaluation is done."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+
+    def stop(self) -> None:
+        """Training is over."""
+
+
+class PlainScreen:
+    """Lines of text, at most one every ``every`` seconds for steps; for logs and pipes."""
+
+    def __init__(self, every: float = 5.0) -> None:
+        self._every = every
+        self._last = 0.0
+        self._steps = 0
+
+    def start(self, steps: int, done: int) -> None:
+        """Training begins."""
+        self._steps = steps
+
+    def warm_start(self, step: int, steps: int, loss: float) -> None:
+        """The embedded model is being built."""
+        if self._due() or step == steps:
+            self.message(f"warm start {step}/{steps}  loss {loss:.3f}")
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A step is done."""
+        if self._due() or step == self._steps:
+            self.message(f"step {step}/{self._steps}  " + "  ".join(f"{k} {v}" for k, v in figures(metrics)))
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """An evaluation is done."""
+        self.message(f"evaluation at step {step}  " + accuracy_line(metrics))
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+        print(text, flush=True)  # noqa: T201 - this is the screen
+
+    def stop(self) -> None:
+        """Nothing is left open."""
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self._every:
+            return False
+        self._last = now
+        return True
+
+
+class RichScreen:
+    """A progress bar with the figures of the last step beside it; evaluations scroll by above."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[figures]}"),
+        )
+        self._task: Any = None
+        self._progress.start()
+
+    def start(self, steps: int, done: int) -> None:
+        """Training begins."""
+        self._finish_task()
+        self._task = self._progress.add_task("training", total=steps, completed=done, figures="")
+
+    def warm_start(self, step: int, steps: int, loss: float) -> None:
+        """The embedded model is being built."""
+        if self._task is None:
+            self._task = self._progress.add_task("warm start", total=steps, figures="")
+        self._progress.update(self._task, completed=step, figures=f"loss {loss:.3f}")
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A step is done."""
+        text = " ".join(f"[dim]{key}[/dim] {value}" for key, value in figures(metrics))
+        self._progress.update(self._task, completed=step, figures=text)
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """An evaluation is done."""
+        self._progress.console.print(f"[bold]held-out, step {step:>4}[/bold]  {accuracy_line(metrics)}")
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+    def _finish_task(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+class SilentScreen(PlainScreen):
+    """Shows nothing: processes other than the first, and tests."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""
+
+
+def make_screen(main_process: bool) -> Screen:
+    """The screen for where the output goes."""
+    import os
+    import sys
+
+    if not main_process or os.environ.get("FDIV_GYM_QUIET"):
+        return SilentScreen()
+    return RichScreen() if sys.stdout.isatty() else PlainScreen()
+
+
+def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The figures of a step that fit beside the bar."""
+    shown = []
+    for key, label, form in (
+        ("reward/mean", "reward", "{:.3f}"),
+        ("groups/all_equal", "equal", "{:.0%}"),
+        ("divergence/estimate", "D", "{:.3f}"),
+        ("loss", "loss", "{:+.4f}"),
+        ("time/tokens_per_second", "tok/s", "{:.0f}"),
+    ):
+        value = metrics.get(key)
+        if value is not None:
+            shown.append((label, form.format(value)))
+    return shown
+
+
+def accuracy_line(metrics: Mapping[str, float]) -> str:
+    """The figures of an evaluation on one line."""
+    text = f"sampled {metrics['accuracy_sampled']:.3f}  greedy {metrics['accuracy_greedy']:.3f}"
+    return text + (f"  unscored {metrics['unscored']:.1%}" if metrics["unscored"] else "")

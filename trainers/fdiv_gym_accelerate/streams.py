@@ -1,0 +1,177 @@
+"""The streams of one step: rows from rollouts or preferences, padded once, sliced into micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym_accelerate.policy import Padded, Row, pad, token_logps
+
+
+@dataclass
+class StreamBatch:
+    """All rows of one stream on this process.
+
+    Args:
+        padded: the rows, on the CPU.
+        units: row indices of each unit; a unit is never split.
+        ref_logps: [N, T-1] under the reference, if anybody needs it.
+        policy_logps: [N] sequence log-probs under the current policy, if the objective needs them.
+    """
+
+    padded: Padded
+    units: list[list[int]]
+    ref_logps: Tensor | None = None
+    policy_logps: Tensor | None = None
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], units: list[list[int]], pad_token: int) -> StreamBatch:
+        """Pad the rows."""
+        return cls(pad(rows, pad_token, torch.device("cpu")), units)
+
+    @property
+    def lengths(self) -> Tensor:
+        """[N] response tokens of each row."""
+        return self.padded.mask.sum(-1)
+
+    def sequence_sum(self, values: Tensor | None) -> Tensor | None:
+        """[N] fp64 sums over response tokens."""
+        return None if values is None else torch.where(self.padded.mask, values.double(), 0.0).sum(-1)
+
+    def slices(self, rows_at_a_time: int, keep: Tensor | None = None) -> Iterator[Tensor]:
+        """Row indices of micro-batches of about ``rows_at_a_time`` rows; units with no kept row are left out."""
+        chunk: list[int] = []
+        for unit in self.units:
+            if keep is not None and not bool(keep[unit].any()):
+                continue
+            if chunk and len(chunk) + len(unit) > rows_at_a_time:
+                yield torch.tensor(chunk)
+                chunk = []
+            chunk += unit
+        if chunk:
+            yield torch.tensor(chunk)
+
+    def take(self, index: Tensor, device: torch.device) -> tuple[Padded, Tensor | None]:
+        """These rows, trimmed to the longest of them, and their reference log-probs."""
+        width = int(self.padded.attention[index].sum(-1).max())
+        old, ref = self.padded.old_logps, self.ref_logps
+        rows = Padded(
+            self.padded.ids[index, :width].to(device),
+            self.padded.attention[index, :width].to(device),
+            self.padded.mask[index, : width - 1].to(device),
+            None if old is None else old[index, : width - 1].to(device),
+        )
+        return rows, None if ref is None else ref[index, : width - 1].to(device)
+
+
+def rollout_stream(groups: Sequence[fg.Group], pad_token: int) -> StreamBatch:
+    """One row and one unit for each trajectory."""
+    rows = [Row(t.token_ids, t.loss_mask, t.logprobs) for group in groups for t in group.trajectories]
+    return StreamBatch.of(rows, [[i] for i in range(len(rows))], pad_token)
+
+
+@torch.no_grad()
+def all_token_logps(
+    model: Any, stream: StreamBatch, temperature: float, rows_at_a_time: int, device: torch.device
+) -> Tensor:
+    """[N, T-1] log-probs of every row, without gradient, on the CPU."""
+    result = torch.zeros(stream.padded.mask.shape)
+    model.eval()
+    for index in stream.slices(rows_at_a_time):
+        rows, _ = stream.take(index, device)
+        logps = token_logps(model, rows, temperature)
+        result[index, : logps.shape[1]] = logps.float().cpu()
+    return result
+
+
+def whole_groups(groups: Sequence[fg.Group], stream: StreamBatch) -> tuple[fg.Groups, slice]:
+    """The groups of all processes together, and which rows of them are this process's own.
+
+    ``prepare`` sees them all, so its denominators are those of the whole step on any number of processes.
+    """
+    names = sorted({name for g in groups for t in g.trajectories if t.verdict for name in t.verdict.components})
+    policy, ref = stream.policy_logps, stream.sequence_sum(stream.ref_logps)
+    lengths = stream.lengths.tolist()
+    local = {
+        "rewards": [float("nan") if r is None else r for g in groups for r in g.rewards],
+        "sizes": [len(g.trajectories) for g in groups],
+        "old": [t.logprob for g in groups for t in g.trajectories],
+        "lengths": lengths,
+        "policy": None if policy is None else policy.tolist(),
+        "ref": None if ref is None else ref.tolist(),
+        "components": {
+            name: [
+                t.verdict.components.get(name, float("nan")) if t.verdict else float("nan")
+                for g in groups
+                for t in g.trajectories
+            ]
+            for name in names
+        },
+    }
+    everybody: list[dict[str, Any]] = gather_object([local])
+    sizes = torch.tensor(joined(everybody, "sizes"))
+    own = own_rows([len(part["rewards"]) for part in everybody])
+    all_names = sorted({name for part in everybody for name in part["components"]})
+    components = {
+        name: torch.tensor(
+            [x for p in everybody for x in p["components"].get(name, [float("nan")] * len(p["rewards"]))]
+        ).double()
+        for name in all_names
+    }
+    return (
+        fg.Groups(
+            rewards=torch.tensor(joined(everybody, "rewards"), dtype=torch.float64),
+            index=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
+            old_logps=torch.tensor(joined(everybody, "old"), dtype=torch.float64),
+            lengths=torch.tensor(joined(everybody, "lengths")),
+            components=components,
+            policy_logps=None if policy is None else torch.tensor(joined(everybody, "policy"), dtype=torch.float64),
+            ref_logps=None if ref is None else torch.tensor(joined(everybody, "ref"), dtype=torch.float64),
+        ),
+        own,
+    )
+
+
+def whole_preferences(chosen: Sequence[bool], stream: StreamBatch) -> tuple[fg.Preferences, slice]:
+    """The preference rows of all processes together, and which of them are this process's own."""
+    policy, ref = stream.policy_logps, stream.sequence_sum(stream.ref_logps)
+    local = {
+        "chosen": list(chosen),
+        "units": [len(unit) for unit in stream.units],
+        "lengths": stream.lengths.tolist(),
+        "policy": None if policy is None else policy.tolist(),
+        "ref": None if ref is None else ref.tolist(),
+    }
+    everybody: list[dict[str, Any]] = gather_object([local])
+    sizes = torch.tensor(joined(everybody, "units"))
+    own = own_rows([len(part["chosen"]) for part in everybody])
+    return (
+        fg.Preferences(
+            chosen=torch.tensor(joined(everybody, "chosen")),
+            unit=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
+            lengths=torch.tensor(joined(everybody, "lengths")),
+            policy_logps=None if policy is None else torch.tensor(joined(everybody, "policy"), dtype=torch.float64),
+            ref_logps=None if ref is None else torch.tensor(joined(everybody, "ref"), dtype=torch.float64),
+        ),
+        own,
+    )
+
+
+def joined(parts: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    """The lists of all processes, one after the other."""
+    return [item for part in parts for item in part[key]]
+
+
+def own_rows(counts: Sequence[int]) -> slice:
+    """The rows of this process among those of all processes."""
+    from accelerate import PartialState
+
+    rank = PartialState().process_index
+    start = sum(counts[:rank])
+    return slice(start, start + counts[rank])

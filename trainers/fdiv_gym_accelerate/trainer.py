@@ -1,0 +1,62 @@
+"""The trainer ``accelerate``: rollouts, verdicts, prepare, micro-batched loss, step, engine sync."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fdiv_gym as fg
+from fdiv_gym.runfolder import SUMMARY, RunFolder
+from fdiv_gym_accelerate.checkpoint import check_room
+from fdiv_gym_accelerate.interrupt import Interrupt
+from fdiv_gym_accelerate.run import Run
+from fdiv_gym_accelerate.settings import TrainerOptions
+
+
+class AccelerateTrainer(fg.Trainer):
+    """Trains a policy in this process, or in as many as ``accelerate launch`` starts.
+
+    Every process draws and judges its own prompts; ``prepare`` sees the groups of all of them and the
+    gradients are summed, so the number of processes changes nothing but the random draws.
+    """
+
+    Options = TrainerOptions
+    options: TrainerOptions
+
+    def fit(self, config: fg.RunConfig, folder: Path, *, resume: bool = False) -> fg.RunResult:
+        """Train; see ``fdiv_gym.Trainer.fit``."""
+        run = Run(config, self.options, RunFolder(folder), resume=resume)
+        try:
+            with Interrupt(run.screen.message) as interrupt:
+                return self._fit(run, interrupt)
+        finally:
+            run.close()
+
+    def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
+        check_room(run.folder, run.policy.model)
+        if run.step == 0:
+            run.evaluate()
+        run.screen.start(self.options.steps, run.step)
+        while run.step < self.options.steps and not interrupt.requested:
+            run.train_step()
+            if self._is_due(self.options.evaluate_every, run.step) and run.step < self.options.steps:
+                run.evaluate()
+            if self._is_due(self.options.checkpoint_every, run.step) or run.step == self.options.steps:
+                run.save()
+        finished = run.step >= self.options.steps
+        if finished:
+            run.evaluate()
+        elif run.step > 0:
+            run.save()
+        return self._finish(run, finished)
+
+    def _finish(self, run: Run, finished: bool) -> fg.RunResult:
+        summary = run.summary("finished" if finished else "interrupted")
+        if run.accelerator.is_main_process:
+            run.folder.write_json(SUMMARY, summary)
+        result = fg.RunResult(run.folder.path, summary["status"], run.step, summary)
+        run.observers.call("at_end", result)
+        return result
+
+    @staticmethod
+    def _is_due(every: int, step: int) -> bool:
+        return every > 0 and step % every == 0

@@ -1,0 +1,175 @@
+"""One optimizer step's gradient: prepare on whole groups, then a plain sum over micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym.objectives.base import Stream
+from fdiv_gym_accelerate.policy import token_logps
+from fdiv_gym_accelerate.streams import StreamBatch, all_token_logps
+
+
+@dataclass
+class Gradients:
+    """What computing the gradient told us.
+
+    Args:
+        loss: true value of the loss, all processes together.
+        stream_losses: the part of each stream.
+        stream_norms: gradient norm of each stream alone, where there is more than one.
+        metrics: what the objective reported, summed.
+        logprob_gap: largest difference between a token's log-prob at sampling time and now, in nats; on
+            the first use of fresh rollouts it proves that the engine samples from the policy we train.
+    """
+
+    loss: float = 0.0
+    stream_losses: dict[str, float] = field(default_factory=dict)
+    stream_norms: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    logprob_gap: float = 0.0
+
+
+class Updater:
+    """Accumulates the gradient of an objective into the policy's ``.grad``.
+
+    Args:
+        objective: any registered objective.
+        model: the policy, with gradients.
+        reference: the frozen reference, or None if the objective needs none.
+        accelerator: device, autocast and reduction over processes.
+        temperature: the policy is the tempered model, as it was sampled.
+        micro_batch_size: rows in one forward pass.
+    """
+
+    def __init__(
+        self,
+        objective: fg.Objective,
+        model: Any,
+        reference: Any | None,
+        accelerator: Accelerator,
+        temperature: float = 1.0,
+        micro_batch_size: int = 256,
+    ) -> None:
+        self.objective = objective
+        self.model = model
+        self.reference = reference
+        self.accelerator = accelerator
+        self.temperature = temperature
+        self.micro_batch_size = micro_batch_size
+
+    def score_in_advance(self, stream: StreamBatch) -> None:
+        """Fill in the reference's log-probs and, if the objective needs them beforehand, the policy's."""
+        device = self.accelerator.device
+        with self.accelerator.autocast():
+            if self.reference is not None:
+                stream.ref_logps = all_token_logps(
+                    self.reference, stream, self.temperature, self.micro_batch_size, device
+                )
+            if self.objective.needs_policy_logps:
+                logps = all_token_logps(self.model, stream, self.temperature, self.micro_batch_size, device)
+                stream.policy_logps = stream.sequence_sum(logps)
+
+    def accumulate(
+        self, streams: Mapping[Stream, StreamBatch], coefficients: Mapping[Stream, fg.Coefficients], own: Mapping[Stream, slice]
+    ) -> Gradients:
+        """Add the gradient of every stream; parameters' ``.grad`` must be empty before.
+
+        Args:
+            streams: this process's rows.
+            coefficients: what ``prepare`` said about the rows of all processes.
+            own: which of those rows are this process's.
+        """
+        result = Gradients()
+        several = len(coefficients) > 1
+        before: list[Tensor | None] | None = None
+        self.model.train()
+        for name, coefficient in coefficients.items():
+            self._stream(name, streams[name], coefficient, own[name], result)
+            if several:
+                result.stream_norms[name] = self._norm_since(before)
+                before = [None if p.grad is None else p.grad.clone() for p in self.model.parameters()]
+        self._reduce(result)
+        return result
+
+    def _stream(
+        self, name: Stream, stream: StreamBatch, coefficient: fg.Coefficients, own: slice, result: Gradients
+    ) -> None:
+        rows = {key: value[own] for key, value in coefficient.rows.items()}
+        keep = coefficient.active[own] if self.objective.skips_inactive else None
+        total = 0.0
+        for index in stream.slices(self.micro_batch_size, keep):
+            batch, gap = self._micro_batch(stream, index, rows)
+            output = self.objective.loss(name, batch)
+            check_output(self.objective, output)
+            self.accelerator.backward(output.loss)
+            total += float(output.value)
+            result.logprob_gap = max(result.logprob_gap, gap)
+            for key, value in output.metrics.items():
+                result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
+        result.stream_losses[name] = total
+
+    def _micro_batch(
+        self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]
+    ) -> tuple[fg.MicroBatch, float]:
+        device = self.accelerator.device
+        padded, ref = stream.take(index, device)
+        with self.accelerator.autocast():
+            logps = token_logps(self.model, padded, self.temperature)
+        gap = 0.0
+        if padded.old_logps is not None and bool(padded.mask.any()):
+            gap = float((logps.detach() - padded.old_logps).abs()[padded.mask].max())
+        sliced = {key: value[index].to(device) for key, value in rows.items()}
+        return fg.MicroBatch(logps, padded.mask, ref, padded.old_logps, sliced), gap
+
+    def _norm_since(self, before: list[Tensor | None] | None) -> float:
+        total = 0.0
+        for i, parameter in enumerate(self.model.parameters()):
+            if parameter.grad is None:
+                continue
+            earlier = before[i] if before is not None else None
+            change = parameter.grad if earlier is None else parameter.grad - earlier
+            total += float(change.double().pow(2).sum())
+        return float(total**0.5)
+
+    def _reduce(self, result: Gradients) -> None:
+        """Sum gradients and numbers over processes; the stream norms stay this process's own."""
+        if self.accelerator.num_processes > 1:
+            for parameter in self.model.parameters():
+                if parameter.requires_grad:
+                    gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+                    parameter.grad = self.accelerator.reduce(gradient, reduction="sum")
+            result.stream_losses = self._summed(result.stream_losses)
+            result.metrics = self._summed(result.metrics)
+        result.loss = sum(result.stream_losses.values())
+
+    def _summed(self, values: dict[str, float]) -> dict[str, float]:
+        from accelerate.utils import gather_object
+
+        parts: list[dict[str, float]] = gather_object([values])
+        return {key: sum(part.get(key, 0.0) for part in parts) for key in sorted({k for p in parts for k in p})}
+
+
+def check_output(objective: fg.Objective, output: object) -> None:
+    """Refuse what is not a finite scalar with a gradient.
+
+    Raises:
+        PluginError: naming the objective, what it returned and what was expected.
+    """
+    who = f"objective {objective.registered_name()!r}"
+    if not isinstance(output, fg.ObjectiveOutput):
+        raise fg.PluginError(f"{who} must return an ObjectiveOutput, got {type(output).__name__}")
+    loss = output.loss
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise fg.PluginError(f"{who} must return a scalar loss, got {shape}")
+    if not bool(torch.isfinite(loss)):
+        raise fg.PluginError(f"{who} returned the loss {float(loss)}: a branch or a log-ratio is not finite")
+    if not loss.requires_grad:
+        raise fg.PluginError(f"{who} returned a loss without gradient")
