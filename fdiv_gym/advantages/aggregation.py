@@ -70,4 +70,5 @@ class ConstantLength(Aggregation):
 
     def weights(self, lengths: Tensor, shares: Tensor) -> Tensor:
         """shares_i / L."""
-        return shares / self.options.length
+        length: int = self.options.length
+        return shares / length

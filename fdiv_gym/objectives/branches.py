@@ -1,21 +1,14 @@
-"""What f-grpo, fdo and f-hal share: a divergence as an option, the sum over its branches, the metrics."""
+"""What f-grpo, fdo and f-hal share: the sum over a divergence's branches, and the metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Sequence
 
 import torch
-from pydantic.json_schema import SkipJsonSchema
 from torch import Tensor
 
-from fdiv_gym.advantages.base import Advantage
 from fdiv_gym.divergences.base import Divergence
 from fdiv_gym.objectives.batch import MicroBatch
-
-#: A registered name, a table with a name and options, or (from Python) an instance.
-DivergenceOption = str | dict[str, Any] | Annotated[Divergence, SkipJsonSchema()]
-AdvantageOption = str | dict[str, Any] | Annotated[Advantage, SkipJsonSchema()]
 
 
 def link_option(link: str) -> dict[str, str]:
@@ -45,21 +38,20 @@ def mean_weights(members: Tensor) -> Tensor:
     return members.double() / members.double().sum().clamp(min=1)
 
 
-def branch_metrics(
-    stream: str, batch: MicroBatch, log_ratio: Tensor, beyond: Tensor, sides: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Means over the step, as sums that add up: log-ratio of each side and the share of rows beyond the guard.
+def side_means(stream: str, batch: MicroBatch, log_ratio: Tensor, sides: Sequence[str]) -> dict[str, Tensor]:
+    """Mean log-ratio of policy to reference on each side, in parts that add up.
 
     Args:
         stream: prefix of the names.
-        batch: the rows; ``every`` of its coefficients is 1/(rows that count).
+        batch: the rows; its coefficients hold the mean weights of each side under the side's name.
         log_ratio: [b] sequence-level log pi - log pi_ref, in nats.
-        beyond: [b] bool, where |v| exceeds the divergence's guard.
-        sides: name of a side to the mean weights [b] of its rows.
+        sides: e.g. ``("chosen", "rejected")``.
     """
     ratio = log_ratio.detach().double()
-    every = batch.rows["every"].double()
-    metrics = {f"{stream}/beyond_guard": torch.where(beyond, every, 0.0).sum()}
-    for side, weights in sides.items():
-        metrics[f"{stream}/log_ratio_{side}"] = (ratio * weights.double()).sum()
-    return metrics
+    return {f"{stream}/log_ratio_{side}": (ratio * batch.rows[side].double()).sum() for side in sides}
+
+
+def share_beyond(stream: str, batch: MicroBatch, v: Tensor, divergence: Divergence) -> dict[str, Tensor]:
+    """Share of the rows whose v exceeds the divergence's guard in size, in parts that add up."""
+    beyond = v.detach().abs() > divergence.guard_limit
+    return {f"{stream}/beyond_guard": torch.where(beyond, batch.rows["every"].double(), 0.0).sum()}

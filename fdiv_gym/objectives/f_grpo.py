@@ -13,14 +13,8 @@ from fdiv_gym import options as _options
 from fdiv_gym.catalogue import get_advantage, get_divergence
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
-from fdiv_gym.objectives.branches import (
-    AdvantageOption,
-    DivergenceOption,
-    branch_metrics,
-    branch_sum,
-    link_option,
-    mean_weights,
-)
+from fdiv_gym.objectives.branches import branch_sum, link_option, mean_weights, share_beyond, side_means
+from fdiv_gym.objectives.specs import AdvantageOption, DivergenceOption
 
 
 class FGRPO(Objective):
@@ -81,9 +75,8 @@ class FGRPO(Objective):
         if self.options.gamma > 0:
             assert batch.old_logps is not None
             v = v + self.options.gamma * batch.log_ratio(batch.old_logps).sum(-1)
-        beyond = v.detach().abs() > self.divergence.guard_limit
-        sides = {side: batch.rows[side] for side in ("positive", "negative")}
-        metrics = branch_metrics(stream, batch, log_ratio, beyond, sides)
+        metrics = side_means(stream, batch, log_ratio, ("positive", "negative"))
+        metrics |= share_beyond(stream, batch, v, self.divergence)
         return ObjectiveOutput(branch_sum(self.divergence, v, batch.row("coefficient")), metrics)
 
 

@@ -10,9 +10,9 @@ import pydantic
 
 from fdiv_gym.objectives.base import Objective, Stream, Streams
 from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
-from fdiv_gym.objectives.branches import DivergenceOption
 from fdiv_gym.objectives.f_grpo import FGRPO, on_policy_scale
 from fdiv_gym.objectives.fdo import FDO
+from fdiv_gym.objectives.specs import DivergenceOption
 
 
 class FHAL(Objective):

@@ -14,13 +14,8 @@ from fdiv_gym.catalogue import get_divergence
 from fdiv_gym.errors import TrainerError
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
-from fdiv_gym.objectives.branches import (
-    DivergenceOption,
-    branch_metrics,
-    branch_sum,
-    link_option,
-    mean_weights,
-)
+from fdiv_gym.objectives.branches import branch_sum, link_option, mean_weights, share_beyond, side_means
+from fdiv_gym.objectives.specs import DivergenceOption
 
 
 class FDO(Objective):
@@ -59,23 +54,18 @@ class FDO(Objective):
         """Sum of coefficient times branch."""
         log_ratio = reference_log_ratio(batch)
         v = self.options.beta * log_ratio
-        beyond = v.detach().abs() > self.divergence.guard_limit
-        metrics = side_metrics(stream, batch, log_ratio, beyond)
+        metrics = side_means(stream, batch, log_ratio, ("chosen", "rejected"))
+        metrics |= share_beyond(stream, batch, v, self.divergence)
         return ObjectiveOutput(branch_sum(self.divergence, v, batch.row("coefficient")), metrics)
 
 
 def side_rows(preferences: Preferences) -> dict[str, Tensor]:
-    """The rows that ``side_metrics`` reads."""
+    """Mean weights of all rows, the chosen and the rejected, for the metrics."""
     return {
         "every": mean_weights(torch.ones_like(preferences.chosen)),
         "chosen": mean_weights(preferences.chosen),
         "rejected": mean_weights(~preferences.chosen),
     }
-
-
-def side_metrics(stream: str, batch: MicroBatch, log_ratio: Tensor, beyond: Tensor) -> dict[str, Tensor]:
-    """Mean log-ratio of policy to reference on chosen and on rejected rows, and the share beyond the guard."""
-    return branch_metrics(stream, batch, log_ratio, beyond, {s: batch.rows[s] for s in ("chosen", "rejected")})
 
 
 def reference_log_ratio(batch: MicroBatch) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from fdiv_gym import options as _options
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
-from fdiv_gym.objectives.fdo import policy_log_ratio, reference_log_ratio, side_metrics, side_rows
+from fdiv_gym.objectives.branches import side_means
+from fdiv_gym.objectives.fdo import policy_log_ratio, reference_log_ratio, side_rows
 
 
 class KLDO(Objective):
@@ -57,5 +58,5 @@ class KLDO(Objective):
         v = self.options.beta * log_ratio
         terms = batch.row("coefficient") * v
         value = torch.where(batch.rows["is_chosen"], terms.detach(), batch.row("log_mean_exp")).sum()
-        beyond = torch.zeros_like(v, dtype=torch.bool)
-        return ObjectiveOutput(terms.sum(), side_metrics(stream, batch, log_ratio, beyond), value)
+        metrics = side_means(stream, batch, log_ratio, ("chosen", "rejected"))
+        return ObjectiveOutput(terms.sum(), metrics, value)

@@ -1,0 +1,38 @@
+"""BCO (arXiv 2404.04656)."""
+
+from __future__ import annotations
+
+import pydantic
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+import fdiv_gym as fg
+from fdiv_gym_baselines.singles import Singles
+
+
+class BCO(Singles):
+    """Binary classifier optimisation on responses that are labelled good or bad, one by one.
+
+    L = -E_{D+} log sigmoid(v - delta) - E_{D-} log sigmoid(-(v - delta)), v = beta log pi/pi_ref,
+    delta = (E_{D+}[v] + E_{D-}[v])/2, held constant. Source: arXiv 2404.04656, section 4. There delta is
+    a running mean over steps; here it is that of the step, so that a step depends on nothing before it.
+    """
+
+    class Options(fg.Options):
+        """Options of bco."""
+
+        beta: float = pydantic.Field(0.1, gt=0)
+        """Scale of the implicit reward."""
+
+    def shift(self, v: Tensor, preferences: fg.Preferences) -> Tensor:
+        """Delta; with one side absent, the mean of the other."""
+        sides = [v[side] for side in (preferences.chosen, ~preferences.chosen) if bool(side.any())]
+        return sum((side.mean() for side in sides), v.new_zeros(())) / len(sides)
+
+    def weights(self, preferences: fg.Preferences) -> Tensor:
+        """1/(chosen rows) or 1/(rejected rows)."""
+        return preferences.shares
+
+    def row_loss(self, margin: Tensor) -> Tensor:
+        """-log sigmoid(margin)."""
+        return -logsigmoid(margin)

@@ -1,0 +1,40 @@
+"""CISPO (arXiv 2506.13585, equations 4 and 5)."""
+
+from __future__ import annotations
+
+import pydantic
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym.objectives.specs import AggregationOption
+from fdiv_gym_baselines.on_policy import OnPolicy, exp, token_mean
+
+
+class CISPO(OnPolicy):
+    """Clipped importance sampling: the weight is clipped and held constant, no token loses its gradient.
+
+    L = -1/(sum_i |y_i|) sum_i sum_t sg[clip(rho_it, 1 - eps_low, 1 + eps_high)] A_i log pi(y_it),
+    A_i = (r_i - mean)/std over the responses of the prompt. Source: arXiv 2506.13585, equations 4 and 5,
+    which leaves the lower side open. The paper tunes the upper bound without stating it; 5 is our default.
+    """
+
+    class Options(OnPolicy.Options):
+        """Options of cispo."""
+
+        aggregation: AggregationOption = "token-mean"
+        """A registered aggregation, or a table with its name and options."""
+        clip_low: float = pydantic.Field(1.0, ge=0, le=1)
+        """The weight is clipped below at 1 - clip_low; 1 leaves that side open."""
+        clip_high: float = pydantic.Field(4.0, ge=0)
+        """The weight is clipped above at 1 + clip_high."""
+
+    exact_gradient = False
+
+    def token_loss(
+        self, log_ratio: Tensor, advantages: Tensor, batch: fg.MicroBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted log-likelihood and the share of tokens whose weight is clipped."""
+        ratio = exp(log_ratio.detach())
+        weight = ratio.clamp(1 - self.options.clip_low, 1 + self.options.clip_high)
+        losses = -weight * advantages * batch.tokens(batch.logps)
+        return losses, {"rollouts/clipped": token_mean(weight != ratio, batch)}

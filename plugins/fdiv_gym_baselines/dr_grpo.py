@@ -1,0 +1,22 @@
+"""Dr. GRPO (arXiv 2503.20783)."""
+
+from __future__ import annotations
+
+from fdiv_gym.objectives.specs import AdvantageOption, AggregationOption
+from fdiv_gym_baselines.clipped import Clipped
+
+
+class DrGRPO(Clipped):
+    """GRPO without its length bias (1/|y_i|) and its difficulty bias (1/std), and without a KL term.
+
+    L = -1/(P G L) sum_i sum_t min[rho_it A_i, clip(rho_it, 1 - eps, 1 + eps) A_i], A_i = r_i - mean over
+    the responses of the prompt, L a constant. Source: arXiv 2503.20783, section 3.
+    """
+
+    class Options(Clipped.Options):
+        """Options of dr-grpo."""
+
+        advantage: AdvantageOption = "mean-centred"
+        """A registered advantage, or a table with its name and options."""
+        aggregation: AggregationOption = "constant-length"
+        """A registered aggregation, or a table with its name and options."""

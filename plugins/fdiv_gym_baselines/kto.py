@@ -1,0 +1,45 @@
+"""KTO (arXiv 2402.01306, equations 7 and 8)."""
+
+from __future__ import annotations
+
+import pydantic
+import torch
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym_baselines.singles import Singles
+
+
+class KTO(Singles):
+    """Kahneman-Tversky optimisation on responses that are labelled good or bad, one by one.
+
+    L = (1/N) sum_i lambda_i (1 - sigmoid(+-beta [log pi/pi_ref - z0])), + and lambda_D on chosen rows,
+    - and lambda_U on rejected rows, z0 = max(0, an estimate of KL(pi||pi_ref)), held constant.
+    Source: arXiv 2402.01306, equations 7 and 8. There z0 is estimated on responses paired with other
+    prompts; here on the step's own responses, the mean of log pi/pi_ref over its rows, because the
+    contract has no mismatched rows. It is then larger once the chosen responses gain more than the
+    rejected ones lose.
+    """
+
+    class Options(fg.Options):
+        """Options of kto."""
+
+        beta: float = pydantic.Field(0.1, gt=0)
+        """Scale of the implicit reward: how soon a gain or a loss saturates."""
+        desirable_weight: float = pydantic.Field(1.0, gt=0)
+        """lambda_D, the weight of chosen responses."""
+        undesirable_weight: float = pydantic.Field(1.0, gt=0)
+        """lambda_U, the weight of rejected responses."""
+
+    def shift(self, v: Tensor, preferences: fg.Preferences) -> Tensor:
+        """Beta z0."""
+        return v.mean().clamp(min=0)
+
+    def weights(self, preferences: fg.Preferences) -> Tensor:
+        """Lambda over the number of rows: both sides have one denominator."""
+        desirable = torch.full_like(preferences.shares, self.options.desirable_weight)
+        return torch.where(preferences.chosen, desirable, self.options.undesirable_weight) / len(desirable)
+
+    def row_loss(self, margin: Tensor) -> Tensor:
+        """1 - sigmoid(margin), as sigmoid(-margin)."""
+        return torch.sigmoid(-margin)

@@ -1,0 +1,108 @@
+"""What the on-policy baselines share: advantages, aggregation, a k3 term, and the sum over tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+import torch
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym.divergences.base import GUARD_EXPONENT, guard
+from fdiv_gym.objectives.base import Stream
+from fdiv_gym.objectives.branches import mean_weights
+from fdiv_gym.objectives.specs import AdvantageOption, AggregationOption
+
+
+class OnPolicy(fg.Objective):
+    """L = sum_i w_i sum_t [token_loss_it + beta k3_it], w from the aggregation, beta >= 0.
+
+    k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Used as a
+    loss it is no estimate of the gradient of a KL divergence, but it is what GRPO states.
+
+    A subclass implements ``token_loss`` and sets the defaults of its options.
+    """
+
+    class Options(fg.Options):
+        """Options of every on-policy baseline."""
+
+        advantage: AdvantageOption = "group"
+        """A registered advantage, or a table with its name and options."""
+        aggregation: AggregationOption = "sequence"
+        """A registered aggregation, or a table with its name and options."""
+        beta: float = pydantic.Field(0.0, ge=0)
+        """Coefficient of the k3 term to the reference; 0 needs no reference."""
+
+    streams = ("rollouts",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.advantage = fg.get_advantage(self.options.advantage)
+        self.aggregation = fg.get_aggregation(self.options.aggregation)
+        self.needs_reference = self.options.beta > 0
+        # With a k3 term a response without advantage still pulls towards the reference.
+        self.skips_inactive = self.options.beta == 0 and not self.aggregation.counts_tokens
+
+    def prepare(self, groups: fg.Groups | None, preferences: fg.Preferences | None) -> Mapping[Stream, fg.Coefficients]:
+        """The advantage and the token weight of each response."""
+        assert groups is not None
+        advantages = self.advantage.compute(groups)
+        active = groups.scored if self.options.beta > 0 else advantages != 0
+        weights = self.aggregation.weights(groups.lengths, groups.shares)
+        rows = {
+            "advantage": advantages,
+            "weight": torch.where(active, weights, 0.0),
+            "token_share": active.double() / (groups.lengths * active).sum().clamp(min=1),
+            "every": mean_weights(active),
+        }
+        return {"rollouts": fg.Coefficients(rows, active)}
+
+    def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:
+        """The weighted sum over response tokens."""
+        log_ratio = sampling_log_ratio(batch)
+        advantages = batch.row("advantage").unsqueeze(-1)
+        losses, metrics = self.token_loss(log_ratio, advantages, batch)
+        if self.options.beta > 0:
+            assert batch.ref_logps is not None
+            to_reference = k3(batch.log_ratio(batch.ref_logps))
+            losses = losses + self.options.beta * to_reference
+            metrics["rollouts/k3"] = token_mean(to_reference, batch)
+        loss = (batch.row("weight") * batch.sequence_sum(losses)).sum()
+        return fg.ObjectiveOutput(loss, metrics)
+
+    def token_loss(
+        self, log_ratio: Tensor, advantages: Tensor, batch: fg.MicroBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each token, and metrics that add up.
+
+        Args:
+            log_ratio: [b, T] log pi - log pi_old with gradient, in nats; 0 outside the mask.
+            advantages: [b, 1].
+            batch: the rows.
+
+        Returns:
+            [b, T], ignored outside the mask, and a new dictionary of metrics.
+        """
+        raise NotImplementedError
+
+
+def sampling_log_ratio(batch: fg.MicroBatch) -> Tensor:
+    """[b, T] log pi - log pi_old; without old log-probs the current policy is the one that sampled."""
+    return batch.log_ratio(batch.logps.detach() if batch.old_logps is None else batch.old_logps)
+
+
+def exp(log_ratio: Tensor) -> Tensor:
+    """exp, behind the guard of the divergences: exact up to 30 nats, finite with a gradient beyond."""
+    return torch.exp(guard(log_ratio, GUARD_EXPONENT))
+
+
+def k3(log_ratio: Tensor) -> Tensor:
+    """exp(-d) + d - 1 >= 0, without cancellation near 0."""
+    return torch.expm1(guard(-log_ratio, GUARD_EXPONENT)) + log_ratio
+
+
+def token_mean(values: Tensor, batch: fg.MicroBatch) -> Tensor:
+    """The rows' part of the mean over the active response tokens of the step; scalar without gradient."""
+    return (batch.rows["token_share"].double() * batch.sequence_sum(values.detach().double())).sum()

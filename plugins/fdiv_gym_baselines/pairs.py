@@ -1,0 +1,62 @@
+"""What the objectives on preference pairs share: a score for each row, a margin for each pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym.objectives.base import Stream
+
+
+class Pairs(fg.Objective):
+    """L = (1/pairs) sum of pair_loss(score of chosen - score of rejected).
+
+    A subclass implements ``score`` and ``pair_loss``.
+    """
+
+    streams = ("preferences",)
+    needs_pairs = True
+
+    def prepare(self, groups: fg.Groups | None, preferences: fg.Preferences | None) -> Mapping[Stream, fg.Coefficients]:
+        """The sign of each row in its pair's margin, and the pair's weight on its chosen row.
+
+        Raises:
+            ConfigError: the preferences are no pairs.
+        """
+        assert preferences is not None
+        chosen = preferences.chosen
+        if not preferences.paired:
+            raise fg.ConfigError(
+                f"objective {self.registered_name()!r} compares pairs, but some preferences are single responses: "
+                "give every prompt a chosen and a rejected response, or use fdo, kldo, kto or bco"
+            )
+        rows = {
+            "sign": torch.where(chosen, 1.0, -1.0).double(),
+            "pair_weight": torch.where(chosen, preferences.shares, 0.0),
+            "pair": preferences.unit,
+        }
+        return {"preferences": fg.Coefficients(rows, torch.ones_like(chosen))}
+
+    def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:
+        """Sum over the pairs of the micro-batch, whatever the order of its rows."""
+        pairs, place = torch.unique(batch.rows["pair"], return_inverse=True)
+        signed = batch.row("sign") * self.score(batch)
+        margin = torch.zeros(len(pairs), dtype=signed.dtype, device=signed.device).index_add(0, place, signed)
+        weight = torch.zeros_like(margin).index_add(0, place, batch.row("pair_weight"))
+        detached = margin.detach()
+        metrics = {
+            "preferences/margin": (weight * detached).sum(),
+            "preferences/accuracy": (weight * (detached > 0)).sum(),
+        }
+        return fg.ObjectiveOutput((weight * self.pair_loss(margin)).sum(), metrics)
+
+    def score(self, batch: fg.MicroBatch) -> Tensor:
+        """[b]: what the policy gives each response, with gradient."""
+        raise NotImplementedError
+
+    def pair_loss(self, margin: Tensor) -> Tensor:
+        """[pairs]: the loss of each margin."""
+        raise NotImplementedError

@@ -1,0 +1,29 @@
+"""What this plugin registers; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import fdiv_gym as fg
+
+OBJECTIVES = {
+    "grpo": ("grpo:GRPO", "clipped ratio, k3 to the reference (DeepSeekMath)"),
+    "dr-grpo": ("dr_grpo:DrGRPO", "GRPO without its two biases"),
+    "dapo": ("dapo:DAPO", "clip-higher, token mean"),
+    "gspo": ("gspo:GSPO", "one clipped ratio for a whole response"),
+    "cispo": ("cispo:CISPO", "clipped importance weights, every token keeps its gradient"),
+    "rloo": ("rloo:RLOO", "REINFORCE with a leave-one-out baseline"),
+    "reinforce": ("reinforce:Reinforce", "REINFORCE with a batch baseline"),
+    "dpo": ("dpo:DPO", "direct preference optimisation"),
+    "ipo": ("ipo:IPO", "squared loss on the preference margin"),
+    "simpo": ("simpo:SimPO", "length-normalised margin, no reference"),
+    "kto": ("kto:KTO", "labelled single responses, prospect theory"),
+    "bco": ("bco:BCO", "labelled single responses, binary classifier"),
+    "sft": ("sft:SFT", "likelihood of the chosen responses"),
+}
+
+
+@fg.hookimpl
+def fdiv_gym_register(registrar: fg.Registrar) -> None:
+    """Register the baselines."""
+    for name, (place, summary) in OBJECTIVES.items():
+        target = f"fdiv_gym_baselines.{place}"
+        registrar.add("objective", name, target, summary=summary, requires=("torch",), extra="train")

@@ -1,0 +1,49 @@
+"""SFT: the likelihood of the chosen responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+import fdiv_gym as fg
+from fdiv_gym.objectives.base import Stream
+from fdiv_gym.objectives.branches import mean_weights
+from fdiv_gym.objectives.specs import AggregationOption
+
+
+class SFT(fg.Objective):
+    """Supervised fine-tuning: L = -sum_i w_i sum_t log pi(y_it) over the chosen responses.
+
+    With the aggregation ``token-mean`` it is the cross-entropy of a token. Rejected responses are not
+    read. Source: the maximum-likelihood objective, e.g. arXiv 2203.02155, section 3.5.
+    """
+
+    class Options(fg.Options):
+        """Options of sft."""
+
+        aggregation: AggregationOption = "token-mean"
+        """A registered aggregation, or a table with its name and options."""
+
+    streams = ("preferences",)
+    skips_inactive = True  # its denominators count chosen responses only, all of them active
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.aggregation = fg.get_aggregation(self.options.aggregation)
+
+    def prepare(self, groups: fg.Groups | None, preferences: fg.Preferences | None) -> Mapping[Stream, fg.Coefficients]:
+        """The token weight of each chosen response."""
+        assert preferences is not None
+        chosen = preferences.chosen
+        weights = torch.zeros(chosen.shape, dtype=torch.float64, device=chosen.device)
+        weights[chosen] = self.aggregation.weights(preferences.lengths[chosen], preferences.shares[chosen])
+        rows = {"weight": weights, "chosen": mean_weights(chosen)}
+        return {"preferences": fg.Coefficients(rows, chosen)}
+
+    def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:
+        """The weighted negative log-likelihood."""
+        logps = batch.sequence_sum(batch.logps)
+        mean_logp = (batch.rows["chosen"].double() * logps.detach().double()).sum()
+        return fg.ObjectiveOutput(-(batch.row("weight") * logps).sum(), {"preferences/logp_chosen": mean_logp})

@@ -1,0 +1,59 @@
+"""What the objectives on labelled single responses share: a shift of the implicit reward from the whole step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+import fdiv_gym as fg
+from fdiv_gym.objectives.base import Stream
+from fdiv_gym.objectives.branches import side_means
+from fdiv_gym.objectives.fdo import policy_log_ratio, reference_log_ratio, side_rows
+
+
+class Singles(fg.Objective):
+    """L = sum_i weight_i row_loss(+-(beta log pi/pi_ref - shift)), + on chosen and - on rejected rows.
+
+    The shift is a statistic of the current policy over the whole step, held constant. A subclass
+    implements ``shift``, ``weights`` and ``row_loss``.
+    """
+
+    streams = ("preferences",)
+    needs_reference = True
+    needs_policy_logps = True
+    exact_gradient = False
+
+    def prepare(self, groups: fg.Groups | None, preferences: fg.Preferences | None) -> Mapping[Stream, fg.Coefficients]:
+        """The shift, and each row's sign and weight."""
+        assert preferences is not None
+        chosen = preferences.chosen
+        shift = self.shift(self.options.beta * policy_log_ratio(preferences), preferences)
+        rows = {
+            "sign": torch.where(chosen, 1.0, -1.0).double(),
+            "weight": self.weights(preferences),
+            "shift": shift.expand(chosen.shape),
+            **side_rows(preferences),
+        }
+        metrics = {"preferences/shift": float(shift)}
+        return {"preferences": fg.Coefficients(rows, torch.ones_like(chosen), metrics)}
+
+    def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:
+        """Sum over the rows."""
+        log_ratio = reference_log_ratio(batch)
+        margin = batch.row("sign") * (self.options.beta * log_ratio - batch.row("shift"))
+        loss = (batch.row("weight") * self.row_loss(margin)).sum()
+        return fg.ObjectiveOutput(loss, side_means(stream, batch, log_ratio, ("chosen", "rejected")))
+
+    def shift(self, v: Tensor, preferences: fg.Preferences) -> Tensor:
+        """Scalar from v = beta log pi/pi_ref [N] of all rows, fp64, no gradient."""
+        raise NotImplementedError
+
+    def weights(self, preferences: fg.Preferences) -> Tensor:
+        """[N] fp64."""
+        raise NotImplementedError
+
+    def row_loss(self, margin: Tensor) -> Tensor:
+        """[b]."""
+        raise NotImplementedError
