@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fdiv_gym.config import load_config as load_config
     from fdiv_gym.divergences.base import Divergence as Divergence
     from fdiv_gym.divergences.base import Link as Link
+    from fdiv_gym.divergences.generated import divergence_from_generator as divergence_from_generator
     from fdiv_gym.engine import Engine as Engine
     from fdiv_gym.env import TextEnv as TextEnv
     from fdiv_gym.judge import Judge as Judge
@@ -96,6 +97,7 @@ _LAZY = {
     "Trainer": "fdiv_gym.trainer",
     "Trajectory": "fdiv_gym.rollout",
     "Verifier": "fdiv_gym.verifier",
+    "divergence_from_generator": "fdiv_gym.divergences.generated",
     "get_advantage": "fdiv_gym.catalogue",
     "get_aggregation": "fdiv_gym.catalogue",
     "get_divergence": "fdiv_gym.catalogue",

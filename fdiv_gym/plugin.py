@@ -45,6 +45,14 @@ def fdiv_gym_register(registrar: Registrar) -> None:
     """Register the six divergences and the objectives of the paper, advantages and aggregations."""
     for name, (class_name, summary) in DIVERGENCES.items():
         registrar.add("divergence", name, f"fdiv_gym.divergences.paper:{class_name}", summary=summary, **TORCH)
+    registrar.add(
+        "divergence",
+        "from_generator",
+        "fdiv_gym.divergences.generated:FromGenerator",
+        summary="any generator given as text, option generator",
+        options={"generator": "t*log(t)"},
+        **TORCH,
+    )
     for name, (place, summary) in OBJECTIVES.items():
         registrar.add("objective", name, f"fdiv_gym.objectives.{place}", summary=summary, **TORCH)
     for name, (place, summary) in ADVANTAGES.items():

@@ -32,7 +32,8 @@ class Link:
         positive: ``v -> g(v)``, tensors in and out, elementwise.
         negative: ``v -> f*(g(v))``, without going through ``g`` where that would lose digits.
         critic: ``rho -> g^-1(f'(rho))``, the optimal v at density ratio rho; may be infinite.
-        exponent: the largest c such that a branch grows like ``exp(c |v|)``; 0 if none is exponential.
+        exponent: the largest c such that a branch, or a part of its formula, grows like ``exp(c |v|)``;
+            0 if none is exponential. The guard sets in at ``30/c``.
         canonical: whether ``g^-1(f'(inf)) = inf``.
         negative_from: the negative branch is non-decreasing for v at or above this.
     """
@@ -177,6 +178,18 @@ def guard(v: Tensor, limit: float) -> Tensor:
     if math.isinf(limit):
         return v
     return v.clamp(-limit, limit) + v.sign() * torch.log1p(torch.relu(v.abs() - limit))
+
+
+def in_float64(branch: Branch) -> Branch:
+    """A branch evaluated in float64 and handed back in the dtype of its input.
+
+    For formulas that cancel or that scale v before an exponential: fp32 loses ``30 * 6e-8`` there.
+    """
+
+    def evaluated(v: Tensor) -> Tensor:
+        return branch(v.double()).to(v.dtype)
+
+    return evaluated
 
 
 def _wide(v: Tensor) -> Tensor:

@@ -144,8 +144,14 @@ class JensenShannon(Divergence):
 
     def links(self) -> dict[str, Link]:
         """f-GAN's link is calibrated and universal."""
-        link = Link(lambda v: LOG2 + logsigmoid(v), lambda v: -logsigmoid(-v) - LOG2, torch.log)
+        link = Link(_js_positive, lambda v: -_js_positive(-v), torch.log)
         return {"fgan": link, "calibrated": link, "universal": link}
+
+
+def _js_positive(v: Tensor) -> Tensor:
+    """Log 2 + logsigmoid(v); near 0, where the two terms cancel, -log1p(expm1(-v)/2)."""
+    near = -torch.log1p(torch.expm1(-v.clamp(-1, 1)) / 2)
+    return torch.where(v.abs() < 1, near, LOG2 + logsigmoid(v))
 
 
 class TotalVariation(Divergence):

@@ -1,0 +1,207 @@
+"""Generators as text: a parser without eval, and an evaluator of sympy trees on tensors.
+
+The language is numbers, the variable ``t``, ``+ - * / ** ^``, parentheses and ``log``, ``ln``, ``exp``,
+``sqrt``. Nothing of the text is ever executed: sympy's own parser calls ``eval``, this one does not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdiv_gym.errors import ConfigError
+
+MAX_CHARACTERS = 400
+MAX_DEPTH = 40
+MAX_NUMBER = 1000  # of numerator and denominator in a numeric power: 9**9**9 must not be worked out
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/^()]))"
+)
+_BINDING = {"+": 10, "-": 10, "*": 20, "/": 20, "**": 40}
+_UNARY = 30  # below the power, so that -t**2 is -(t**2)
+FUNCTIONS = ("log", "ln", "exp", "sqrt")
+
+
+def parse_generator(text: str) -> Any:
+    """The sympy expression in ``symbols("t", positive=True)`` that ``text`` spells; decimals become fractions.
+
+    Raises:
+        ConfigError: the text is not an expression of the language; the message points at the place.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError("a generator is a text such as 't*log(t)', got an empty one")
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(f"a generator has at most {MAX_CHARACTERS} characters, got {len(text)}")
+    return _Parser(text).parse()
+
+
+class _Parser:
+    """A Pratt parser: every operator binds with the power of ``_BINDING``."""
+
+    def __init__(self, text: str) -> None:
+        import sympy
+
+        self.sympy = sympy
+        self.variable = sympy.Symbol("t", positive=True)
+        self.text = text
+        self.tokens = self._tokenise()
+        self.position = 0
+        self.depth = 0
+
+    def parse(self) -> Any:
+        expression = self._expression(0)
+        if self._peek()[0] != "end":
+            raise self._error("expected an operator")
+        if expression.has(self.sympy.zoo, self.sympy.nan, self.sympy.oo):
+            raise ConfigError(f"generator {self.text!r} divides by zero")
+        return expression
+
+    def _tokenise(self) -> list[tuple[str, str, int]]:
+        tokens, at = [], 0
+        while at < len(self.text) and self.text[at:].strip():
+            match = _TOKEN.match(self.text, at)
+            if match is None:
+                column = at + len(self.text[at:]) - len(self.text[at:].lstrip())
+                raise ConfigError(
+                    f"generator {self.text!r}: unexpected {self.text[column]!r} at column {column + 1}; "
+                    f"known are t, numbers, + - * / ** ^ ( ) and {', '.join(FUNCTIONS)}"
+                )
+            kind = str(match.lastgroup)
+            tokens.append((kind, match[kind].replace("^", "**"), match.start(kind)))
+            at = match.end()
+        return [*tokens, ("end", "", len(self.text))]
+
+    def _peek(self) -> tuple[str, str, int]:
+        return self.tokens[self.position]
+
+    def _take(self) -> tuple[str, str, int]:
+        token = self.tokens[self.position]
+        self.position += 1
+        return token
+
+    def _error(self, what: str) -> ConfigError:
+        kind, value, column = self._peek()
+        found = "the end" if kind == "end" else repr(value)
+        return ConfigError(f"generator {self.text!r}: {what}, found {found} at column {column + 1}")
+
+    def _expression(self, binding: int) -> Any:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ConfigError(f"generator {self.text!r} is nested deeper than {MAX_DEPTH}")
+        left = self._prefix()
+        while (strength := _BINDING.get(self._peek()[1], 0)) > binding:
+            operator = self._take()[1]
+            # The power binds to the right: 2**3**2 is 2**9.
+            right = self._expression(strength - 1 if operator == "**" else strength)
+            left = self._combine(operator, left, right)
+        self.depth -= 1
+        return left
+
+    def _prefix(self) -> Any:
+        kind, value, _ = self._peek()
+        if kind == "number":
+            self._take()
+            return self.sympy.Rational(value)
+        if kind == "name":
+            return self._name()
+        if value == "(":
+            return self._parenthesis()
+        if value in ("+", "-"):
+            self._take()
+            operand = self._expression(_UNARY)
+            return operand if value == "+" else -operand
+        raise self._error("expected t, a number, a function or '('")
+
+    def _parenthesis(self) -> Any:
+        if self._peek()[1] != "(":
+            raise self._error("expected '('")
+        self._take()
+        inner = self._expression(0)
+        if self._peek()[1] != ")":
+            raise self._error("expected ')'")
+        self._take()
+        return inner
+
+    def _name(self) -> Any:
+        value = self._peek()[1]
+        if value == "t":
+            self._take()
+            return self.variable
+        if value in FUNCTIONS:
+            self._take()
+            return getattr(self.sympy, value)(self._parenthesis())
+        if value.lower() in ("abs", "max", "min", "sign"):
+            raise self._error(f"{value} is not differentiable; write a Divergence class with branches of its own")
+        raise self._error(f"expected t or one of {', '.join(FUNCTIONS)}")
+
+    def _combine(self, operator: str, left: Any, right: Any) -> Any:
+        if operator == "+":
+            return left + right
+        if operator == "-":
+            return left - right
+        if operator == "*":
+            return left * right
+        if operator == "/":
+            if right == 0:
+                raise ConfigError(f"generator {self.text!r} divides by zero")
+            return left / right
+        if right.is_Rational and max(abs(right.p), right.q) > MAX_NUMBER:
+            raise ConfigError(f"generator {self.text!r}: the exponent {right} is too large")
+        if left.is_Rational and max(abs(left.p), left.q) > MAX_NUMBER:
+            raise ConfigError(f"generator {self.text!r}: the base {left} of a power is too large")
+        return left**right
+
+
+def compile_torch(expression: Any, variable: Any) -> Callable[[Tensor], Tensor]:
+    """An elementwise tensor function for a sympy expression in one variable, built by walking its tree.
+
+    Raises:
+        ConfigError: the expression holds a function that has no tensor counterpart here.
+    """
+    evaluate = _compiled(expression, variable)
+
+    def function(values: Tensor) -> Tensor:
+        result = evaluate(values)
+        return result if isinstance(result, Tensor) else torch.full_like(values, result)
+
+    return function
+
+
+@lru_cache(maxsize=4096)
+def _compiled(node: Any, variable: Any) -> Callable[[Tensor], Any]:
+    import sympy
+
+    if node == variable:
+        return lambda values: values
+    if not node.free_symbols:
+        constant = float(node)
+        return lambda values: constant
+    parts = [_compiled(part, variable) for part in node.args]
+    if isinstance(node, sympy.Add):
+        return lambda values: sum(part(values) for part in parts[1:]) + parts[0](values)
+    if isinstance(node, sympy.Mul):
+        return lambda values: math.prod([part(values) for part in parts])
+    if isinstance(node, sympy.Pow):
+        return _power(node, parts)
+    if isinstance(node, sympy.exp):
+        return lambda values: torch.exp(parts[0](values))
+    if isinstance(node, sympy.log):
+        return lambda values: torch.log(parts[0](values))
+    raise ConfigError(f"{type(node).__name__} has no tensor form")
+
+
+def _power(node: Any, parts: list[Callable[[Tensor], Any]]) -> Callable[[Tensor], Any]:
+    base, exponent = parts
+    if node.args[1] == -1:
+        return lambda values: 1 / base(values)
+    if node.args[1].is_Rational and abs(node.args[1]).q == 2 and abs(node.args[1]).p == 1:
+        power = float(node.args[1])
+        return lambda values: torch.sqrt(base(values)) if power > 0 else torch.rsqrt(base(values))
+    return lambda values: base(values) ** exponent(values)

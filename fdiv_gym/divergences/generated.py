@@ -1,0 +1,174 @@
+"""A divergence from its generator alone, e.g. ``divergence_from_generator("t*log(t)")``."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdiv_gym.divergences.analysis import Analysis, analyse
+from fdiv_gym.divergences.base import Divergence, Link, in_float64
+from fdiv_gym.divergences.expressions import compile_torch
+
+BISECTIONS = 70
+
+
+class FromGenerator(Divergence):
+    """Any differentiable, strictly convex generator, given as text in t.
+
+    The link is the universal one, g = f' o exp: positive(v) = f'(e^v), negative(v) = e^v f'(e^v) - f(e^v),
+    so the optimal critic is the log density ratio and both branches have slope f''(1) at the reference.
+    Both come from sympy's derivative and are evaluated in float64. Register it under a name of your own::
+
+        registrar.add("divergence", "mine", "fdiv_gym.divergences.generated:FromGenerator",
+                      options={"generator": "t*log(t)"}, requires=("torch",))
+
+    Raises:
+        ConfigError: the text is not such a generator.
+    """
+
+    class Options(Divergence.Options):
+        """Options of a divergence given by its generator."""
+
+        generator: str
+        """f as text: t, numbers, + - * / ** ^ ( ), log, ln, exp, sqrt; with f(1) = 0."""
+
+    default_link = "universal"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.slope_at_infinity = self.analysis.slope_at_infinity
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The generator, its branches and its limits as sympy expressions and numbers."""
+        return analyse(self.options.generator)
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """The open interval that f' maps (0, inf) onto: the conjugate is infinite above it, -f(0) below."""
+        return self.analysis.slope_at_zero, self.analysis.slope_at_infinity
+
+    def generator(self, t: Tensor) -> Tensor:
+        """f(t), its limit at 0."""
+        inside = t > 0
+        values = self._generator(torch.where(inside, t, 1.0))
+        return torch.where(inside, values, self.analysis.value_at_zero)
+
+    def conjugate(self, s: Tensor) -> Tensor:
+        """f*(s) = sup over t >= 0; the closed form where sympy finds one, else by bisection on f'(e^v) = s."""
+        low, high = self.domain
+        inside = (s > low) & (s <= high)
+        safe = torch.where(inside, s, self._centre)
+        if self.closed_form is not None:
+            values = in_float64(compile_torch(self.closed_form[0], self.closed_form[1]))(safe)
+        else:
+            values = self._numeric_conjugate(safe)
+        return torch.where(inside, values, torch.where(s > high, math.inf, -self.analysis.value_at_zero))
+
+    @cached_property
+    def closed_form(self) -> tuple[Any, Any] | None:
+        """The conjugate and its variable s as sympy expressions, or None if no closed form was found."""
+        return _closed_conjugate(self.options.generator)
+
+    def links(self) -> dict[str, Link]:
+        """``universal``, which is calibrated."""
+        found = self.analysis
+        link = Link(
+            in_float64(compile_torch(found.positive, found.v)),
+            in_float64(compile_torch(found.negative, found.v)),
+            torch.log,
+            exponent=found.exponent,
+        )
+        return {"universal": link, "calibrated": link}
+
+    @cached_property
+    def _generator(self) -> Callable[[Tensor], Tensor]:
+        return in_float64(compile_torch(self.analysis.generator, self.analysis.t))
+
+    @cached_property
+    def _centre(self) -> float:
+        """f'(1), a point inside the domain of the conjugate."""
+        return float(self.link_in_use.positive(torch.zeros((), dtype=torch.float64)))
+
+    def _numeric_conjugate(self, s: Tensor) -> Tensor:
+        link = self._links["universal"]
+        target = s.detach().double()
+        limit = min(link.guard_limit, 300.0)
+        low, high = torch.full_like(target, -limit), torch.full_like(target, limit)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            above = link.positive(middle) > target
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        v = (low + high) / 2
+        # At v the value is s e^v - f(e^v); its slope in s is e^v (envelope theorem).
+        values = link.negative(v) + v.exp() * (target - link.positive(v))
+        return (values + v.exp() * (s - target)).to(s.dtype)
+
+
+def divergence_from_generator(generator: str, name: str = "") -> Divergence:
+    """A divergence derived from its generator.
+
+    Args:
+        generator: f as text in t, e.g. ``"t*log(t)"``; parsed without eval.
+        name: what to call it in messages; the text itself if empty.
+
+    Returns:
+        A divergence with the universal link; give it to objectives in place of a name.
+
+    Raises:
+        ConfigError: the text cannot be parsed, or f is not finite, differentiable and strictly convex
+            for t > 0 with f(1) = 0.
+    """
+
+    class Named(FromGenerator):
+        _registered_name = name or generator
+
+    return Named(generator=generator)
+
+
+@lru_cache(maxsize=256)
+def _closed_conjugate(text: str) -> tuple[Any, Any] | None:
+    """Solve f'(t) = s for t, insert, and keep what float64 evaluates to the right values."""
+    import sympy
+
+    found = analyse(text)
+    s = sympy.Symbol("s", real=True)
+    points = torch.linspace(-3, 3, 25, dtype=torch.float64)
+    at = compile_torch(found.positive, found.v)(points)
+    expected = compile_torch(found.negative, found.v)(points)
+    for formula in _candidates(found, s):
+        # A form that the evaluator does not know, such as LambertW, counts as none.
+        with contextlib.suppress(Exception):
+            values = compile_torch(formula, s)(at)
+            if torch.allclose(values, expected, rtol=1e-9, atol=1e-9):
+                return formula, s
+    return None
+
+
+def _candidates(found: Analysis, s: Any) -> list[Any]:
+    """Formulas in s of s t - f(t) at the t where f'(t) = s."""
+    import sympy
+
+    def inserted(solution: Any, slope: Any) -> Any:
+        return sympy.simplify(slope * solution - found.generator.subs(found.t, solution))
+
+    constant, rest = found.positive.as_independent(found.v, as_Add=True)
+    factor, rest = rest.as_independent(found.v, as_Add=False)
+    if rest == found.v:
+        return [inserted(sympy.exp((s - constant) / factor), s)]
+    if isinstance(rest, sympy.exp) and (rate := rest.args[0] / found.v).is_number:
+        w = sympy.Symbol("w", positive=True)  # f'(t) = constant + factor w, and w > 0 is what simplify needs
+        return [inserted(w ** (1 / rate), constant + factor * w).subs(w, (s - constant) / factor)]
+    slope = sympy.diff(found.generator, found.t)
+    if any(power.exp.is_Rational and power.exp.q > 2 for power in slope.atoms(sympy.Pow)):
+        return []  # sympy turns these into polynomials of a degree that takes minutes
+    try:
+        return [inserted(solution, s) for solution in sympy.solve(slope - s, found.t)]
+    except NotImplementedError:
+        return []
