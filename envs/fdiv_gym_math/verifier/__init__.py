@@ -1,0 +1,1 @@
+"""The mathematics verifier. Nothing is imported here: worker processes import this package too."""

@@ -1,0 +1,96 @@
+"""Filter: what may reach the symbolic mathematics at all.
+
+Model output is hostile text. What passes here is short, shallow, ASCII, made of known characters and
+commands, and holds no number whose evaluation alone would fill the memory.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 +-*/^_=<>!|.,;:()[]{}\\&%$'")
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(")]}")
+_DIGITS = re.compile(r"[0-9]+")
+_EXPONENT = re.compile(r"\^\s*\{?\s*[-+(]*\s*([0-9]+)")
+_TOWER = re.compile(r"\^\s*(?:[0-9]|\{[^a-zA-Z{}]*\})\s*\^|\^\s*[({][^a-zA-Z{}]*[\^!]")
+_E_NOTATION = re.compile(r"[0-9]\s*[eE]\s*[-+]?\s*([0-9]+)")
+_OPERATOR_NAME = re.compile(r"\\operatorname\s*\*?\s*(?:\{\s*([A-Za-z]*)\s*\})?")
+_FORBIDDEN = re.compile(r"\\(?:def|let|input|include|write|csname|newcommand|expandafter|catcode|variable)(?![a-z])")
+_OPERATORS = """
+arcsin arccos arctan arccot arcsec arccsc arsinh arcosh artanh arcsinh arccosh arctanh
+sgn sec csc cot lcm gcd floor ceil tr Re Im
+"""
+_KNOWN_OPERATORS = frozenset(_OPERATORS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much an answer may hold.
+
+    Args:
+        length: characters.
+        depth: nested brackets of any kind.
+        digits: digits of one numeral.
+        exponent: largest numeral as an exponent, in a factorial or in a binomial.
+    """
+
+    length: int = 1000
+    depth: int = 20
+    digits: int = 200
+    exponent: int = 10_000
+
+
+def refusal(text: str, limits: Limits) -> str:
+    """Why ``text`` must not be evaluated; the empty string if it may.
+
+    Linear in ``limits.length``: a longer text is refused unread.
+    """
+    if len(text) > limits.length:
+        return f"{len(text)} characters, at most {limits.length} are allowed"
+    for char in text:
+        if char not in _ALPHABET:
+            return f"character {char!a} is not mathematics"
+    return _nesting(text, limits) or _numbers(text, limits) or _commands(text)
+
+
+def _nesting(text: str, limits: Limits) -> str:
+    depth = deepest = 0
+    for char in text:
+        if char in _OPENING:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in _CLOSING:
+            depth -= 1
+            if depth < 0:
+                return "a bracket closes that never opened"
+    if depth:
+        return "a bracket never closes"
+    return f"brackets nested {deepest} deep, at most {limits.depth} are allowed" if deepest > limits.depth else ""
+
+
+def _numbers(text: str, limits: Limits) -> str:
+    if any(len(run) > limits.digits for run in _DIGITS.findall(text)):
+        return f"a number of more than {limits.digits} digits"
+    if _TOWER.search(text):
+        return "a tower of powers"
+    powers = [*_EXPONENT.findall(text), *_E_NOTATION.findall(text)]
+    if "!" in text or "binom" in text or "choose" in text:
+        powers += _DIGITS.findall(text)
+    largest = len(str(limits.exponent))
+    for run in powers:
+        stripped = run.lstrip("0")
+        if len(stripped) > largest or (stripped and int(stripped) > limits.exponent):
+            return f"an exponent, factorial or binomial above {limits.exponent}"
+    return ""
+
+
+def _commands(text: str) -> str:
+    found = _FORBIDDEN.search(text)
+    if found:
+        return f"command {found.group()} is not mathematics"
+    for match in _OPERATOR_NAME.finditer(text):
+        if match.group(1) not in _KNOWN_OPERATORS:
+            return f"operator {match.group(1) or ''!r} is not known"
+    return ""

@@ -1,0 +1,120 @@
+"""Normal form: one spelling for the many ways to write the same LaTeX answer.
+
+Everything here is linear in the length of the text; the caller bounds the length first.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
+_LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
+_MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
+_SPACES = re.compile(r"\s+")
+_TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
+
+_DROP = {"left", "right", "displaystyle", "textstyle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "limits", "!"}
+_SPACE = {";", ":", " ", "quad", "qquad", "\n", "\t", "thinspace", "enspace", "space"}
+_RENAME = {
+    "dfrac": r"\frac",
+    "tfrac": r"\frac",
+    "cfrac": r"\frac",
+    "le": r"\leq",
+    "leqslant": r"\leq",
+    "ge": r"\geq",
+    "geqslant": r"\geq",
+    "ne": r"\neq",
+    "lbrace": r"\{",
+    "rbrace": r"\}",
+    "%": "%",
+    "$": "$",
+    "degree": r"^\circ",
+    "dots": r"\ldots",
+    "cdots": r"\ldots",
+    "colon": ":",
+}
+_TEXT_COMMANDS = {"text", "textbf", "textit", "textrm", "textnormal", "mathrm", "mathbf", "mathit", "mbox", "mathsf"}
+
+# Operators only: a digit of another script must stay what it is, so that the alphabet refuses it.
+_OPERATORS = str.maketrans(
+    {
+        "\N{MINUS SIGN}": "-",
+        "\N{EN DASH}": "-",
+        "\N{MULTIPLICATION SIGN}": r"\times ",
+        "·": r"\cdot ",
+        "÷": "/",
+        "π": r"\pi ",
+        "∞": r"\infty ",
+        "≤": r"\leq ",
+        "≥": r"\geq ",
+        "≠": r"\neq ",
+        "≈": r"\approx ",
+        "°": r"^\circ ",
+        "\N{UNION}": r"\cup ",
+        "∩": r"\cap ",
+        "∈": r"\in ",
+        "±": r"\pm ",
+        "θ": r"\theta ",
+        "\u00a0": " ",
+        "\u2009": " ",
+        "\u202f": " ",
+    }
+)
+
+
+def normalise(text: str) -> str:
+    """The normal form of an answer: operators in LaTeX, one name for each command, no mere layout."""
+    text = _outer(text.translate(_OPERATORS).strip())
+    text = _TOKEN.sub(_rename, text)
+    text = _TEXT_GROUP.sub(_unwrap_symbols, text)
+    text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
+    text = _SPACES.sub(" ", text.replace("~", " ")).strip()
+    return _MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text))
+
+
+def squeezed(text: str) -> str:
+    """``text`` without any space but between digits ("1 2" is not 12).
+
+    Two answers with equal squeezed forms are the same answer.
+    """
+    return _LOOSE_SPACE.sub("", text)
+
+
+def plain(text: str) -> str:
+    r"""An answer as plain words: without ``\text``, braces, outer brackets and case."""
+    words = _SPACES.sub(" ", _TEXT_GROUP.sub(r" \1 ", text).replace("{", " ").replace("}", " ")).strip()
+    if len(words) > 1 and words[0] == "(" and words[-1] == ")":
+        words = words[1:-1].strip()
+    return words.rstrip(".").strip().casefold()
+
+
+def _outer(text: str) -> str:
+    for left, right in (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        inner = text[len(left) : -len(right)]
+        if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right) and left not in inner:
+            text = inner.strip()
+    return text
+
+
+def _rename(match: re.Match[str]) -> str:
+    name = match.group(1)
+    if name in _DROP:
+        return ""
+    if name == ",":
+        return ""
+    if name in _SPACE:
+        return " "
+    if name in _TEXT_COMMANDS:
+        return r"\text"
+    return _RENAME.get(name, match.group(0))
+
+
+def _unwrap_symbols(match: re.Match[str]) -> str:
+    inner = match.group(1)
+    return match.group(0) if any(char.isalpha() for char in inner) else inner
+
+
+def _full_stop(text: str) -> str:
+    if text.endswith(".") and not text.endswith(".."):
+        return text[:-1].rstrip()
+    return text

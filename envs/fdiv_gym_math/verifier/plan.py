@@ -1,0 +1,279 @@
+"""Plan: reduces a reference and an answer to pairs of values that must all be equal.
+
+Whatever can be settled by how the two are written is settled here: texts, choices, units, percent,
+lists and the ways of hedging. What remains are pairs of plain values for the fast path or a worker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from fdiv_gym_math.verifier import fast
+from fdiv_gym_math.verifier.filter import Limits, refusal
+from fdiv_gym_math.verifier.normal import normalise, plain, squeezed
+from fdiv_gym_math.verifier.structure import Listing, equation_parts, listing
+from fdiv_gym_math.verifier.texts import foreign_words, is_choice, is_text
+from fdiv_gym_math.verifier.units import same_words, split_unit
+
+Pair = tuple[str, str]
+
+_ARITHMETIC = re.compile(r"[0-9)}!]\s*(?:[-+*]|\\times|\\cdot|\\div)\s*[-(\\{]*\s*[0-9]")
+_SCIENTIFIC = re.compile(r"-?[0-9.]+\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*-?[0-9]+\s*\}|[0-9]+)\Z")
+_UNFINISHED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|det)(?![a-z])")
+_LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_BASE = re.compile(r"([0-9A-Fa-f]+)_\{?\s*([0-9]+)\s*\}?\Z")
+_DOTS = re.compile(r"\\ldots|\.\.\.")
+_SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
+_INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
+_MAX_PARTS = 6
+
+
+class Mismatch(Exception):  # noqa: N818 - it ends a comparison; nothing went wrong
+    """The answer is wrong for a reason of form; the message is the verdict's detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is left to be compared.
+
+    Args:
+        score: the decision, if there is one already.
+        unscorable: why no answer could be judged against this reference.
+        detail: one line for people.
+        pairs: values that must all be equal, where nothing is decided yet.
+    """
+
+    score: float | None = None
+    unscorable: str = ""
+    detail: str = ""
+    pairs: tuple[Pair, ...] = ()
+
+
+@dataclass
+class _Comparison:
+    limits: Limits
+    allow_unevaluated: bool
+    pairs: list[Pair] = field(default_factory=list)
+
+
+def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False) -> Plan:
+    """Compare by form as far as that goes.
+
+    Args:
+        reference: the reference answer, as ``reference_answer`` extracts it.
+        answer: the answer, as ``extract`` finds it.
+        limits: how much an answer may hold; a reference may hold four times as much text.
+        allow_unevaluated: accept ``12*13`` where the reference is the number 156.
+    """
+    if len(reference) > 4 * limits.length:
+        return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
+    if len(answer) > limits.length and answer != reference:
+        return Plan(0.0, detail=f"refused: more than {limits.length} characters")
+    gold, pred = normalise(reference), normalise(answer)
+    if gold and not pred:
+        return Plan(0.0, detail="the answer is empty")
+    if not gold:
+        return Plan(unscorable="the reference is empty")
+    if is_text(gold):
+        return _decision(plain(gold) == plain(pred), "text")
+    unit_free = split_unit(gold, trusted=True)[0]
+    refused = refusal(unit_free, _limits_of_reference(limits))
+    if refused:
+        return Plan(unscorable=f"the reference is not mathematics: {refused}")
+    if squeezed(gold) == squeezed(pred):
+        return Plan(1.0, detail="same text")
+    refused = refusal(split_unit(pred)[0], _limits_for(unit_free, limits))
+    if refused:
+        return Plan(0.0, detail=f"refused: {refused}")
+    comparison = _Comparison(limits, allow_unevaluated)
+    try:
+        _compare(gold, pred, comparison)
+    except Mismatch as mismatch:
+        return Plan(0.0, detail=str(mismatch))
+    if not comparison.pairs:
+        return Plan(1.0, detail="same form")
+    return Plan(pairs=tuple(comparison.pairs))
+
+
+def _decision(same: bool, what: str) -> Plan:
+    return Plan(1.0 if same else 0.0, detail=f"same {what}" if same else f"another {what}")
+
+
+def _limits_of_reference(limits: Limits) -> Limits:
+    return Limits(4 * limits.length, limits.depth, 4 * limits.length, 10**18)
+
+
+def _limits_for(reference: str, limits: Limits) -> Limits:
+    # An answer may hold as large an exponent as the reference does; the deadline guards the rest.
+    if refusal(reference, limits):
+        return Limits(limits.length, limits.depth, limits.length, 10**18)
+    return limits
+
+
+def _compare(gold: str, pred: str, comparison: _Comparison) -> None:
+    """Add the pairs that must be equal, or raise Mismatch."""
+    if squeezed(gold) == squeezed(pred):
+        return
+    if is_choice(gold):
+        raise_unless(plain(pred) == plain(gold), "another choice")
+        return
+    _refuse_hedging(gold, pred)
+    pred = _one_side(gold, pred, comparison)
+    if _INEQUALITY.search(gold) or _INEQUALITY.search(pred):
+        _compare_inequalities(gold, pred, comparison)
+        return
+    golds, preds = listing(gold), listing(pred)
+    if len(golds.items) > 1 or len(preds.items) > 1 or golds.left == "\\{" or preds.left == "\\{":
+        _compare_lists(gold, pred, golds, preds, comparison)
+    else:
+        _compare_values(gold, pred, comparison)
+
+
+def raise_unless(condition: bool, detail: str) -> None:
+    """Raise Mismatch with ``detail`` unless ``condition`` holds."""
+    if not condition:
+        raise Mismatch(detail)
+
+
+def _refuse_hedging(gold: str, pred: str) -> None:
+    raise_unless("?" not in pred, "a question is no answer")
+    if _DOTS.search(pred) and not _DOTS.search(gold):
+        raise Mismatch("an answer that trails off")
+    raise_unless(pred.count("'") == gold.count("'"), "another number of primes")
+    words = foreign_words(split_unit(pred)[0], gold)
+    if words and not same_words(words, split_unit(gold, trusted=True)[1]):
+        raise Mismatch(f"answer glued to text: {words[:40]!r}")
+
+
+def _one_side(gold: str, pred: str, comparison: _Comparison) -> str:
+    """Reduce an equation or an approximation in the answer to its one claim."""
+    if "\\approx" in pred and "\\approx" not in gold:
+        pred = _exact_side(gold, pred)
+    parts = equation_parts(pred)
+    gold_parts = equation_parts(gold)
+    if len(parts) == 1 or (len(parts) == 2 and len(gold_parts) > 1):
+        return pred
+    raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not one equation")
+    if len(listing(pred).items) > 1:
+        return pred
+    last, value = parts[-1], gold_parts[-1]
+    for part in parts[:-1]:
+        # "3 = 5" claims two values; a side without variables must be the value as well.
+        if not _LETTER.search(_COMMAND.sub(" ", part)):
+            _add(value, part, comparison)
+    return last if len(gold_parts) == 1 else f"{parts[0]} = {last}"
+
+
+def _exact_side(gold: str, pred: str) -> str:
+    exact, _, rough = pred.partition("\\approx")
+    raise_unless("\\approx" not in rough, "several approximations")
+    exact, rough = exact.strip(), rough.strip()
+    if _LETTER.fullmatch(exact):
+        return rough
+    number, wanted = fast.parse_number(split_unit(rough)[0]), fast.parse_number(split_unit(gold)[0])
+    raise_unless(number is not None, "an approximation that is no number")
+    if number is not None and wanted is not None:
+        raise_unless(abs(number.value - wanted.value) * 100 <= abs(wanted.value), "two different values")
+    return exact
+
+
+def _compare_lists(gold: str, pred: str, golds: Listing, preds: Listing, comparison: _Comparison) -> None:
+    expected = len(golds.items) * (2 if "\\pm" in gold else 1)
+    given = len(preds.items) * (2 if "\\pm" in pred else 1)
+    raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
+    raise_unless(all(preds.items), "a list with an empty item")
+    if golds.ordered or preds.ordered:
+        same = (golds.left, golds.right) == (preds.left, preds.right)
+        bare = "" in (golds.left, preds.left) and "[" not in (golds.left, preds.left)
+        bare = bare and "]" not in (golds.right, preds.right)
+        raise_unless(same or bare, "other brackets")
+        raise_unless(len(golds.items) == len(preds.items), "another number of items")
+        for first, second in zip(golds.items, preds.items, strict=True):
+            _compare(first, second, comparison)
+        return
+    numbers = [fast.parse_number(_right_side(item)) for item in (*golds.items, *preds.items)]
+    if all(number is not None and number.form != "dec" for number in numbers):
+        values = [number.value for number in numbers if number is not None]
+        count = len(golds.items)
+        raise_unless(_same_names(golds, preds), "other variables")
+        raise_unless(Counter(values[:count]) == Counter(values[count:]), "another set of values")
+        return
+    comparison.pairs.append((gold, pred))
+
+
+def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None:
+    # An inequality may answer an interval and the other way round; only the worker knows when.
+    items = len(listing(gold).items), len(listing(pred).items)
+    if _INEQUALITY.search(gold) and _INEQUALITY.search(pred):
+        raise_unless(items[1] <= items[0], f"{items[1]} answers where the reference has {items[0]}")
+    else:
+        interval = listing(pred if _INEQUALITY.search(gold) else gold)
+        raise_unless(interval.ordered or "\\cup" in gold + pred, "an inequality against a value")
+    comparison.pairs.append((gold, pred))
+
+
+def _right_side(item: str) -> str:
+    parts = equation_parts(item)
+    return parts[1] if len(parts) == 2 and _LETTER.fullmatch(parts[0]) else item
+
+
+def _same_names(golds: Listing, preds: Listing) -> bool:
+    names = [
+        {parts[0] for parts in map(equation_parts, items) if len(parts) == 2} for items in (golds.items, preds.items)
+    ]
+    return not all(names) or names[0] == names[1]
+
+
+def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:
+    (value, unit), (given, given_unit) = split_unit(gold, trusted=True), split_unit(pred)
+    if "%" in (unit, given_unit):
+        _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
+        return
+    if not given_unit and unit:
+        given = _without_unit_of(given, unit)
+    if unit and given_unit:
+        raise_unless(unit == given_unit, f"unit {given_unit} where the reference has {unit}")
+    bases = _BASE.fullmatch(value), _BASE.fullmatch(given)
+    if bases[0] and bases[1]:
+        raise_unless(bases[0].groups() == bases[1].groups(), "another number or base")
+        return
+    if _SPLIT_NUMBER.search(given) and not _SPLIT_NUMBER.search(value):
+        raise_unless(fast.parse_number(given) is not None, "several numbers side by side")
+    if squeezed(value) != squeezed(given):
+        _add(value, given, comparison, finished=True)
+
+
+def _without_unit_of(given: str, unit: str) -> str:
+    value, words = split_unit(given, trusted=True)
+    return value if words == unit else given
+
+
+def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: _Comparison) -> None:
+    wanted, number = fast.parse_number(value), fast.parse_number(given)
+    if marked == given_marked or wanted is None or number is None:
+        _add(value, given, comparison, finished=True)
+        return
+    # One side only has the mark: 50% is 0.5, and "what percent?" is answered by a bare 50.
+    bare = wanted.value == number.value and abs(wanted.value) >= 1
+    scale = Fraction(1, 100)
+    first = wanted.value * (scale if marked else 1)
+    second = number.value * (scale if given_marked else 1)
+    raise_unless(bare or first == second, "another percentage")
+
+
+def _add(gold: str, pred: str, comparison: _Comparison, finished: bool = False) -> None:
+    """Add one pair; with ``finished``, where the reference is a number the answer must be evaluated."""
+    number = fast.parse_number(gold)
+    if finished and not comparison.allow_unevaluated:
+        if _UNFINISHED.search(pred) and not _UNFINISHED.search(gold):
+            raise Mismatch("not evaluated")
+        if number is not None and _ARITHMETIC.search(pred) and not _SCIENTIFIC.match(pred):
+            raise Mismatch("not evaluated: arithmetic where the reference is a number")
+        given = fast.parse_number(pred)
+        if number is not None and number.form == "int" and given is not None and given.form == "frac":
+            raise Mismatch("not evaluated: a fraction where the reference is an integer")
+    comparison.pairs.append((gold, pred))

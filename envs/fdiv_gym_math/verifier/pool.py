@@ -1,0 +1,223 @@
+"""Pool: the caller's end of the worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, BinaryIO
+
+from fdiv_gym.errors import VerifierError
+from fdiv_gym_math.verifier.remote import Result
+
+_START_S = 60.0
+_STOP_S = 5.0
+_BOOT = (
+    "import json, os, sys\n"
+    "try:\n"
+    "    from fdiv_gym_math.verifier.helper import run\n"
+    "    run()\n"
+    "except Exception as error:\n"
+    "    message = json.dumps({'fatal': f'{type(error).__name__}: {error}'})\n"
+    "    os.write(int(sys.argv[2]), message.encode() + b'\\n')\n"
+    "    raise SystemExit(1)\n"
+)
+
+
+class _Connection:
+    """One helper process: its pipes and the answers it owes."""
+
+    def __init__(self, workers: int, memory_bytes: int) -> None:
+        self.owner = os.getpid()
+        self.pending: dict[int, Future[Result]] = {}
+        self.lock = threading.Lock()
+        self.alive = True
+        self.ready: Future[None] = Future()
+        self.ready.set_running_or_notify_cancel()
+        read_jobs, write_jobs = os.pipe()
+        read_results, write_results = os.pipe()
+        try:
+            self.process = _start(read_jobs, write_results, workers, memory_bytes)
+        except OSError as error:
+            for fd in (write_jobs, read_results):
+                os.close(fd)
+            raise VerifierError(f"the helper process of the math verifier did not start: {error}") from error
+        finally:
+            os.close(read_jobs)
+            os.close(write_results)
+        self.jobs: BinaryIO = open(write_jobs, "wb")  # noqa: SIM115 - closed by stop()
+        self.reader = threading.Thread(target=self._read, args=(read_results,), daemon=True)
+        self.reader.start()
+
+    def send(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Write messages to the helper."""
+        data = b"".join(json.dumps(message).encode() + b"\n" for message in messages)
+        with self.lock:
+            if not self.jobs.closed:
+                self.jobs.write(data)
+                self.jobs.flush()
+
+    def stop(self) -> None:
+        """End the helper and its workers; the answers still owed become errors."""
+        if self.owner != os.getpid():
+            # A forked copy: only its own ends are closed, nothing is sent.
+            with contextlib.suppress(OSError):
+                os.close(self.jobs.fileno())
+            return
+        with contextlib.suppress(OSError), self.lock:
+            self.jobs.close()
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if threading.current_thread() is not self.reader:
+            self.reader.join(_STOP_S)
+
+    def _read(self, fd: int) -> None:
+        problem = "the helper process of the math verifier ended"
+        with open(fd, "rb") as results:
+            for line in results:
+                message = json.loads(line)
+                if "id" in message:
+                    future = self.pending.pop(message["id"], None)
+                    if future is not None:
+                        future.set_result(tuple(message["result"]))
+                elif "ready" in message:
+                    self.ready.set_result(None)
+                else:
+                    problem = f"the workers of the math verifier did not start: {message['fatal']}"
+        self.alive = False
+        if not self.ready.done():
+            self.ready.set_exception(VerifierError(problem))
+        while self.pending:
+            _, future = self.pending.popitem()
+            future.set_result(("error", None, problem))
+
+
+class WorkerPool:
+    """Killable workers, started at the first use and again after a loss or in a forked process.
+
+    Args:
+        workers: number of processes.
+        memory_bytes: limit of address space of each.
+    """
+
+    def __init__(self, workers: int, memory_bytes: int) -> None:
+        self._workers = workers
+        self._memory_bytes = memory_bytes
+        self._connection: _Connection | None = None
+        self._finalizer: Any = None
+        self._lock = threading.Lock()
+        self._lock_owner = os.getpid()
+        self._numbers = itertools.count()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the helper, if it runs."""
+        connection = self._connection
+        return connection.process.pid if connection is not None and connection.alive else None
+
+    def start(self) -> None:
+        """Start the workers unless they run, and wait until one is ready.
+
+        Raises:
+            VerifierError: they did not start.
+        """
+        self._connected()
+
+    def submit(self, jobs: Iterable[list[tuple[str, str]]], deadline_s: float) -> list[Future[Result]]:
+        """Queue jobs, each a list of pairs to be judged within ``deadline_s`` from its own start.
+
+        Raises:
+            VerifierError: the workers did not start.
+        """
+        connection = self._connected()
+        futures: list[Future[Result]] = []
+        messages = []
+        for pairs in jobs:
+            number = next(self._numbers)
+            future: Future[Result] = Future()
+            future.set_running_or_notify_cancel()
+            future.number = number  # type: ignore[attr-defined]
+            connection.pending[number] = future
+            futures.append(future)
+            messages.append({"id": number, "pairs": pairs, "deadline": deadline_s})
+        with contextlib.suppress(OSError):  # a helper that just died: the reader settles what it owed
+            connection.send(messages)
+        if not connection.alive:
+            self._settle(connection, futures)
+        return futures
+
+    def drop(self, futures: Iterable[Future[Result]]) -> None:
+        """Forget jobs whose answers are no longer wanted; a running one is killed."""
+        connection = self._connection
+        if connection is None:
+            return
+        numbers = [future.number for future in futures if not future.done()]  # type: ignore[attr-defined]
+        for number in numbers:
+            connection.pending.pop(number, None)
+        with contextlib.suppress(OSError):
+            connection.send([{"cancel": numbers}])
+
+    def close(self) -> None:
+        """End all processes. The pool may be used again afterwards."""
+        with self._own_lock():
+            self._connection = None
+            if self._finalizer is not None:
+                self._finalizer()
+                self._finalizer = None
+
+    def _connected(self) -> _Connection:
+        with self._own_lock():
+            connection = self._connection
+            if connection is not None and connection.owner == os.getpid() and connection.alive:
+                return connection
+            if self._finalizer is not None:
+                self._finalizer()
+            connection = _Connection(self._workers, self._memory_bytes)
+            self._finalizer = weakref.finalize(self, connection.stop)
+            try:
+                connection.ready.result(_START_S)
+            except TimeoutError:
+                self._finalizer()
+                raise VerifierError(f"the workers of the math verifier were not ready in {_START_S:.0f} s") from None
+            self._connection = connection
+            return connection
+
+    def _own_lock(self) -> threading.Lock:
+        # A lock that another thread held at the moment of a fork stays locked in the child for ever.
+        if self._lock_owner != os.getpid():
+            self._lock, self._lock_owner = threading.Lock(), os.getpid()
+        return self._lock
+
+    @staticmethod
+    def _settle(connection: _Connection, futures: Iterable[Future[Result]]) -> None:
+        for future in futures:
+            if connection.pending.pop(future.number, None) is not None:  # type: ignore[attr-defined]
+                future.set_result(("error", None, "the helper process of the math verifier ended"))
+
+
+def _start(read_fd: int, write_fd: int, workers: int, memory_bytes: int) -> subprocess.Popen[bytes]:
+    # The helper and the fork server find our packages where this process finds them, and nowhere else:
+    # no user site, no working directory.
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    environment["PYTHONSAFEPATH"] = "1"
+    numbers = [str(number) for number in (read_fd, write_fd, workers, memory_bytes)]
+    return subprocess.Popen(
+        [sys.executable, "-c", _BOOT, *numbers],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(read_fd, write_fd),
+        env=environment,
+        start_new_session=True,
+    )

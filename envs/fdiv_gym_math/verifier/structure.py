@@ -1,0 +1,80 @@
+"""Structure: lists, brackets and equation chains, read without parsing mathematics."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from fdiv_gym_math.verifier.units import split_unit
+
+_OPEN = "([{"
+_CLOSE = ")]}"
+_CONNECTOR = re.compile(
+    r",?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s*"
+)
+_MEMBER = re.compile(r"[A-Za-z]\s*\\in(?![a-z])\s*")
+_GROUPED = re.compile(r"-?\s*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
+
+
+class Listing(NamedTuple):
+    """A list of values: its brackets (empty for a bare list) and its items."""
+
+    left: str
+    right: str
+    items: tuple[str, ...]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of the items matters (tuples, intervals, points)."""
+        return self.left in ("(", "[")
+
+
+def listing(text: str) -> Listing:
+    """Read ``text`` as a list; a single value is a bare list of one."""
+    text = _MEMBER.sub("", text.strip())
+    for left, right in (("\\{", "\\}"), ("(", ")"), ("(", "]"), ("[", ")"), ("[", "]")):
+        if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
+            inner = text[len(left) : len(text) - len(right)]
+            if _encloses(inner):
+                items = split_top(inner, ",;")
+                if len(items) > 1 or left == "\\{":
+                    return Listing(left, right, items)
+    if _GROUPED.match(split_unit(text)[0]):
+        return Listing("", "", (text,))
+    return Listing("", "", split_top(_CONNECTOR.sub(",", text), ",;"))
+
+
+def split_top(text: str, separators: str) -> tuple[str, ...]:
+    """Split at separators outside every bracket."""
+    parts: list[str] = []
+    depth = start = 0
+    for position, char in enumerate(text):
+        if char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+        elif char in separators and depth <= 0:
+            parts.append(text[start:position].strip())
+            start = position + 1
+    parts.append(text[start:].strip())
+    return tuple(parts)
+
+
+def equation_parts(text: str) -> tuple[str, ...]:
+    """The sides of an equation chain ``a = b = c``; one part if there is no plain equals sign."""
+    if "=" not in text or any(mark in text for mark in ("<=", ">=", "!=", "==", "\\begin")):
+        return (text,)
+    return split_top(text, "=")
+
+
+def _encloses(inner: str) -> bool:
+    # "(1) + (2)" starts and ends with brackets that do not belong together.
+    depth = 0
+    for char in inner:
+        if char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+            if depth < 0:
+                return False
+    return depth == 0

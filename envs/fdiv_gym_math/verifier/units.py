@@ -1,0 +1,144 @@
+"""Units: what may stand behind a number without changing it.
+
+Only whole known words count. Cutting off any trailing word would reward "3 or so" and "1 of many".
+"""
+
+from __future__ import annotations
+
+import re
+
+_SYNONYMS = """
+mm millimeter millimetre
+cm centimeter centimetre
+dm decimeter decimetre
+m meter metre
+km kilometer kilometre
+in inch inches
+ft foot feet
+yd yard
+mi mile
+mg milligram
+g gram gm
+kg kilogram kilo
+lb pound lbs
+oz ounce
+ml milliliter millilitre mL
+l liter litre L
+gal gallon
+s second sec
+min minute
+h hour hr
+day days
+week weeks
+month months
+year yr
+$ dollar usd USD buck
+cent cents
+euro euros
+deg degree degrees
+rad radian
+% percent percentage pct
+mph
+kmh
+ohm
+hz hertz
+j joule
+n newton
+w watt
+v volt
+unit units
+point pts
+item
+piece
+people person
+student
+child children
+apple
+book
+ticket
+page
+mark
+coin
+way
+time
+sq square
+cu cubic
+per
+"""
+
+_NAMES: dict[str, str] = {}
+for _line in _SYNONYMS.split("\n"):
+    for _word in _line.split():
+        _NAMES[_word] = _line.split()[0]
+
+_WORD = r"[A-Za-z]+"
+_POWER = r"(?:\s*\^\s*(?:\{\s*[23]\s*\}|[23]))?"
+_TEXT_UNIT = re.compile(rf"\s*\\text\s*\{{\s*([A-Za-z][A-Za-z ./]{{0,40}}?)\s*\}}\s*({_POWER})\Z")
+_BARE_UNIT = re.compile(rf"(?<=[0-9}})])\s+({_WORD}(?:[ /]{_WORD}){{0,3}})({_POWER})\Z")
+_DEGREE = re.compile(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*\Z")
+_TAIL = 80
+
+
+def split_unit(text: str, trusted: bool = False) -> tuple[str, str]:
+    """Split ``text`` into a value and the name of its unit (empty if it has none).
+
+    Args:
+        text: a normalised answer.
+        trusted: take any trailing words for the unit; for references, never for model output.
+    """
+    if text.startswith("$"):
+        value, other = split_unit(text[1:].strip(), trusted)
+        return (value, "$") if other in ("", "$") else (text, "")
+    if text.startswith("-$"):
+        return "-" + text[2:].strip(), "$"
+    for mark, name in (("%", "%"), ("$", "$"), ("€", "euro")):
+        if len(text) > 1 and text.endswith(mark):
+            return text[: -len(mark)].strip(), name
+    head, tail = text[:-_TAIL], text[-_TAIL:]
+    degree = _DEGREE.search(tail)
+    if degree and degree.start():
+        return head + tail[: degree.start()], "deg"
+    for pattern in (_TEXT_UNIT, _BARE_UNIT):
+        match = pattern.search(tail)
+        if match and (head + tail[: match.start()]).strip():
+            name = unit_name(match.group(1), match.group(2), trusted)
+            if name:
+                return (head + tail[: match.start()]).strip(), name
+    return text, ""
+
+
+def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
+    """The one name of a unit that is written as ``words`` and a power; empty if it is not known."""
+    names = []
+    for word in re.split(r"[ ./]+", words.strip()):
+        if not word:
+            continue
+        name = _known(word)
+        if not name:
+            if not trusted:
+                return ""
+            name = word.casefold().rstrip("s")
+        names.append(name)
+    exponent = power.strip(" ^{}")
+    for name, square in (("sq", "2"), ("cu", "3")):
+        if name in names and len(names) > 1:
+            names.remove(name)
+            exponent = square
+    if not names or (names[0] == "per" and len(names) == 1):
+        return ""
+    return " ".join(name for name in names if name != "per") + exponent
+
+
+def same_words(words: str, reference_unit: str) -> bool:
+    """Whether ``words`` of an answer name the unit of the reference, whatever that unit is."""
+    return unit_name(words, trusted=True) == reference_unit
+
+
+def _known(word: str) -> str:
+    if word in _NAMES:
+        return _NAMES[word]
+    lower = word.lower()
+    for form in (lower, lower[:-1] if lower.endswith("s") else lower, lower[:-2] if lower.endswith("es") else lower):
+        if len(form) > 2 and form in _NAMES:
+            return _NAMES[form]
+    return ""

@@ -1,0 +1,161 @@
+"""MathVerifier: compares a response with a reference answer, exactly, killably and in parallel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, Self
+
+import pydantic
+
+from fdiv_gym.options import Options as BaseOptions
+from fdiv_gym.verdict import Verdict
+from fdiv_gym.verifier import Fixture, Verifier, check_pairs
+from fdiv_gym_math.verifier import fast
+from fdiv_gym_math.verifier.extraction import Policy, extract, reference_answer
+from fdiv_gym_math.verifier.filter import Limits
+from fdiv_gym_math.verifier.fixtures import load_fixtures
+from fdiv_gym_math.verifier.plan import Pair, Plan, make_plan
+from fdiv_gym_math.verifier.pool import WorkerPool
+from fdiv_gym_math.verifier.remote import Result
+
+_BUDGET_BASE_S = 60.0
+_BUDGET_EACH_S = 0.2
+_MEBIBYTE = 1 << 20
+
+
+class MathVerifierOptions(BaseOptions):
+    """What a user may set."""
+
+    deadline_s: float = pydantic.Field(5.0, gt=0, description="seconds for one pair, counted from its start")
+    workers: int = pydantic.Field(2, ge=1, description="worker processes")
+    batch_budget_s: float | None = pydantic.Field(
+        None, gt=0, description="seconds for one batch; unset: 60 and 0.2 for each pair that needs a worker"
+    )
+    extraction: Policy = pydantic.Field("boxed", description="where the answer of a response stands")
+    allow_repeats: bool = pydantic.Field(False, description="accept several boxes that hold the same text")
+    allow_unevaluated: bool = pydantic.Field(False, description="accept 12*13 where the reference is 156")
+    max_length: int = pydantic.Field(1000, ge=1, description="characters of an answer")
+    max_depth: int = pydantic.Field(20, ge=1, le=40, description="nested brackets of an answer")
+    max_exponent: int = pydantic.Field(10_000, ge=1, description="largest numeral in an exponent or factorial")
+    memory_mb: int = pydantic.Field(1024, ge=512, description="address space of a worker, in MiB")
+
+
+class MathVerifier(Verifier):
+    """Scores 1 if the answer of a response equals the reference, 0 if not.
+
+    Numbers are compared in this process; the rest is compared by math-verify in killable workers, which
+    start at the first pair that needs them or on entering ``with``. Safe from any thread, from asyncio and
+    in daemonic processes. A copy made by pickling starts its own workers.
+
+    Raises:
+        ConfigError: an option is unknown or has a wrong value.
+    """
+
+    Options = MathVerifierOptions
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._limits = Limits(
+            length=self.options.max_length, depth=self.options.max_depth, exponent=self.options.max_exponent
+        )
+        self._pool = self._new_pool()
+
+    def verify(self, reference: str, response: str) -> Verdict:
+        """Judge one response; never raises on any text.
+
+        Raises:
+            VerifierError: the worker processes cannot be started.
+        """
+        return self.verify_batch([reference], [response])[0]
+
+    def verify_batch(self, references: Sequence[str], responses: Sequence[str]) -> list[Verdict]:
+        """Judge many, in parallel where workers are needed.
+
+        Raises:
+            VerifierError: the sequences differ in length, or the worker processes cannot be started.
+        """
+        check_pairs(references, responses)
+        verdicts: list[Verdict | None] = []
+        jobs: list[tuple[int, list[Pair]]] = []
+        for index, (reference, response) in enumerate(zip(references, responses, strict=True)):
+            verdict, pairs = self._decide(reference, response)
+            verdicts.append(verdict)
+            if verdict is None:
+                jobs.append((index, pairs))
+        for (index, _), verdict in zip(jobs, self._work([pairs for _, pairs in jobs]), strict=True):
+            verdicts[index] = verdict
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def fixtures(self) -> Sequence[Fixture]:
+        """The labelled cases; they hold for the default options."""
+        return load_fixtures()
+
+    def close(self) -> None:
+        """End all processes; a later ``verify`` starts them again."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        self._pool.start()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_pool"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> WorkerPool:
+        return WorkerPool(self.options.workers, self.options.memory_mb * _MEBIBYTE)
+
+    def plan(self, reference: str, response: str) -> Plan:
+        """What the form of both texts settles, and which pairs it leaves to be compared."""
+        found = extract(response, self.options.extraction, self.options.allow_repeats)
+        gold = reference_answer(reference)
+        if found.answer is None:
+            if not gold:
+                return Plan(unscorable="the reference is empty")
+            return Plan(0.0, detail=found.reason)
+        return make_plan(gold, found.answer, self._limits, self.options.allow_unevaluated)
+
+    def _decide(self, reference: str, response: str) -> tuple[Verdict | None, list[Pair]]:
+        plan = self.plan(reference, response)
+        if plan.unscorable:
+            return Verdict.unscorable(plan.unscorable), []
+        if plan.score is not None:
+            return Verdict.scored(plan.score, plan.detail), []
+        open_pairs = []
+        for pair in plan.pairs:
+            same = fast.decide(*pair)
+            if same is False:
+                return Verdict.scored(0.0, "another number"), []
+            if same is None:
+                open_pairs.append(pair)
+        return (None, open_pairs) if open_pairs else (Verdict.scored(1.0, "same number"), [])
+
+    def _work(self, jobs: list[list[Pair]]) -> list[Verdict]:
+        if not jobs:
+            return []
+        budget = self.options.batch_budget_s or _BUDGET_BASE_S + _BUDGET_EACH_S * len(jobs)
+        futures = self._pool.submit(jobs, self.options.deadline_s)
+        end = time.monotonic() + budget
+        try:
+            return [_verdict(future, end) for future in futures]
+        finally:
+            if any(not future.done() for future in futures):
+                self._pool.drop(futures)
+
+
+def _verdict(future: Future[Result], end: float) -> Verdict:
+    try:
+        status, score, detail = future.result(max(0.0, end - time.monotonic()))
+    except FutureTimeout:
+        return Verdict.timeout("the budget of the batch was spent")
+    if status == "scored" and score is not None:
+        return Verdict.scored(score, detail)
+    return {"unscorable": Verdict.unscorable, "timeout": Verdict.timeout}.get(status, Verdict.error)(detail)

@@ -1,0 +1,213 @@
+"""Worker: the symbolic comparison, run in a process that may be killed at any moment.
+
+Imports neither fdiv_gym nor torch: what is loaded here is loaded by every worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
+from typing import Any
+
+import sympy
+from latex2sympy2_extended import latex2sympy2
+from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
+from math_verify import grader
+from math_verify.errors import TimeoutException
+from sympy.core.evalf import EvalfMixin
+
+from fdiv_gym_math.verifier.remote import SERVER_MARK, Result
+
+MEMORY_BYTES = 1 << 30
+RELATIVE_TOLERANCE = 1e-5
+_RECURSION = 5000
+_CONFIG = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
+)
+_SWALLOWED = ("simplify", "solve", "safe_sympy_doit", "unwrap_fcs", "sympy_expr_eq")
+_WARM_UP = (
+    (r"\frac{1}{2}", "0.5"),
+    (r"\sqrt{2}+1", r"1+\sqrt{2}"),
+    (r"(x+1)^2", r"x^2+2x+1"),
+    (r"(-\infty,3]\cup[5,7)", r"[5,7)\cup(-\infty,3]"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
+    (r"x=2,x=3", r"\{3,2\}"),
+    (r"2\pi r^2 \leq 5", r"5 \geq 2\pi r^2"),
+    (r"\sin(x)+\cos{y}-\log_2 8", r"|e^{x}|\cdot 3!"),
+)
+
+
+class Unparsed(Exception):  # noqa: N818 - an answer that is no mathematics is no fault
+    """The text is not mathematics that the parser knows."""
+
+
+def number(text: str) -> sympy.Number:
+    """A numeral, built without sympify: sympy's own way evaluates the text as code, and takes a millisecond."""
+    text = text.replace(",", "").replace(" ", "")
+    return sympy.Integer(int(text)) if text.isascii() and text.isdigit() else sympy.Float(text)
+
+
+class LatexParser(latex2sympy2._Latex2Sympy):  # type: ignore[misc]
+    """latex2sympy with numerals of our own."""
+
+    def parse_number(self, text: str) -> sympy.Number:
+        """A numeral of the grammar."""
+        return number(text)
+
+
+def initialise(memory_bytes: int = MEMORY_BYTES) -> None:
+    """Put the limits of a worker on this process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    sys.setrecursionlimit(_RECURSION)
+
+
+def judge_limited(pairs: list[tuple[str, str]], cpu_s: int) -> Result:
+    """``judge`` under a limit of CPU time: it ends a worker that nobody is left to kill."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + 1 + cpu_s, hard))
+    try:
+        return judge(pairs)
+    finally:
+        # An idle worker must not be killed while it holds the pool's lock.
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
+def judge(pairs: list[tuple[str, str]]) -> Result:
+    """Whether in every pair (reference, answer) both are equal.
+
+    Both texts must have passed the filter. Never raises on account of what they hold.
+    """
+    try:
+        for reference, answer in pairs:
+            result = _judge_pair(reference, answer)
+            if result[1] != 1.0:
+                return result
+    except (MemoryError, RecursionError) as error:
+        return "error", None, f"{type(error).__name__} while comparing"
+    except TimeoutException:
+        return "timeout", None, "stopped by math-verify"
+    return "scored", 1.0, "equivalent"
+
+
+def _judge_pair(reference: str, answer: str) -> Result:
+    real = not (grader.should_treat_as_complex(reference) or grader.should_treat_as_complex(answer))
+    try:
+        gold = _parse(reference, real)
+    except Unparsed as error:
+        return "unscorable", None, f"the reference does not parse: {error}"
+    try:
+        pred = _parse(answer, real)
+    except Unparsed:
+        return "scored", 0.0, "the answer does not parse"
+    with _watch() as faults:
+        same, problem = _equal(gold, pred)
+    if not same and faults:
+        return "error", None, f"{faults[0]} while comparing"
+    return "scored", float(same), "equivalent" if same else problem or "not equivalent"
+
+
+def _equal(gold: Any, pred: Any) -> tuple[bool, str]:
+    try:
+        same = grader.verify(gold, pred, timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)
+        return bool(same) and _close(gold, pred), ""
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # the boundary to math-verify: what it cannot compare is not equal
+        return False, f"not comparable ({type(error).__name__})"
+
+
+def _close(gold: Any, pred: Any) -> bool:
+    """Refuse what is equal only because both are tiny: rounding is absolute, answers are relative."""
+    if not (isinstance(gold, sympy.Expr) and isinstance(pred, sympy.Expr)) or gold.free_symbols or pred.free_symbols:
+        return True
+    try:
+        wanted, given = complex(gold.evalf(20)), complex(pred.evalf(20))
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return True
+    if wanted == 0 or given == 0:
+        return abs(wanted - given) < sys.float_info.min
+    if abs(wanted) == float("inf"):
+        return True
+    if wanted == given:
+        return True
+    return abs(wanted - given) <= RELATIVE_TOLERANCE * abs(wanted)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str, real: bool) -> Any:
+    try:
+        parsed = LatexParser(is_real=real).parse(normalize_latex(text, _CONFIG))
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # the boundary to the parser, which raises bare Exception
+        raise Unparsed(type(error).__name__) from None
+    if not isinstance(parsed, (sympy.Basic, sympy.MatrixBase)):
+        raise Unparsed("no mathematical object")
+    if parsed in (sympy.nan, sympy.zoo):
+        raise Unparsed("no value")
+    return parsed
+
+
+@contextlib.contextmanager
+def _watch() -> Iterator[list[str]]:
+    """Collect the memory and recursion errors that math-verify swallows.
+
+    It takes them for "not equal". Wrapped are the calls around which it catches everything.
+    """
+    faults: list[str] = []
+    before = {name: getattr(grader, name) for name in _SWALLOWED}
+    evalf = EvalfMixin.evalf
+    for name, function in before.items():
+        setattr(grader, name, _reporting(function, faults))
+    EvalfMixin.evalf = EvalfMixin.n = _reporting(evalf, faults)
+    try:
+        yield faults
+    finally:
+        for name, function in before.items():
+            setattr(grader, name, function)
+        EvalfMixin.evalf = EvalfMixin.n = evalf
+
+
+def _reporting(function: Callable[..., Any], faults: list[str]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except (MemoryError, RecursionError) as error:
+            faults.append(type(error).__name__)
+            raise
+
+    return call
+
+
+def _die_with_parent() -> None:
+    # Linux only; elsewhere the CPU limit alone ends an orphan.
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
+def _warm_up() -> None:
+    # Fills the parser's tables once, in the process that all workers are forked from.
+    for reference, answer in _WARM_UP:
+        judge([(reference, answer)])
+
+
+# The parser reads a whole text such as "1,234" by this function of its module, not by a method.
+latex2sympy2.convert_number = number
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+if os.environ.get(SERVER_MARK):
+    _die_with_parent()
+    _warm_up()

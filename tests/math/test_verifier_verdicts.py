@@ -1,0 +1,126 @@
+"""Risk: a right answer is scored 0, a wrong one 1, or "could not tell" either of them."""
+
+import asyncio
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fdiv_gym.errors import ConfigError, VerifierError
+from fdiv_gym.verdict import Status
+from fdiv_gym_math.verifier import worker
+from fdiv_gym_math.verifier.verifier import MathVerifier
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    with MathVerifier(deadline_s=5.0, workers=2) as running:
+        yield running
+
+
+def box(answer: str) -> str:
+    return f"So it is \\boxed{{{answer}}}."
+
+
+def test_fixtures_are_enough_and_of_every_kind(verifier):
+    fixtures = verifier.fixtures()
+    assert len(fixtures) >= 400
+    assert {fixture.kind for fixture in fixtures} == {"full", "zero", "malformed", "adversarial", "determinism"}
+    assert len({(f.kind, f.reference, f.response, f.note) for f in fixtures}) == len(fixtures)
+
+
+def test_every_fixture_gets_its_score(verifier):
+    fixtures = verifier.fixtures()
+    verdicts = verifier.verify_batch([f.reference for f in fixtures], [f.response for f in fixtures])
+    wrong = [(f, v) for f, v in zip(fixtures, verdicts, strict=True) if v.score != f.expected]
+    assert wrong == []
+
+
+def test_the_four_statuses(verifier):
+    assert verifier.verify("x^2", box("x*x")).score == 1.0
+    assert verifier.verify("x^2", box("x*y")).score == 0.0
+    unscorable = verifier.verify("x^2+", box("x"))
+    assert (unscorable.status, unscorable.score) == (Status.UNSCORABLE, None)
+
+
+@pytest.mark.parametrize("fault", [MemoryError, RecursionError])
+def test_a_fault_that_math_verify_swallows_is_no_wrong_answer(fault, monkeypatch):
+    def broken(*args, **options):
+        raise fault
+
+    monkeypatch.setattr(worker.grader, "simplify", broken)
+    assert worker.judge([("x+y", "2x+y")])[:2] == ("error", None)
+
+
+def test_faults_inside_methods_are_seen_too(monkeypatch):
+    def broken(self, *args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(worker.EvalfMixin, "evalf", broken)
+    assert worker.judge([(r"\sqrt{2}+x", r"\sqrt{3}+x")])[:2] == ("error", None)
+
+
+def test_a_fault_in_the_parser_is_an_error(monkeypatch):
+    def broken(*args, **options):
+        raise RecursionError
+
+    monkeypatch.setattr(worker.LatexParser, "parse", broken)
+    worker._parse.cache_clear()
+    assert worker.judge([("x+y", "2x+y")])[:2] == ("error", None)
+
+
+def test_batch_keeps_the_order_and_mixes_paths(verifier):
+    references = ["1", "x^2", "A", "2", "y^2"] * 20
+    responses = [box("1"), box("x x"), box("B"), box("3"), box("y^3")] * 20
+    scores = [verdict.score for verdict in verifier.verify_batch(references, responses)]
+    assert scores == [1.0, 1.0, 0.0, 0.0, 0.0] * 20
+
+
+def test_lengths_must_agree(verifier):
+    with pytest.raises(VerifierError, match="2 references but 1 responses"):
+        verifier.verify_batch(["1", "2"], ["1"])
+
+
+def test_from_threads(verifier):
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda k: verifier.verify(f"x^2+{k}x", box(f"x(x+{k})")).score, range(2, 42)))
+    assert results == [1.0] * 40
+
+
+def test_from_asyncio(verifier):
+    async def many():
+        return await asyncio.gather(*(verifier.verify_async(f"x+{k}", box(f"{k}+x")) for k in range(10)))
+
+    assert [verdict.score for verdict in asyncio.run(many())] == [1.0] * 10
+
+
+def test_a_pickled_copy_works_and_carries_no_pool(verifier):
+    state = pickle.dumps(verifier)
+    assert len(state) < 2000
+    with pickle.loads(state) as copy:
+        assert copy.options == verifier.options
+        assert copy.verify("x^2", box("x*x")).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "reference", "response", "score"),
+    [
+        ({"extraction": "hash"}, "4", "#### 4", 1.0),
+        ({"extraction": "answer-tag"}, "4", "<answer>4</answer>", 1.0),
+        ({"extraction": "last-number"}, "4", "3 or so, in fact 4", 1.0),
+        ({"extraction": "whole"}, "4", "4", 1.0),
+        ({"extraction": "whole"}, "4", "it is 4", 0.0),
+        ({"allow_repeats": True}, "4", r"\boxed{4} \boxed{4}", 1.0),
+        ({"allow_unevaluated": True, "extraction": "whole"}, "5", "10/2", 1.0),
+        ({"max_length": 5}, "4", r"\boxed{4.00000}", 0.0),
+    ],
+)
+def test_options(options, reference, response, score):
+    assert MathVerifier(**options).verify(reference, response).score == score
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(ConfigError, match="deadline_s"):
+        MathVerifier(deadline=1)
+    with pytest.raises(ConfigError):
+        MathVerifier(extraction="guess")
