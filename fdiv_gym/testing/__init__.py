@@ -9,10 +9,12 @@ from fdiv_gym.testing.report import Check, Report
 
 if TYPE_CHECKING:
     from fdiv_gym.testing.divergence import check_divergence as check_divergence
+    from fdiv_gym.testing.objective import check_objective as check_objective
 
 # Kits that import torch, with the module that holds each.
 _LAZY = {
     "check_divergence": "fdiv_gym.testing.divergence",
+    "check_objective": "fdiv_gym.testing.objective",
 }
 
 __all__ = ["Check", "Report", *sorted(_LAZY)]

@@ -1,0 +1,226 @@
+"""The conformance kit of objectives: what every objective owes a trainer, checked on made-up steps."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fdiv_gym.objectives.base import Objective, Stream
+from fdiv_gym.objectives.batch import Coefficients, ObjectiveOutput
+from fdiv_gym.testing import invariants
+from fdiv_gym.testing.report import Report
+from fdiv_gym.testing.steps import Rows, Step, evaluate, make_step, micro_batch, prepare
+
+
+def check_objective(objective: Objective) -> Report:
+    """Check an objective against its contract.
+
+    Everything runs on random log-probs in fp64 (and fp32, bf16), without a model; about half a second.
+    The objective is not changed.
+
+    Args:
+        objective: an instance, so that every setting can be checked by itself.
+
+    Returns:
+        A report with one entry for each check; see ``docs/theory/objectives.md`` for what each means.
+    """
+    report = Report(describe(objective))
+    with report.section("form"):
+        _form(objective, report)
+    if not report.ok:
+        return report  # nothing further can be computed
+    checks = {
+        "pure": _pure,
+        "schedule": _schedule,
+        "reference": _reference,
+        "sign": _sign,
+        "gradient": _gradient,
+        "mask": invariants.mask,
+        "padding": invariants.padding,
+        "permutation": invariants.permutation,
+        "micro-batch": invariants.micro_batches,
+        "skip": invariants.skipping,
+        "all-equal": invariants.all_equal,
+        "single-response": invariants.single_response,
+        "unscorable": invariants.unscorable,
+        "single-preferences": invariants.single_preferences,
+        "bfloat16": invariants.half_precision,
+        "extremes": invariants.extremes,
+    }
+    for name, check in checks.items():
+        with report.section(name):
+            check(objective, report)
+    return report
+
+
+def describe(objective: Objective) -> str:
+    """The objective as its user knows it, with the options that are not the default."""
+    given = objective.options.model_dump(exclude_defaults=True)
+    options = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    return f"objective {objective.registered_name()!r}" + (f" ({options})" if options else "")
+
+
+def _form(objective: Objective, report: Report) -> None:
+    step = make_step()
+    prepared = prepare(objective, step)
+    report.check(
+        "form",
+        set(prepared) == set(objective.streams),
+        f"declares the streams {list(objective.streams)}, but prepare returned {list(prepared)}",
+    )
+    for stream, coefficients in prepared.items():
+        n = len(step.rows(stream).unit)
+        _coefficients_form(stream, coefficients, n, report)
+        rows = step.rows(stream)
+        leaf = rows.logps.clone().requires_grad_()
+        output = objective.loss(stream, micro_batch(objective, rows, coefficients, torch.arange(n), leaf))
+        if report.check(
+            "form",
+            isinstance(output, ObjectiveOutput),
+            f"loss must return an ObjectiveOutput, got {type(output).__name__}",
+        ):
+            _output_form(output, report)
+
+
+def _coefficients_form(stream: Stream, coefficients: Coefficients, n: int, report: Report) -> None:
+    active = coefficients.active
+    report.check(
+        "form",
+        active.dtype == torch.bool and tuple(active.shape) == (n,),
+        f"{stream}: active must be bool of shape ({n},), got {active.dtype} of shape {tuple(active.shape)}",
+    )
+    for name, values in coefficients.rows.items():
+        report.check(
+            "form",
+            isinstance(values, Tensor) and values.dim() >= 1 and len(values) == n and not values.requires_grad,
+            f"{stream}: coefficient {name!r} must be a tensor of {n} rows without gradient",
+        )
+    for name, figure in coefficients.metrics.items():
+        report.check("form", isinstance(figure, float), f"{stream}: prepare's metric {name!r} must be a float")
+
+
+def _output_form(output: ObjectiveOutput, report: Report) -> None:
+    loss, value = output.loss, output.value
+    report.check("form", loss.dim() == 0, f"the loss must be a scalar, got shape {tuple(loss.shape)}")
+    report.check("form", loss.requires_grad, "the loss has no gradient")
+    plain = value.dim() == 0 and not value.requires_grad
+    report.check("form", plain, "the reported value must be a scalar without gradient")
+    for name, metric in output.metrics.items():
+        plain = isinstance(metric, Tensor) and metric.dim() == 0 and not metric.requires_grad
+        report.check("form", plain, f"metric {name!r} must be a scalar tensor without gradient")
+
+
+def _pure(objective: Objective, report: Report) -> None:
+    step, other = make_step(seed=1), make_step(seed=2)
+    groups, preferences = step.groups(objective.needs_policy_logps), step.preference_units(objective.needs_policy_logps)
+    before = copy.deepcopy((groups, preferences))
+    with torch.no_grad():
+        first = objective.prepare(groups, preferences)
+    unchanged = all(_same(vars(a), vars(b)) for a, b in zip(before, (groups, preferences), strict=True))
+    report.check("pure", unchanged, "prepare changed the groups or preferences it was given")
+    kept = {stream: {k: v.clone() for k, v in c.rows.items()} for stream, c in first.items()}
+    evaluate(objective, other)
+    second = prepare(objective, step)
+    for stream, coefficients in second.items():
+        report.check(
+            "pure",
+            _same(kept[stream], coefficients.rows),
+            f"{stream}: prepare gave other coefficients for the same step after it had seen another one",
+        )
+
+
+def _same(first: Mapping[str, object], second: Mapping[str, object]) -> bool:
+    def equal(a: object, b: object) -> bool:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+        return a == b
+
+    return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
+
+
+def _schedule(objective: Objective, report: Report) -> None:
+    walked, resumed = copy.deepcopy(objective), copy.deepcopy(objective)
+    for number in range(1, 6):
+        walked.at_step(number, 10)
+    resumed.at_step(5, 10)
+    first, second = evaluate(walked, make_step()), evaluate(resumed, make_step())
+    report.check(
+        "schedule",
+        bool(first.loss == second.loss) and walked.streams == resumed.streams,
+        f"at step 5 of 10 the loss is {float(first.loss):.6g} after steps 1 to 4 and {float(second.loss):.6g} "
+        "when training resumes there: at_step must depend on the step alone",
+    )
+
+
+def _reference(objective: Objective, report: Report) -> None:
+    if not objective.needs_reference:
+        return  # every check of this kit then runs without one
+    step = make_step()
+
+    def move(rows: Rows) -> Rows:
+        return dataclasses.replace(rows, ref_logps=rows.ref_logps - 0.1)
+
+    moved = dataclasses.replace(step, rollouts=move(step.rollouts), preferences=move(step.preferences))
+    first, second = evaluate(objective, step), evaluate(objective, moved)
+    report.check(
+        "reference",
+        not (bool(first.loss == second.loss) and first.distance(second) == 0),
+        "declares needs_reference, but another reference changes neither loss nor gradient",
+    )
+
+
+def _sign(objective: Objective, report: Report) -> None:
+    step = make_step((4, 4, 4)).on_reference()
+    outcome = evaluate(objective, step)
+    if "rollouts" in outcome.gradients:
+        pull = outcome.gradients["rollouts"].double().sum(-1)
+        best, worst = step.rewards == 1, step.rewards == 0
+        _sign_of(report, pull, best, outcome.active["rollouts"], "the best of its group", -1)
+        _sign_of(report, pull, worst, outcome.active["rollouts"], "the worst of its group", 1)
+    if "preferences" in outcome.gradients:
+        pull = outcome.gradients["preferences"].double().sum(-1)
+        _sign_of(report, pull, step.chosen, outcome.active["preferences"], "chosen", -1)
+        _sign_of(report, pull, ~step.chosen, outcome.active["preferences"], "rejected", 1)
+
+
+def _sign_of(report: Report, pull: Tensor, side: Tensor, active: Tensor, what: str, sign: int) -> None:
+    wrong = side & torch.where(active, sign * pull <= 0, pull != 0)
+    found = float(pull[wrong][0]) if bool(wrong.any()) else 0.0
+    verb = "lower" if sign < 0 else "raise"
+    report.check(
+        "sign",
+        not bool(wrong.any()),
+        f"raising the log-prob of a response that is {what} must {verb} the loss, but its derivative is {found:+.3g}",
+    )
+
+
+def _gradient(objective: Objective, report: Report) -> None:
+    if not objective.exact_gradient:
+        return  # by definition not the derivative of the value
+    step, size = make_step(), 1e-5
+    generator = torch.Generator().manual_seed(3)
+    outcome = evaluate(objective, step)
+    for stream, gradient in outcome.gradients.items():
+        logps = step.rows(stream).logps
+        for _ in range(3):
+            direction = torch.randn(logps.shape, generator=generator, dtype=torch.float64)
+            found = _difference(objective, step, stream, direction, size)
+            expected = float((gradient * direction).sum())
+            bound = 1e-6 * float(gradient.norm()) * float(direction.norm()) + 1e-9
+            report.check(
+                "gradient",
+                abs(found - expected) <= bound,
+                f"{stream}: the gradient gives {expected:.9g} along a random direction, "
+                f"central differences of the reported value {found:.9g}",
+            )
+
+
+def _difference(objective: Objective, step: Step, stream: Stream, direction: Tensor, size: float) -> float:
+    logps = step.rows(stream).logps
+    ahead = evaluate(objective, step.with_logps(stream, logps + size * direction)).value
+    behind = evaluate(objective, step.with_logps(stream, logps - size * direction)).value
+    return float(ahead - behind) / (2 * size)
