@@ -17,6 +17,7 @@ import pydantic
 from fdiv_gym.discovery import discovery
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.options import Options, build_options
+from fdiv_gym.preferences import PreferencesConfig
 
 #: Tables that name a plugin: the key of the name, the kind, and the default name.
 PLUGIN_TABLES: dict[str, tuple[str, str, str | None]] = {
@@ -95,7 +96,7 @@ class RunConfig(pydantic.BaseModel):
     objective: PluginTable
     trainer: PluginTable
     judge: PluginTable | None = None
-    preferences: dict[str, Any] | None = None
+    preferences: PreferencesConfig | None = None
     tracker: TrackerConfig | None = None
     observers: tuple[PluginTable, ...] = ()
 
@@ -109,7 +110,7 @@ class RunConfig(pydantic.BaseModel):
         if self.judge is not None:
             record["judge"] = self.judge.flat("name")
         if self.preferences is not None:
-            record["preferences"] = self.preferences
+            record["preferences"] = self.preferences.model_dump(mode="json")
         if self.tracker is not None:
             record["tracker"] = self.tracker.model_dump(mode="json")
         if self.observers:
@@ -172,6 +173,9 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         record["judge"] = _plugin_table("judge", "name", "judge", None, record["judge"])
     if "model" in record:
         record["model"] = build_options(ModelConfig, _table("model", record["model"]), "[model]")
+    if "preferences" in record:
+        given = _table("preferences", record["preferences"])
+        record["preferences"] = build_options(PreferencesConfig, given, "[preferences]")
     if "tracker" in record:
         record["tracker"] = build_options(TrackerConfig, _table("tracker", record["tracker"]), "[tracker]")
     observers = record.get("observers", [])

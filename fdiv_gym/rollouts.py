@@ -9,7 +9,8 @@ from typing import Any
 
 from fdiv_gym.engine import Engine
 from fdiv_gym.env import TextEnv, check_verdict
-from fdiv_gym.errors import EnvError
+from fdiv_gym.errors import ConfigError, EnvError
+from fdiv_gym.preferences import Message
 from fdiv_gym.rollout import Group, Sampling, Trajectory
 from fdiv_gym.task import Task
 from fdiv_gym.verdict import Status, Verdict
@@ -27,13 +28,26 @@ class Codec:
         self.tokenizer = tokenizer
         self.uses_template = chat == "auto" and bool(getattr(tokenizer, "chat_template", None))
 
-    def prompt(self, text: str) -> list[int]:
-        """Tokens of a prompt, ready for the response to follow."""
+    def prompt(self, prompt: str | Sequence[Message]) -> list[int]:
+        """Tokens of a prompt, a text or a chat, ready for the response to follow.
+
+        Raises:
+            ConfigError: a chat of several messages, and the tokenizer has no chat template.
+        """
+        chat = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
         if not self.uses_template:
-            return list(self.tokenizer.encode(text))
-        messages = [{"role": "user", "content": text}]
+            if len(chat) != 1:
+                raise ConfigError(
+                    f"a prompt of {len(chat)} messages needs a tokenizer with a chat template (and model.chat = 'auto')"
+                )
+            return list(self.tokenizer.encode(chat[0].content))
+        messages = [{"role": message.role, "content": message.content} for message in chat]
         encoded = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
+
+    def response(self, text: str) -> list[int]:
+        """Tokens of a response that ends, as a policy that wrote it would have sampled them."""
+        return [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
 
     def reply(self, text: str) -> list[int]:
         """Tokens of what the environment says between two responses."""

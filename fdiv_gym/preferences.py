@@ -1,0 +1,212 @@
+"""Preference data: pairs or labelled single responses, local or from the hub, validated and deduplicated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from fdiv_gym.errors import ConfigError
+from fdiv_gym.options import Options
+
+if TYPE_CHECKING:
+    from fdiv_gym.rollouts import Codec
+
+
+class PreferenceColumns(Options):
+    """Which column of the data holds what; a set has pairs, or labelled single responses."""
+
+    prompt: str = "prompt"
+    """The prompt: a text, or a list of messages; may be absent where the responses are whole chats."""
+    chosen: str = "chosen"
+    """The better response of a pair: a text, or a list of messages that ends with it."""
+    rejected: str = "rejected"
+    """The worse response of a pair, likewise."""
+    response: str = "response"
+    """A single response, in a set without pairs."""
+    label: str = "label"
+    """Whether the single response is good: true/false or 1/0."""
+    responses: tuple[str, str] | None = None
+    """Two columns of responses, for sets that name the better one by its number (see ``better``)."""
+    better: str = "better"
+    """The column that says which of ``responses`` is better: 0 or 1."""
+
+
+class PreferencesConfig(Options):
+    """The table ``[preferences]`` of a run."""
+
+    path: str
+    """A .jsonl, .json, .csv or .parquet file, a folder of a data set, or a hub id."""
+    split: str = "train"
+    """Split of a folder or a hub data set."""
+    revision: str | None = None
+    """Hub revision."""
+    columns: PreferenceColumns = PreferenceColumns()
+    """Column names."""
+    pairs_per_step: int = pydantic.Field(32, ge=1)
+    """Units (pairs, or single responses) drawn for each step, over all processes together."""
+    max_prompt_tokens: int | None = pydantic.Field(None, ge=1)
+    """Units with a longer prompt are left out: half a prompt is another question."""
+    max_response_tokens: int | None = pydantic.Field(None, ge=1)
+    """Longer responses are cut here and then have no end token."""
+    heldout_fraction: float = pydantic.Field(0.1, ge=0, lt=1)
+    """Share of the prompts whose units are never trained on but measured (log-ratio drift)."""
+    max_invalid: float = pydantic.Field(0.1, ge=0, le=1)
+    """The data set is refused when more than this share of its rows is invalid."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class PreferenceUnit:
+    """One pair, or one labelled response, of which then only one of the two is set."""
+
+    prompt: Prompt
+    chosen: str | None
+    rejected: str | None
+
+    @property
+    def paired(self) -> bool:
+        """Whether both responses are there."""
+        return self.chosen is not None and self.rejected is not None
+
+    def key(self) -> str:
+        """SHA-256 of the content: equal units have equal keys on any machine."""
+        return _digest([_plain(self.prompt), self.chosen, self.rejected])
+
+
+@dataclass(frozen=True)
+class PreferenceData:
+    """A preference data set, ready to be drawn from.
+
+    Args:
+        units: what is trained on, in the order of the source.
+        heldout: what is measured only; no prompt of it occurs in ``units``.
+        counts: ``read``, ``kept``, ``heldout``, ``duplicates``, ``contradictions`` (the same two responses
+            preferred both ways; they are kept), ``invalid`` and ``invalid/<reason>``.
+        paired: whether every unit is a pair.
+        fingerprint: SHA-256 (first 16 hex digits) over all units, to tell whether a resumed run sees the same data.
+    """
+
+    units: tuple[PreferenceUnit, ...]
+    heldout: tuple[PreferenceUnit, ...]
+    counts: dict[str, int]
+    paired: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class PreferenceRow:
+    """One response as tokens, the end token included if it was not cut off; ``unit`` numbers the units given."""
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    chosen: bool
+    unit: int
+
+
+def load_preferences(config: PreferencesConfig) -> PreferenceData:
+    """Read, check, deduplicate and split a preference data set.
+
+    Raises:
+        ConfigError: nothing there, no such column, no valid row or too many invalid ones; the message
+            names the file and the line.
+        MissingExtraError: the ``datasets`` package is needed and not installed.
+    """
+    from fdiv_gym.preference_rows import parse_rows, read_rows
+
+    rows = read_rows(config)
+    units, invalid = parse_rows(rows, config)
+    if len(invalid) > config.max_invalid * len(rows):
+        shown = "; ".join(f"{place}: {reason}" for place, reason in invalid[:5])
+        raise ConfigError(
+            f"preferences {config.path}: {len(invalid)} of {len(rows)} rows are invalid ({shown}); "
+            f"mend them, or allow a larger share with preferences.max_invalid (now {config.max_invalid})"
+        )
+    distinct = list(dict.fromkeys(units))
+    if not distinct:
+        raise ConfigError(f"preferences {config.path} holds no row: give a file with pairs or labelled responses")
+    kept, heldout = _split(distinct, config.heldout_fraction)
+    counts = {
+        "read": len(rows),
+        "kept": len(kept),
+        "heldout": len(heldout),
+        "duplicates": len(units) - len(distinct),
+        "contradictions": _contradictions(distinct),
+        "invalid": len(invalid),
+        **{f"invalid/{reason}": n for reason, n in sorted(Counter(r for _, r in invalid).items())},
+    }
+    fingerprint = _digest([unit.key() for unit in distinct])[:16]
+    return PreferenceData(tuple(kept), tuple(heldout), counts, all(u.paired for u in distinct), fingerprint)
+
+
+def encode_units(
+    units: Sequence[PreferenceUnit], codec: Codec, config: PreferencesConfig
+) -> tuple[list[PreferenceRow], dict[str, int]]:
+    """Tokens of every unit that fits, a pair as its chosen row followed by its rejected row.
+
+    Returns:
+        The rows, and counts: ``encoded`` (units), ``prompt_too_long`` (units left out),
+        ``same_after_cut`` (pairs left out, since both responses begin alike) and ``responses_cut``.
+
+    Raises:
+        ConfigError: no unit fits, or a prompt of several messages meets a tokenizer without chat template.
+    """
+    rows: list[PreferenceRow] = []
+    counts = dict.fromkeys(("encoded", "prompt_too_long", "same_after_cut", "responses_cut"), 0)
+    for number, unit in enumerate(units):
+        prompt = tuple(codec.prompt(unit.prompt))
+        if config.max_prompt_tokens is not None and len(prompt) > config.max_prompt_tokens:
+            counts["prompt_too_long"] += 1
+            continue
+        sides = [(text, chosen) for text, chosen in ((unit.chosen, True), (unit.rejected, False)) if text is not None]
+        whole = [codec.response(text) for text, _ in sides]
+        cut = [tuple(ids[: config.max_response_tokens]) for ids in whole]
+        if len(cut) == 2 and cut[0] == cut[1]:
+            counts["same_after_cut"] += 1
+            continue
+        counts["encoded"] += 1
+        counts["responses_cut"] += sum(len(a) < len(b) for a, b in zip(cut, whole, strict=True))
+        rows += [PreferenceRow(prompt, ids, chosen, number) for ids, (_, chosen) in zip(cut, sides, strict=True)]
+    if units and not rows:
+        raise ConfigError(
+            f"preferences {config.path}: no unit is left after cutting ({counts}): raise "
+            "preferences.max_prompt_tokens or preferences.max_response_tokens"
+        )
+    return rows, counts
+
+
+def _split(units: list[PreferenceUnit], fraction: float) -> tuple[list[PreferenceUnit], list[PreferenceUnit]]:
+    """Whole prompts go to one side or the other, those with the smallest hashes to the held-out one."""
+    prompts = {u.prompt: _digest(_plain(u.prompt)) for u in units}
+    count = min(max(round(fraction * len(prompts)), 1 if fraction > 0 else 0), len(prompts) - 1)
+    chosen = set(sorted(prompts, key=prompts.__getitem__)[:count])
+    return [u for u in units if u.prompt not in chosen], [u for u in units if u.prompt in chosen]
+
+
+def _contradictions(units: Sequence[PreferenceUnit]) -> int:
+    known = set(units)
+    swapped = [PreferenceUnit(u.prompt, u.rejected, u.chosen) for u in units]
+    return sum(u in known for u in swapped) // 2
+
+
+def _plain(prompt: Prompt) -> Any:
+    return prompt if isinstance(prompt, str) else [[m.role, m.content] for m in prompt]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
