@@ -116,6 +116,11 @@ class Divergence(_options.Configurable):
         return self.link_in_use.critic(_wide(ratio))
 
     @property
+    def link_names(self) -> list[str]:
+        """The links that the option ``link`` accepts."""
+        return list(self._links)
+
+    @property
     def guard_limit(self) -> float:
         """|v| beyond which the guard flattens the branches."""
         return self.link_in_use.guard_limit

@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from fdiv_gym.divergences.base import Divergence, Link
 
@@ -151,7 +150,8 @@ class JensenShannon(Divergence):
 def _js_positive(v: Tensor) -> Tensor:
     """Log 2 + logsigmoid(v); near 0, where the two terms cancel, -log1p(expm1(-v)/2)."""
     near = -torch.log1p(torch.expm1(-v.clamp(-1, 1)) / 2)
-    return torch.where(v.abs() < 1, near, LOG2 + logsigmoid(v))
+    far = LOG2 + v.clamp(max=0) - torch.log1p(torch.exp(-v.abs()))
+    return torch.where(v.abs() < 1, near, far)
 
 
 class TotalVariation(Divergence):

@@ -171,8 +171,9 @@ class SkewedJensenShannon(_Universal):
     def generator(self, t: Tensor) -> Tensor:
         """W t log t - m log m with m = w t + 1 - w."""
         skew = self.options.skew
-        mixture = skew * t + 1 - skew
-        return skew * torch.xlogy(t, t) - torch.xlogy(mixture, mixture)
+        mixture: Tensor = skew * t + 1 - skew
+        value: Tensor = skew * torch.xlogy(t, t) - torch.xlogy(mixture, mixture)
+        return value
 
     def conjugate(self, s: Tensor) -> Tensor:
         """(1 - w) log((1 - w)/(1 - w e^(s/w))), infinite from f'(inf) on."""
@@ -185,8 +186,8 @@ class SkewedJensenShannon(_Universal):
         """``universal`` = ``calibrated``."""
         skew = self.options.skew
         link = Link(
-            lambda v: -skew * _log_mixture(1 - skew, -v),
-            lambda v: (1 - skew) * _log_mixture(skew, v),
+            in_float64(lambda v: -skew * _log_mixture(1 - skew, -v)),
+            in_float64(lambda v: (1 - skew) * _log_mixture(skew, v)),
             torch.log,
         )
         return {"universal": link, "calibrated": link}
