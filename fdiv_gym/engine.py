@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pydantic
 
 from fdiv_gym import options as _options
+from fdiv_gym.errors import EngineError
 from fdiv_gym.rollout import Completion, Sampling
 
 if TYPE_CHECKING:
     import torch
+
+    from fdiv_gym.config import ModelConfig
+    from fdiv_gym.env import TextEnv
 
 
 class Engine(_options.Configurable):
@@ -47,6 +51,19 @@ class Engine(_options.Configurable):
             EngineError: the engine cannot serve this model here.
         """
         raise NotImplementedError
+
+    def load(self, model: ModelConfig, env: TextEnv | None = None) -> Any:
+        """Load a model by itself, ``start`` with it and return its tokenizer; for use without a trainer.
+
+        Args:
+            model: which model: ``embedded``, a local folder or a hub id.
+            env: what the embedded model is warmed up on.
+
+        Raises:
+            EngineError: this engine only serves models that a trainer hands it.
+            TrainerError: no such model.
+        """
+        raise EngineError(f"engine {self.registered_name()!r} cannot load a model by itself")
 
     def generate(self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling) -> list[list[Completion]]:
         """``n`` completions for each tokenised prompt, in the order of the prompts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import gymnasium
@@ -10,10 +10,10 @@ import numpy as np
 
 from fdiv_gym import options as _options
 from fdiv_gym.errors import EnvError
-from fdiv_gym.registry import Entry
+from fdiv_gym.options import naming
 from fdiv_gym.spaces import TextSpace
 from fdiv_gym.task import Task
-from fdiv_gym.verdict import Verdict
+from fdiv_gym.verdict import Verdict, check_verdict
 
 Split = Literal["train", "heldout"]
 
@@ -42,7 +42,6 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     has_oracle: ClassVar[bool] = True
     max_turns: int = 1
-    entry: Entry | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,6 +89,46 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
         noisy = rng.random(count) < 0.5
         others = rng.permutation(count)
         return [(task.prompt, answers[others[i]] if noisy[i] else answers[i]) for i, task in enumerate(picked)]
+
+    # ---- what a subclass may add: figures, votes and a curriculum ---------------------------------
+
+    def figures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Figures of this environment's own for an evaluation, e.g. ``{"attack_success": 0.2}``.
+
+        Args:
+            samples: records as they stand in samples.jsonl: ``prompt``, ``answer``, ``data``, ``response``,
+                ``verdict`` (as ``Verdict.to_dict`` writes it) and more.
+        """
+        return {}
+
+    def vote(self, task: Task, response: str) -> str | None:
+        """What a response votes for where the majority decides; equal answers give equal texts.
+
+        None is no vote. The default is the whole response.
+        """
+        return response.strip() or None
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the environment chooses its training tasks by the success so far (a curriculum)."""
+        return False
+
+    def choose_tasks(self, count: int, seed: int) -> list[Task]:
+        """``count`` training tasks; called if ``adapts``, and a function of ``seed`` and the state only."""
+        raise NotImplementedError
+
+    def observe(self, outcomes: Sequence[tuple[Task, float]]) -> None:
+        """Learn from a training step: each task with its mean score over the scored responses.
+
+        Called if ``adapts``, once a step, with the outcomes of all processes in the same order on each.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep of the curriculum; JSON values only."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave."""
 
     @property
     def unscorable_reward(self) -> float:
@@ -139,7 +178,8 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
         if not isinstance(action, str):
             raise EnvError(f"an action is a string, got {type(action).__name__}")
         task = self._current_task
-        verdict = check_verdict(self, self.score(task, action))
+        with naming(self):
+            verdict = check_verdict(self, self.score(task, action))
         self._turns_taken += 1
         reply = self.follow_up(task, self._turns_taken, action, verdict)
         terminated = reply is None
@@ -150,18 +190,3 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
             reward = self.unscorable_reward if verdict.score is None else verdict.score
         info = {"verdict": verdict, "task_hash": task.hash, "turn": self._turns_taken}
         return reply or "", reward, terminated, truncated, info
-
-
-def check_verdict(env: TextEnv, verdict: object) -> Verdict:
-    """Refuse what is not a Verdict within the environment's declared range.
-
-    Raises:
-        EnvError: naming the plugin, the value and what was expected.
-    """
-    who = f"environment {env.registered_name()!r}" + (f" of plugin {env.entry.plugin}" if env.entry else "")
-    if not isinstance(verdict, Verdict):
-        raise EnvError(f"{who} must return a Verdict, got {verdict!r}")
-    low, high = env.score_range
-    if verdict.score is not None and not low <= verdict.score <= high:
-        raise EnvError(f"{who} gave the score {verdict.score!r}, outside its declared range [{low}, {high}]")
-    return verdict

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import fdiv_gym as fg
+from fdiv_gym.config import ModelConfig
 
 
 class TransformersEngine(fg.Engine):
@@ -34,6 +35,16 @@ class TransformersEngine(fg.Engine):
         self.model, self.tokenizer = model, tokenizer
         self._eos = eos_token_ids(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._eos, default=0)
+
+    def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
+        """Load a model and its tokenizer, onto the GPU if there is one, and serve them."""
+        from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source
+
+        source = model_source(model, env)
+        tokenizer = load_tokenizer(source, model.revision)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.start(load_model(source, model.revision).to(device).eval(), tokenizer)
+        return tokenizer
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Copy the given tensors into the model; a tensor that is the model's own is left as it is."""
@@ -98,7 +109,9 @@ class TransformersEngine(fg.Engine):
             if position + 1 == sampling.max_new_tokens or not state.drop(finished, chosen):
                 break
             state.advance(self.model)
-        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        # Only the end token is taken off: a special token in the middle of an answer must not hide from a verifier.
+        bodies = [t[:-1] if done else t for t, done in zip(tokens, finished, strict=True)]
+        texts = self.tokenizer.batch_decode(bodies, skip_special_tokens=False)
         completions = [
             fg.Completion(tuple(t), tuple(p), text, "eos" if done else "length")
             for t, p, text, done in zip(tokens, logps, texts, finished, strict=True)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 import fdiv_gym as fg
-from fdiv_gym.config import ModelConfig, RunConfig
+from fdiv_gym.config import ModelConfig
 from fdiv_gym_accelerate.embedded import Progress, embedded_model_folder
+from fdiv_gym_accelerate.quiet import quiet_transformers
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,12 @@ def check_model_folder(folder: str | Path) -> None:
         raise fg.TrainerError(f"model folder {path} has no weights (*.safetensors)")
 
 
-def model_source(config: RunConfig, env: fg.TextEnv | None, progress: Progress | None = None) -> str:
+def model_source(model: ModelConfig, env: fg.TextEnv | None, progress: Progress | None = None) -> str:
     """Where the initial model comes from: the embedded model's cache, a folder, or a hub id.
 
     Raises:
         ConfigError: the embedded model is asked for without an environment to warm it up.
     """
-    model: ModelConfig = config.model
     if model.name_or_path != "embedded":
         return model.name_or_path
     if env is None:
@@ -138,22 +138,6 @@ def weights_hash(model: Any) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-class quiet_transformers:  # noqa: N801 - reads as a context manager
-    """Silence transformers' own progress bars for a while; ours are enough."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._was_enabled = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging
-
-        if self._was_enabled:
-            logging.enable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:

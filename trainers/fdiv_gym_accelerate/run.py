@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from transformers import get_scheduler
 
 import fdiv_gym as fg
@@ -135,6 +136,8 @@ class Run:
                 ledger=self.ledger,
             )  # fmt: skip
         self.observers.call("after_verdicts", step, groups)
+        if self.env.adapts:
+            self._teach_curriculum(groups)
         line |= figures.rollout_line(groups)
         if line["verdicts/unscored"] > self.settings.max_unscored:
             raise fg.TrainerError(
@@ -144,8 +147,12 @@ class Run:
         return groups
 
     def _tasks_of(self, step: int) -> list[fg.Task]:
-        """This process's share of the step's tasks; a pure function of the seed and the step."""
+        """This process's share of the step's tasks; a function of the seed, the step and the curriculum's state."""
         assert self.env is not None
+        if self.env.adapts:
+            seed = derive_seed(self.config.seed, "curriculum", step)
+            everybody = self.env.choose_tasks(self.settings.prompts_per_step, seed)
+            return everybody[self.accelerator.process_index :: self.accelerator.num_processes]
         tasks = self.env.task_list("train")
         count = self.settings.prompts_per_step
         chosen = []
@@ -153,6 +160,15 @@ class Run:
             epoch, place = divmod(position, len(tasks))
             chosen.append(tasks[int(self._order(epoch)[place])])
         return chosen[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _teach_curriculum(self, groups: Sequence[fg.Group]) -> None:
+        assert self.env is not None
+        outcomes = []
+        for group in groups:
+            scored = [reward for reward in group.rewards if reward is not None]
+            if scored:
+                outcomes.append((group.task, sum(scored) / len(scored)))
+        self.env.observe(gather_object(outcomes))
 
     def _order(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         if getattr(self, "_epoch", None) != epoch:
@@ -200,7 +216,9 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint."""
         if self.accelerator.is_main_process:
-            extra = {"seconds": self.seconds + time.monotonic() - self._begun}
+            extra: dict[str, Any] = {"seconds": self.seconds + time.monotonic() - self._begun}
+            if self.env is not None:
+                extra["environment"] = self.env.state_dict()
             policy = self.policy
             save_checkpoint(
                 self.folder, self.step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra
@@ -254,7 +272,7 @@ class Run:
 
     def _load_policy(self) -> Policy:
         with self.accelerator.main_process_first():
-            source = model_source(self.config, self.env, self.screen.warm_start)
+            source = model_source(self.config.model, self.env, self.screen.warm_start)
         device = self.accelerator.device
         revision = self.config.model.revision
         model = load_model(source, revision).to(device)
@@ -275,6 +293,8 @@ class Run:
         if checkpoints:
             self.step, extra = load_checkpoint(checkpoints[-1], self.policy.model, self.optimizer, self.schedule)
             self.seconds = float(extra["seconds"])
+            if self.env is not None:
+                self.env.load_state_dict(extra.get("environment", {}))
             self.engine.update_weights(self.policy.model.state_dict().items())
         if self.accelerator.is_main_process:
             self.folder.keep_until(self.step if checkpoints else -1)
