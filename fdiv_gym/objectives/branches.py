@@ -27,7 +27,8 @@ def branch_sum(divergence: Divergence, v: Tensor, coefficient: Tensor) -> Tensor
     Returns:
         Scalar.
     """
-    good, bad = coefficient < 0, coefficient > 0
+    good = coefficient < 0
+    bad = ~good & (coefficient != 0)  # a NaN counts here: it must reach the loss and be seen
     # Indexed, not masked by multiplication: 0 * inf is NaN.
     loss = (coefficient[good] * divergence.positive(v[good])).sum()
     return loss + (coefficient[bad] * divergence.negative(v[bad])).sum()

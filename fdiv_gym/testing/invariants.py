@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -72,11 +73,11 @@ def permutation(objective: Objective, report: Report) -> None:
 def micro_batches(objective: Objective, report: Report) -> None:
     """Any split into micro-batches gives the same sum: loss, value, gradient and metrics."""
     for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
-        step = make_step((4, 3, 5, 2), pairs=7, seed=5).map(lambda values, dtype=dtype: values.to(dtype))
+        step = make_step((4, 3, 5, 2), pairs=7, seed=5).map(_cast(dtype))
         whole = evaluate(objective, step)
         for units in (1, 3):
             found = evaluate(objective, step, units)
-            name = f"{units} of a micro-batch's units in {str(dtype).removeprefix('torch.')}"
+            name = f"{units} unit{'s' if units > 1 else ''} each, {str(dtype).removeprefix('torch.')}"
             _equal(report, "micro-batch", f"splitting into micro-batches ({name})", whole, found, bound)
             for metric, value in whole.metrics.items():
                 gap = abs(float(found.metrics.get(metric, torch.nan)) - float(value))
@@ -217,6 +218,10 @@ def _equal(report: Report, name: str, what: str, expected: Outcome, found: Outco
         report.check(name, close, f"{what} changes the {part}: {want:.15g} before, {got:.15g} after")
     gap, norm = found.distance(expected), expected.norm
     report.check(name, gap <= bound * norm, f"{what} changes the gradient by {gap:.3g}, of norm {norm:.3g}")
+
+
+def _cast(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    return lambda values: values.to(dtype)
 
 
 def _losses(expected: Outcome, found: Outcome) -> str:

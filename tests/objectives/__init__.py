@@ -1,0 +1,1 @@
+"""Tests of objectives, advantages and aggregations."""

@@ -1,0 +1,61 @@
+"""The kit finds each planted fault, and says what is wrong."""
+
+import json
+
+import pytest
+
+from fdiv_gym.objectives.f_grpo import FGRPO
+from fdiv_gym.testing import check_objective
+from objectives import broken
+
+# The broken objective, the check that must fail, a part of its message.
+FAULTS = [
+    (broken.WrongSign(), "sign", "the best of its group must lower the loss, but its derivative is +"),
+    (broken.PunishesChosen(), "sign", "a response that is chosen must lower the loss"),
+    (broken.DetachesWeights(), "gradient", "central differences of the reported value"),
+    (broken.IgnoresMask(), "mask", "outside the mask changes the loss"),
+    (broken.MultipliesMask(), "mask", "nan outside the mask changes the loss"),
+    (broken.MeanOverColumns(), "padding", "padding changes the loss"),
+    (broken.MeanOfMicroBatch(), "micro-batch", "splitting into micro-batches (1 unit"),
+    (broken.PairsByPosition(), "permutation", "another order changes the loss"),
+    (FGRPO(advantage=broken.NaiveGroup()), "all-equal", "compare minimum and maximum"),
+    (FGRPO(advantage=broken.SampleDeviation()), "single-response", "groups of [1, 1, 3] responses: the loss is nan"),
+    (broken.UnscoredIsZero(), "unscorable", "a response without a score has a gradient"),
+    (broken.UnscoredIsZeroInBaseline(), "unscorable", "it must not enter the baseline"),
+    (broken.CountsScoredOnly(), "unscorable", "must still count in the denominators"),
+    (broken.HalfPrecisionSum(), "bfloat16", "compute in fp32 or wider"),
+    (broken.UnguardedRatio(), "extremes", "log-ratios of 100 nats a token: the loss is"),
+    (broken.RunningBaseline(), "pure", "other coefficients for the same step"),
+    (broken.ScribblesOnRewards(), "pure", "prepare changed the groups"),
+    (broken.SkipsTooMuch(), "skip", "an inactive row has a gradient"),
+    (broken.NeedlessReference(), "reference", "another reference changes neither loss nor gradient"),
+    (broken.HiddenReference(), "form", "raised AssertionError"),
+    (broken.UndeclaredStream(), "form", "declares the streams ['rollouts', 'preferences']"),
+    (broken.NotAScalar(), "form", "the loss must be a scalar, got shape (12,)"),
+    (broken.NoGradient(), "form", "the loss has no gradient"),
+    (broken.CountsSteps(), "schedule", "at_step must depend on the step alone"),
+    (broken.MeanMetric(), "micro-batch", "metric 'logp' does not add up"),
+]
+
+
+@pytest.mark.parametrize(("objective", "check", "message"), FAULTS, ids=lambda x: type(x).__name__)
+def test_the_fault_is_found(objective, check, message):
+    report = check_objective(objective)
+    messages = [c.message for c in report.failures if c.name == check]
+    assert messages, report.text()
+    assert any(message in m for m in messages), messages
+    assert not report.ok
+
+
+def test_the_report_names_the_objective_and_is_json():
+    report = check_objective(broken.WrongSign(beta=0.3))
+    assert report.text().startswith("objective 'WrongSign' (beta=0.3): ")
+    record = json.loads(report.to_json())
+    assert record["ok"] is False
+    assert {c["name"] for c in record["checks"] if not c["passed"]} == {"sign"}
+
+
+def test_the_kit_leaves_the_objective_alone():
+    objective = broken.CountsSteps()
+    check_objective(objective)
+    assert objective.calls == 0
