@@ -41,7 +41,7 @@ class Completion:
         token_ids: the sampled tokens, the end token included if it was sampled.
         logprobs: natural-log probability of each token under the distribution really sampled from
             (after temperature and truncation); same length.
-        text: decoded without special tokens.
+        text: decoded without the end token; other special tokens stay visible.
         stop_reason: ``eos`` (the end token was sampled) or ``length``.
     """
 

@@ -101,15 +101,14 @@ class RunFolder:
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a JSON file so that a reader sees the old one or the new one, never half of it."""
         with self.writing(name):
-            handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=self.path)
+            temporary = self.path / f".{name}.{os.getpid()}"
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                with temporary.open("w", encoding="utf-8") as file:
                     json.dump(record, file, indent=2, allow_nan=False, default=str)
                     file.write("\n")
                 os.replace(temporary, self.path / name)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def append(self, name: str, *records: Mapping[str, Any]) -> None:
         """Add lines to a JSON-lines file; numbers that are not finite become null."""

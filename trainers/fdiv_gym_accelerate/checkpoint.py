@@ -12,7 +12,7 @@ import torch
 
 import fdiv_gym as fg
 from fdiv_gym.runfolder import RunFolder
-from fdiv_gym_accelerate.policy import quiet_transformers
+from fdiv_gym_accelerate.quiet import quiet_transformers
 
 
 def save_checkpoint(

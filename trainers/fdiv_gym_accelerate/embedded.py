@@ -19,6 +19,8 @@ import torch
 import fdiv_gym as fg
 from fdiv_gym.config import EmbeddedModelConfig
 
+from fdiv_gym_accelerate.quiet import quiet_transformers
+
 RECIPE_VERSION = 1
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ALPHABET = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
@@ -67,7 +69,8 @@ def embedded_model_folder(config: EmbeddedModelConfig, env: fg.TextEnv, progress
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
         try:
-            model.save_pretrained(temporary)
+            with quiet_transformers():
+                model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             (temporary / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
             with contextlib.suppress(OSError):  # somebody else finished the same recipe first: same weights

@@ -170,6 +170,6 @@ def check_output(objective: fg.Objective, output: object) -> None:
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise fg.PluginError(f"{who} must return a scalar loss, got {shape}")
     if not bool(torch.isfinite(loss)):
-        raise fg.PluginError(f"{who} returned the loss {float(loss)}: a branch or a log-ratio is not finite")
+        raise fg.PluginError(f"{who} returned the loss {float(loss.detach())}: a branch or a log-ratio is not finite")
     if not loss.requires_grad:
         raise fg.PluginError(f"{who} returned a loss without gradient")

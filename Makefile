@@ -1,0 +1,53 @@
+# Every target makes its own virtual environment on a fresh machine and renews it when
+# pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FAST := not slow and not gpu and not vllm
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format bench docs clean
+
+help:
+	@echo "make demo      train the embedded model on additions and show the result (about 3 minutes)"
+	@echo "make test      the test suite (under 10 minutes on two cores)"
+	@echo "make test-all  the full demonstrations that make test leaves out (under 30 minutes)"
+	@echo "make lint      ruff, mypy, import contracts"
+	@echo "make bench     the benchmarks that need no GPU, into benchmarks/results/"
+	@echo "make docs      build the documentation into site/"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/fdiv-gym train examples/addition.toml --output runs/demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/fdiv-gym report $$(ls -dt runs/demo-* | head -1)
+
+test: $(VENV)/.installed
+	$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)"
+
+test-all: $(VENV)/.installed
+	$(BIN)/pytest -m "slow and not gpu and not vllm"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/first_run.py
+
+docs: $(VENV)/.installed
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache

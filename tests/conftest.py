@@ -1,0 +1,21 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import os
+
+# Two test processes on two cores: more threads would only wait for each other, and results of
+# reductions would depend on how many there are.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory):
+    """Embedded models are built in a folder of the test session."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["FDIV_GYM_CACHE"] = str(folder)
+    return folder

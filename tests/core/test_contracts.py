@@ -1,0 +1,234 @@
+"""Verdict, Task, TextSpace and TextEnv keep their promises."""
+
+import json
+import math
+import pickle
+
+import fdiv_gym as fg
+import gymnasium
+import numpy as np
+import pytest
+from fdiv_gym.rollouts import TimeoutLedger, derive_seed, score_checked
+from fdiv_gym.spaces import TextSpace
+from gymnasium.utils.env_checker import check_env
+
+
+class Echo(fg.TextEnv):
+    """Says 1 if the response repeats the prompt."""
+
+    def tasks(self, split):
+        return [fg.Task(f"{split} {i}", answer=f"{split} {i}") for i in range(3)]
+
+    def score(self, task, response):
+        if response == "poison":
+            raise ZeroDivisionError("boom")
+        if response == "?":
+            return fg.Verdict.unscorable("cannot tell")
+        return fg.Verdict.scored(float(response == task.answer))
+
+
+@pytest.mark.parametrize("score", ["1.0", None, math.nan, math.inf, [1.0]])
+def test_a_scored_verdict_needs_a_finite_number(score):
+    with pytest.raises(fg.EnvError, match="finite number"):
+        fg.Verdict(score)
+
+
+def test_numpy_scores_become_floats():
+    verdict = fg.Verdict(np.float32(0.5))
+    assert type(verdict.score) is float
+    assert verdict.score == 0.5
+
+
+def test_could_not_tell_has_no_score():
+    for verdict in (fg.Verdict.unscorable("a"), fg.Verdict.error("b"), fg.Verdict.timeout("c")):
+        assert verdict.score is None
+        assert not verdict.is_scored
+        assert fg.Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
+    with pytest.raises(fg.EnvError, match="has no score, got 0.0"):
+        fg.Verdict(0.0, fg.Status.TIMEOUT)
+
+
+def test_task_hash_follows_the_content_only():
+    task = fg.Task("p", "a", {"x": 1, "y": [1, 2]})
+    assert task.hash == fg.Task("p", "a", {"y": [1, 2], "x": 1}).hash == pickle.loads(pickle.dumps(task)).hash
+    assert len({task.hash, fg.Task("p", "b").hash, fg.Task("q", "a").hash, fg.Task("p").hash}) == 4
+    with pytest.raises(fg.EnvError, match="must be JSON"):
+        _ = fg.Task("p", data={"x": object()}).hash
+    with pytest.raises(fg.EnvError, match="must be a string"):
+        fg.Task(3)
+
+
+def test_text_space_holds_any_alphabet():
+    space = TextSpace(max_length=8, seed=0)
+    assert "ü٣\n" in space
+    assert "123456789" not in space
+    assert 3 not in space
+    assert all(space.sample() in space for _ in range(50))
+    assert TextSpace(8) == space != TextSpace(9)
+
+
+def test_reward_is_the_score_and_unscorable_is_the_minimum_with_its_verdict():
+    env = Echo()
+    prompt, info = env.reset(seed=0, options={"task": 1})
+    assert (prompt, info["task"]) == ("train 1", 1)
+    assert env.step("train 1")[1:4] == (1.0, True, False)
+    with pytest.raises(fg.EnvError, match="call reset"):
+        env.step("again")
+    env.reset()
+    _, reward, terminated, _, info = env.step("?")
+    assert (reward, terminated, info["verdict"].status) == (0.0, True, "unscorable")
+
+
+@pytest.mark.parametrize("task", [-1, 3, "1", True, 1.0])
+def test_a_task_out_of_range_is_refused(task):
+    with pytest.raises(fg.EnvError, match="from 0 to 2"):
+        Echo().reset(options={"task": task})
+
+
+def test_own_random_generator_only():
+    np.random.seed(0)
+    state = np.random.get_state()[1].copy()
+    env = Echo()
+    first = [env.reset(seed=7)[0]] + [env.reset()[0] for _ in range(20)]
+    second = [env.reset(seed=7)[0]] + [env.reset()[0] for _ in range(20)]
+    assert first == second
+    assert len(set(first)) == 3
+    assert (np.random.get_state()[1] == state).all()
+
+
+def test_one_poisonous_response_costs_one_verdict():
+    env = Echo()
+    tasks = env.task_list("train")
+    verdicts = score_checked(env, tasks, [tasks[0].answer, "poison", "no"])
+    assert [v.score for v in verdicts] == [1.0, None, 0.0]
+    assert verdicts[1].status == "error"
+    assert "ZeroDivisionError: boom" in verdicts[1].detail
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("1.0", "must return a Verdict, got '1.0'"),
+        (1.0, "must return a Verdict, got 1.0"),
+        (fg.Verdict.scored(1.5), r"score 1.5, outside its declared range \[0.0, 1.0\]"),
+    ],
+)
+def test_a_broken_environment_is_named(returned, message):
+    class Broken(Echo):
+        def score(self, task, response):
+            return returned
+
+    env = Broken()
+    with pytest.raises(fg.EnvError, match=r"environment 'Broken'.*" + message):
+        score_checked(env, env.task_list("train")[:1], ["x"])
+    env.reset()
+    with pytest.raises(fg.EnvError, match=message):
+        env.step("x")
+
+
+def test_wrong_number_of_verdicts_is_refused():
+    class Short(Echo):
+        def score_batch(self, tasks, responses):
+            return [fg.Verdict.scored(1.0)]
+
+    env = Short()
+    with pytest.raises(fg.EnvError, match="1 verdicts for 2 responses"):
+        score_checked(env, env.task_list("train")[:2], ["x", "y"])
+
+
+def test_timeouts_are_remembered_and_replayed():
+    calls, keys = [], []
+
+    class Slow(Echo):
+        def score(self, task, response):
+            calls.append(response)
+            return fg.Verdict.timeout("5 s") if response == "bomb" else super().score(task, response)
+
+    env = Slow()
+    tasks = env.task_list("train")[:2]
+    first = score_checked(env, tasks, ["bomb", "x"], TimeoutLedger(remember=keys.append))
+    replayed = score_checked(env, tasks, ["bomb", "x"], TimeoutLedger(keys))
+    assert [v.status for v in first] == [v.status for v in replayed] == ["timeout", "scored"]
+    assert calls == ["bomb", "x", "x"]
+
+
+def test_multi_turn_gives_the_reward_once():
+    class Twice(Echo):
+        max_turns = 3
+
+        def follow_up(self, task, turn, response, verdict):
+            return None if verdict.score == 1.0 else f"no, turn {turn}"
+
+    env = Twice()
+    env.reset(seed=0, options={"task": 0})
+    assert env.step("a")[:4] == ("no, turn 1", 0.0, False, False)
+    assert env.step("train 0")[:4] == ("", 1.0, True, False)
+    env.reset(options={"task": 0})
+    env.step("a"), env.step("b")
+    assert env.step("c")[1:4] == (0.0, False, True)
+
+
+def test_an_empty_split_is_an_error():
+    class Empty(Echo):
+        def tasks(self, split):
+            return []
+
+    with pytest.raises(fg.EnvError, match="'Empty' has no tasks in split 'train'"):
+        Empty().reset()
+
+
+def test_derived_seeds_differ_and_repeat():
+    seeds = {derive_seed(s, purpose, step) for s in range(5) for purpose in "ab" for step in range(20)}
+    assert len(seeds) == 200
+    assert derive_seed(1, "a", 2) == derive_seed(1, "a", 2)
+    assert all(0 <= s < 2**63 for s in seeds)
+
+
+@pytest.mark.parametrize("options", [{}, {"digits": 1}, {"digits": 4, "terms": 3, "reverse": False}])
+def test_addition_passes_gymnasiums_checker(options):
+    check_env(fg.make("math/Addition-v0", **options), skip_render_check=True)
+
+
+def test_addition_through_gymnasium():
+    env = gymnasium.make("fdiv_gym:math/Addition-v0", digits=2)
+    prompt, _ = env.reset(seed=3)
+    a, b = prompt.removesuffix("=").split("+")
+    _, reward, terminated, truncated, info = env.step(str(int(a) + int(b))[::-1])
+    assert (reward, terminated, truncated, info["verdict"].score) == (1.0, True, False, 1.0)
+    assert isinstance(env.unwrapped, fg.TextEnv)
+
+
+@pytest.mark.parametrize("options", [{}, {"digits": 1}, {"digits": 3}, {"terms": 3}, {"digits": 9, "train_tasks": 500}])
+def test_train_and_heldout_never_meet(options):
+    env = fg.make("math/Addition-v0", **options)
+    train = {t.prompt for t in env.task_list("train")}
+    heldout = {t.prompt for t in env.task_list("heldout")}
+    assert train
+    assert heldout
+    assert not train & heldout
+    other = fg.make("math/Addition-v0", **options, seed=5)
+    assert not {t.prompt for t in other.task_list("train")} & heldout
+    assert len(train) == len(env.task_list("train"))
+
+
+def test_demonstrations_come_from_the_training_split_and_are_half_noise():
+    env = fg.make("math/Addition-v0")
+    answers = {t.prompt: t.answer for t in env.task_list("train")}
+    pairs = env.demonstrations(2000, np.random.default_rng(0))
+    right = sum(answers[p] == r for p, r in pairs)
+    assert 900 < right < 1120
+
+
+@pytest.mark.parametrize("response", ["", " ", "64a", "٤٦", "46 46", "046", "+46", "4" * 10_000, "46\x00"])
+def test_addition_rewards_the_exact_digits_only(response):
+    env = fg.make("math/Addition-v0")
+    task = fg.Task("12+52=", "46")
+    assert env.score(task, response).score == 0.0
+    assert env.score(task, " 46\n").score == 1.0
+
+
+def test_environment_options_are_checked():
+    with pytest.raises(fg.ConfigError, match=r"environment 'math/Addition-v0'.*unknown option 'digit'.*'digits'"):
+        fg.make("math/Addition-v0", digit=2)
+    with pytest.raises(fg.UnknownNameError, match="did you mean 'math/Addition-v0'"):
+        fg.make("math/Additon-v0")
