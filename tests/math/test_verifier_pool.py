@@ -216,8 +216,7 @@ def test_inside_a_daemonic_process():
     process.join(10)
 
 
-def test_a_forked_child_starts_its_own_workers(quick):
-    assert quick.verify("x^2", box("x*x")).score == 1.0
+def test_a_forked_child_starts_its_own_workers():
     code = """
         import os
         from fdiv_gym_math.verifier.verifier import MathVerifier

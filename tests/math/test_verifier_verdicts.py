@@ -124,3 +124,34 @@ def test_unknown_options_are_refused():
         MathVerifier(deadline=1)
     with pytest.raises(ConfigError):
         MathVerifier(extraction="guess")
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        (r"0.\overline{3}", r"\frac13", 1.0),
+        (r"\frac{-1 \pm \sqrt{5}}{2}", r"\frac{-1+\sqrt5}{2}, \frac{-1-\sqrt5}{2}", 1.0),
+        (r"0, \pm 2", "-2,0,2", 1.0),
+        (r"2 \pm \sqrt{3}", r"2+\sqrt{3}", 0.0),
+        ("a=1, b=2", "b=2, a=1", 1.0),
+        ("a=1, b=2", "a=2, b=1", 0.0),
+        ("a=1, b=2", "1,2", 1.0),
+        ("a=1, b=2", "2,1", 0.0),
+        ("(x,y)=(1,2)", "(1,2)", 1.0),
+        ("(1,2)", "(x,y)=(1,2)", 1.0),
+        ("x=1,x=2", "y=1,y=2", 0.0),
+        (r"\langle 1,2 \rangle", "(1,2)", 1.0),
+        ("1<x<2", "(1,2)", 1.0),
+        ("(1,2)", "1<x<2", 1.0),
+        ("x>3", r"[3,\infty)", 0.0),
+        ("5", "x<5", 0.0),
+        ("5 \\text{ cm}", "5cm", 1.0),
+        ("5/2", "2 1/2", 1.0),
+        (r"\sec^2 x", r"\sec^2(x)", 1.0),
+        ("2", "1 2", 0.0),
+        ("5", "5x", 0.0),
+        ("1+i", "1-i", 0.0),
+    ],
+)
+def test_forms_of_answers(verifier, reference, answer, score):
+    assert verifier.verify(reference, box(answer)).score == score

@@ -10,6 +10,7 @@ import re
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 _MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
+_REPEATING = re.compile(r"(-?)([0-9]{0,15})\.([0-9]{0,15})\\overline\s*\{([0-9]{1,15})\}\Z")
 _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 
@@ -29,6 +30,8 @@ _RENAME = {
     "%": "%",
     "$": "$",
     "degree": r"^\circ",
+    "langle": "(",
+    "rangle": ")",
     "dots": r"\ldots",
     "cdots": r"\ldots",
     "colon": ":",
@@ -69,7 +72,7 @@ def normalise(text: str) -> str:
     text = _TEXT_GROUP.sub(_unwrap_symbols, text)
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
-    return _MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text))
+    return _repeating(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
 
 
 def squeezed(text: str) -> str:
@@ -112,6 +115,16 @@ def _rename(match: re.Match[str]) -> str:
 def _unwrap_symbols(match: re.Match[str]) -> str:
     inner = match.group(1)
     return match.group(0) if any(char.isalpha() for char in inner) else inner
+
+
+def _repeating(text: str) -> str:
+    match = _REPEATING.match(text)
+    if not match:
+        return text
+    sign, whole, fixed, period = match.groups()
+    cycle = 10 ** len(period) - 1
+    top = int(whole + fixed or "0") * cycle + int(period)
+    return rf"{sign}\frac{{{top}}}{{{cycle * 10 ** len(fixed)}}}"
 
 
 def _full_stop(text: str) -> str:

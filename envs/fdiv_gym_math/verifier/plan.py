@@ -14,7 +14,15 @@ from fractions import Fraction
 from fdiv_gym_math.verifier import fast
 from fdiv_gym_math.verifier.filter import Limits, refusal
 from fdiv_gym_math.verifier.normal import normalise, plain, squeezed
-from fdiv_gym_math.verifier.structure import Listing, equation_parts, listing
+from fdiv_gym_math.verifier.structure import (
+    Listing,
+    as_set,
+    assigned_names,
+    equation_parts,
+    listing,
+    right_side,
+    with_both_signs,
+)
 from fdiv_gym_math.verifier.texts import foreign_words, is_choice, is_text
 from fdiv_gym_math.verifier.units import same_words, split_unit
 
@@ -29,6 +37,7 @@ _BASE = re.compile(r"([0-9A-Fa-f]+)_\{?\s*([0-9]+)\s*\}?\Z")
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
+_NAME = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?(?:\([A-Za-z0-9]\))?|\([A-Za-z](?:,\s*[A-Za-z])+\)")
 _MAX_PARTS = 6
 
 
@@ -122,13 +131,13 @@ def _compare(gold: str, pred: str, comparison: _Comparison) -> None:
         raise_unless(plain(pred) == plain(gold), "another choice")
         return
     _refuse_hedging(gold, pred)
-    pred = _one_side(gold, pred, comparison)
+    gold, pred = _sides(gold, pred, comparison)
     if _INEQUALITY.search(gold) or _INEQUALITY.search(pred):
         _compare_inequalities(gold, pred, comparison)
         return
     golds, preds = listing(gold), listing(pred)
     if len(golds.items) > 1 or len(preds.items) > 1 or golds.left == "\\{" or preds.left == "\\{":
-        _compare_lists(gold, pred, golds, preds, comparison)
+        compare_lists(golds, preds, comparison)
     else:
         _compare_values(gold, pred, comparison)
 
@@ -149,23 +158,24 @@ def _refuse_hedging(gold: str, pred: str) -> None:
         raise Mismatch(f"answer glued to text: {words[:40]!r}")
 
 
-def _one_side(gold: str, pred: str, comparison: _Comparison) -> str:
-    """Reduce an equation or an approximation in the answer to its one claim."""
+def _sides(gold: str, pred: str, comparison: _Comparison) -> tuple[str, str]:
+    """Reduce equations and approximations to the one claim that each makes."""
     if "\\approx" in pred and "\\approx" not in gold:
         pred = _exact_side(gold, pred)
-    parts = equation_parts(pred)
-    gold_parts = equation_parts(gold)
-    if len(parts) == 1 or (len(parts) == 2 and len(gold_parts) > 1):
-        return pred
+    parts, gold_parts = equation_parts(pred), equation_parts(gold)
+    if len(listing(pred).items) > 1 and len(listing(gold).items) > 1:
+        return gold, pred
     raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not one equation")
-    if len(listing(pred).items) > 1:
-        return pred
-    last, value = parts[-1], gold_parts[-1]
-    for part in parts[:-1]:
+    for part in parts[:-1] if len(parts) > 2 or len(gold_parts) == 1 else ():
         # "3 = 5" claims two values; a side without variables must be the value as well.
         if not _LETTER.search(_COMMAND.sub(" ", part)):
-            _add(value, part, comparison)
-    return last if len(gold_parts) == 1 else f"{parts[0]} = {last}"
+            _add(gold_parts[-1], part, comparison)
+    if len(gold_parts) == 1:
+        return gold, parts[-1]
+    same_name = squeezed(gold_parts[0]) == squeezed(parts[0])
+    if len(gold_parts) == 2 and (same_name if len(parts) > 1 else _NAME.fullmatch(gold_parts[0])):
+        return gold_parts[1], parts[-1]
+    return gold, pred if len(parts) == 1 else f"{parts[0]} = {parts[-1]}"
 
 
 def _exact_side(gold: str, pred: str) -> str:
@@ -181,28 +191,40 @@ def _exact_side(gold: str, pred: str) -> str:
     return exact
 
 
-def _compare_lists(gold: str, pred: str, golds: Listing, preds: Listing, comparison: _Comparison) -> None:
-    expected = len(golds.items) * (2 if "\\pm" in gold else 1)
-    given = len(preds.items) * (2 if "\\pm" in pred else 1)
-    raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
+def compare_lists(golds: Listing, preds: Listing, comparison: _Comparison) -> None:
+    """Compare item by item where the order matters, else as sets without repetition."""
+    golds, preds = with_both_signs(golds), with_both_signs(preds)
+    expected, given = len(golds.items), len(preds.items)
     raise_unless(all(preds.items), "a list with an empty item")
+    raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
     if golds.ordered or preds.ordered:
         same = (golds.left, golds.right) == (preds.left, preds.right)
-        bare = "" in (golds.left, preds.left) and "[" not in (golds.left, preds.left)
-        bare = bare and "]" not in (golds.right, preds.right)
-        raise_unless(same or bare, "other brackets")
-        raise_unless(len(golds.items) == len(preds.items), "another number of items")
-        for first, second in zip(golds.items, preds.items, strict=True):
-            _compare(first, second, comparison)
+        round_only = {golds.left, preds.left} == {"", "("} and {golds.right, preds.right} == {"", ")"}
+        raise_unless(same or round_only, "other brackets")
+        _compare_items(golds.items, preds.items, comparison)
         return
-    numbers = [fast.parse_number(_right_side(item)) for item in (*golds.items, *preds.items)]
+    names, given_names = assigned_names(golds.items), assigned_names(preds.items)
+    if len(set(names)) > 1:
+        # "a = 1, b = 2" is no set: its values belong to their names, or stand in their order.
+        if given_names:
+            raise_unless(sorted(names) == sorted(given_names), "other variables")
+            _compare_items(tuple(sorted(golds.items)), tuple(sorted(preds.items)), comparison)
+        else:
+            _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison)
+        return
+    raise_unless(not names or not given_names or set(names) == set(given_names), "other variables")
+    numbers = [fast.parse_number(right_side(item)) for item in (*golds.items, *preds.items)]
     if all(number is not None and number.form != "dec" for number in numbers):
         values = [number.value for number in numbers if number is not None]
-        count = len(golds.items)
-        raise_unless(_same_names(golds, preds), "other variables")
-        raise_unless(Counter(values[:count]) == Counter(values[count:]), "another set of values")
+        raise_unless(Counter(values[:expected]) == Counter(values[expected:]), "another set of values")
         return
-    comparison.pairs.append((gold, pred))
+    comparison.pairs.append((as_set(golds), as_set(preds)))
+
+
+def _compare_items(golds: tuple[str, ...], preds: tuple[str, ...], comparison: _Comparison) -> None:
+    raise_unless(len(golds) == len(preds), "another number of items")
+    for first, second in zip(golds, preds, strict=True):
+        _compare(first, second, comparison)
 
 
 def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None:
@@ -214,18 +236,6 @@ def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None
         interval = listing(pred if _INEQUALITY.search(gold) else gold)
         raise_unless(interval.ordered or "\\cup" in gold + pred, "an inequality against a value")
     comparison.pairs.append((gold, pred))
-
-
-def _right_side(item: str) -> str:
-    parts = equation_parts(item)
-    return parts[1] if len(parts) == 2 and _LETTER.fullmatch(parts[0]) else item
-
-
-def _same_names(golds: Listing, preds: Listing) -> bool:
-    names = [
-        {parts[0] for parts in map(equation_parts, items) if len(parts) == 2} for items in (golds.items, preds.items)
-    ]
-    return not all(names) or names[0] == names[1]
 
 
 def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:

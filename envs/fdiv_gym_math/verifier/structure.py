@@ -13,6 +13,7 @@ _CONNECTOR = re.compile(
     r",?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s*"
 )
 _MEMBER = re.compile(r"[A-Za-z]\s*\\in(?![a-z])\s*")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?")
 _GROUPED = re.compile(r"-?\s*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 
 
@@ -65,6 +66,35 @@ def equation_parts(text: str) -> tuple[str, ...]:
     if "=" not in text or any(mark in text for mark in ("<=", ">=", "!=", "==", "\\begin")):
         return (text,)
     return split_top(text, "=")
+
+
+def with_both_signs(values: Listing) -> Listing:
+    """The list with every item that holds one plus-or-minus sign written out twice."""
+    items: list[str] = []
+    for item in values.items:
+        if item.count("\\pm") == 1 and not values.ordered:
+            items += [item.replace("\\pm", sign).lstrip("+ ") for sign in "+-"]
+        else:
+            items.append(item)
+    return values._replace(items=tuple(items))
+
+
+def assigned_names(items: tuple[str, ...]) -> list[str]:
+    """The names in a list of assignments ``a = 1, b = 2``; empty unless every item is one."""
+    parts = [equation_parts(item) for item in items]
+    names = [part[0] for part in parts if len(part) == 2 and _VARIABLE.fullmatch(part[0])]
+    return names if len(names) == len(items) else []
+
+
+def right_side(item: str) -> str:
+    """The value of an assignment, or the item itself."""
+    parts = equation_parts(item)
+    return parts[1] if len(parts) == 2 and _VARIABLE.fullmatch(parts[0]) else item
+
+
+def as_set(values: Listing) -> str:
+    """The list as a set in LaTeX, the way the worker reads it."""
+    return "\\{" + ",".join(right_side(item) for item in values.items) + "\\}"
 
 
 def _encloses(inner: str) -> bool:

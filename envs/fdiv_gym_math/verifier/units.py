@@ -74,8 +74,10 @@ for _line in _SYNONYMS.split("\n"):
 _WORD = r"[A-Za-z]+"
 _POWER = r"(?:\s*\^\s*(?:\{\s*[23]\s*\}|[23]))?"
 _TEXT_UNIT = re.compile(rf"\s*\\text\s*\{{\s*([A-Za-z][A-Za-z ./]{{0,40}}?)\s*\}}\s*({_POWER})\Z")
-_BARE_UNIT = re.compile(rf"(?<=[0-9}})])\s+({_WORD}(?:[ /]{_WORD}){{0,3}})({_POWER})\Z")
+_BARE_UNIT = re.compile(rf"(?<=[0-9}})])\s*({_WORD}(?:[ /]{_WORD}){{0,3}})({_POWER})\Z")
 _DEGREE = re.compile(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*\Z")
+_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+_DIGIT = re.compile(r"[0-9]")
 _TAIL = 80
 
 
@@ -96,14 +98,18 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str]:
             return text[: -len(mark)].strip(), name
     head, tail = text[:-_TAIL], text[-_TAIL:]
     degree = _DEGREE.search(tail)
-    if degree and degree.start():
+    if degree and degree.start() and not _FUNCTION.search(text):
         return head + tail[: degree.start()], "deg"
     for pattern in (_TEXT_UNIT, _BARE_UNIT):
         match = pattern.search(tail)
-        if match and (head + tail[: match.start()]).strip():
-            name = unit_name(match.group(1), match.group(2), trusted)
+        value = (head + tail[: match.start()]).strip() if match else ""
+        if match and value:
+            words, power = match.groups()
+            # "5m" may be a product, "5cm" is a length, and of unknown words only those set apart are units.
+            apart = tail[match.start()] in " \\" or (len(words) > 1 and words in _NAMES)
+            name = unit_name(words, power, trusted and _DIGIT.search(value) is not None) if apart else ""
             if name:
-                return (head + tail[: match.start()]).strip(), name
+                return value, name
     return text, ""
 
 
@@ -115,7 +121,7 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
             continue
         name = _known(word)
         if not name:
-            if not trusted:
+            if not trusted or len(word) < 2:
                 return ""
             name = word.casefold().rstrip("s")
         names.append(name)

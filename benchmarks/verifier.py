@@ -1,0 +1,211 @@
+"""Both sides in one run: MathVerifier against math-verify as its users call it.
+
+Run ``python benchmarks/verifier.py`` from the root of the repository; it prints the tables that
+``benchmarks/results/verifier.md`` keeps. Agreement, throughput, and what bombs and fuzz do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from fdiv_gym.verdict import Status, Verdict
+from fdiv_gym_math.verifier.verifier import MathVerifier
+
+DATA = Path(__file__).parent / "data"
+BOMBS = {
+    "tower of powers": "9^{9^{9^{9}}}",
+    "tower in brackets": "((((9^{9})^{999})^{99})^{99})^{99}",
+    "huge factorial": "1000000000!",
+    "power of a factorial": "(9999!)^{9999}",
+    "huge binomial": r"\binom{1000000000}{500000000}",
+    "power of a binomial": r"\binom{9999}{4999}^{9999}",
+    "10 000 nested brackets": "(" * 10_000 + "1" + ")" * 10_000,
+    "sum to 1e9": r"\sum_{k=1}^{1000000000} \frac{1}{k^k}",
+    "(x+1)^10000": "(x+1)^{10000}",
+    "product of powers": "(x+1)^{9999}(x+2)^{9999}-y",
+    "a megabyte of digits": "7" * 1_000_000,
+    "a megabyte of boxes": r"\boxed{" * 140_000,
+    "a megabyte of 1+": "1+" * 500_000 + "1",
+}
+Record = dict[str, object]
+Judge = Callable[[list[str], list[str]], list[float | None]]
+
+
+def load(name: str) -> list[Record]:
+    """The records of one committed set."""
+    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
+
+
+def math_verify(references: list[str], responses: list[str]) -> list[float | None]:
+    """The other side, as its README calls it: default configuration, its own alarms, one process."""
+    from math_verify import parse, verify
+
+    return [
+        float(verify(parse(f"${reference}$"), parse(response)))
+        for reference, response in zip(references, responses, strict=True)
+    ]
+
+
+def fixtures(verifier: MathVerifier) -> tuple[list[Record], list[Record]]:
+    """The verifier's own cases as records, ordinary and hostile, without those that would hang the other side."""
+    ordinary: list[Record] = []
+    hostile: list[Record] = []
+    for case in verifier.fixtures():
+        if case.expected is not None and case.note != "bomb" and len(case.response) < 1000:
+            record: Record = {
+                "kind": f"{case.kind}, {case.note}",
+                "reference": case.reference,
+                "response": case.response,
+                "right": case.expected == 1.0,
+            }
+            (ordinary if case.kind in ("full", "zero") else hostile).append(record)
+    return ordinary, hostile
+
+
+def timed(judge: Judge, references: list[str], responses: list[str]) -> tuple[float, list[float | None]]:
+    """Pairs per second of one pass over pairs that were not seen before."""
+    start = time.perf_counter()
+    scores = judge(references, responses)
+    return len(references) / (time.perf_counter() - start), scores
+
+
+def compare(name: str, records: list[Record], ours: Judge) -> list[Record]:
+    """One row of the table, and the records on which the sides differ."""
+    references = [str(record["reference"]) for record in records]
+    responses = [str(record["response"]) for record in records]
+    theirs_rate, theirs = timed(math_verify, references, responses)
+    ours_rate, mine = timed(ours, references, responses)
+    right = [float(bool(record["right"])) for record in records]
+    agree = sum(a == b for a, b in zip(mine, theirs, strict=True)) / len(records)
+    rates = f"{theirs_rate:.0f} | {ours_rate:.0f} | {ours_rate / theirs_rate:.1f}"
+    print(f"| {name} | {len(records)} | {rates} | {agree:.1%} | {errors(theirs, right)} | {errors(mine, right)} |")
+    return [{**record, "theirs": b, "ours": a} for record, a, b in zip(records, mine, theirs, strict=True) if a != b]
+
+
+def errors(scores: list[float | None], right: list[float]) -> str:
+    """Wrong answers rewarded, and right ones not."""
+    pairs = list(zip(scores, right, strict=True))
+    return f"{sum(s == 1.0 and r == 0.0 for s, r in pairs)} + {sum(s != 1.0 and r == 1.0 for s, r in pairs)}"
+
+
+def bombs(verifier: MathVerifier, honest: int) -> None:
+    """Every bomb among honest neighbours, and alone."""
+    print(f"\n| bomb | verdict | seconds (deadline {verifier.options.deadline_s:.0f}) |\n|---|---|---|")
+    for name, text in BOMBS.items():
+        start = time.perf_counter()
+        verdict = verifier.verify("1", f"\\boxed{{{text}}}")
+        print(f"| {name} | {label(verdict)} | {time.perf_counter() - start:.2f} |")
+    references = [f"x^2+{k}x" for k in range(2, honest + 2)]
+    responses = [rf"\boxed{{x(x+{k})}}" for k in range(2, honest + 2)]
+    step = honest // len(BOMBS)
+    for index, text in enumerate(BOMBS.values()):
+        references.insert(index * step, "1")
+        responses.insert(index * step, f"\\boxed{{{text}}}")
+    start = time.perf_counter()
+    verdicts = verifier.verify_batch(references, responses)
+    scored = sum(verdict.score == 1.0 for verdict in verdicts)
+    seconds = time.perf_counter() - start
+    print(f"\n{len(BOMBS)} bombs among {honest} honest pairs: {scored} of {honest} honest score 1, {seconds:.1f} s.")
+
+
+def label(verdict: Verdict) -> str:
+    """A verdict in a word or two."""
+    return f"{verdict.status.value} {verdict.score:.0f}" if verdict.score is not None else verdict.status.value
+
+
+def fuzz(verifier: MathVerifier, size: int) -> None:
+    """Mutated real answers: no crash, no hang, flat memory, no process left."""
+    r = random.Random(5)
+    pool = [str(record["response"]).partition("\\boxed{")[2] for record in load("math_like")]
+    pieces = [
+        "{",
+        "}",
+        "\\",
+        "^",
+        "(",
+        ")",
+        "9",
+        "\\frac",
+        ",",
+        "=",
+        "\\text{",
+        "é",
+        "٣",
+        "\x00",
+        "!",
+        "\\sqrt",
+        "_",
+        "&",
+        "|",
+    ]
+    strings = []
+    for _ in range(size):
+        text = list(r.choice(pool))
+        for _ in range(r.randint(1, 6)):
+            text[r.randint(0, len(text) - 1)] = r.choice(pieces)
+        strings.append("\\boxed{" + "".join(text))
+    process = psutil.Process()
+    memory, counts, start = [], {status.value: 0 for status in Status}, time.perf_counter()
+    for first in range(0, size, 1000):
+        chunk = strings[first : first + 1000]
+        for verdict in verifier.verify_batch(["x^2+1"] * len(chunk), chunk):
+            counts[verdict.status.value] += 1
+        memory.append(sum(p.memory_info().rss for p in [process, *process.children(recursive=True)]) >> 20)
+    seconds = time.perf_counter() - start
+    print(
+        f"\nFuzz: {size} mutated answers in {seconds:.0f} s, {counts}; MiB of all processes after each 1000: {memory}."
+    )
+
+
+def comparisons(verifier: MathVerifier, show: bool) -> None:
+    """The table of both sides."""
+
+    def ours(references: list[str], responses: list[str]) -> list[float | None]:
+        return [verdict.score for verdict in verifier.verify_batch(references, responses)]
+
+    ordinary, hostile = fixtures(verifier)
+    sets = {name: load(name) for name in ("gsm8k_like", "math_like")}
+    sets |= {"fixtures, ordinary": ordinary, "fixtures, hostile": hostile}
+    # Both sides fill their tables first, on what is in no set.
+    for judge in (math_verify, ours):
+        judge(
+            [rf"\frac{{{k}}}{{7}}\sqrt{{x+{k}}}" for k in range(20)], [rf"\boxed{{\sqrt{{x+{k}}}}}" for k in range(20)]
+        )
+    print("| set | pairs | math-verify/s | ours/s | times | same verdict | its errors | our errors |")
+    print("|---|---|---|---|---|---|---|---|")
+    differences = [row for name, records in sets.items() for row in compare(name, records, ours)]
+    print("\nErrors: wrong answers rewarded + right answers not rewarded.")
+    for row in differences if show else ():
+        answer = str(row["response"]).replace("Therefore the answer is ", "")[:70]
+        print(f"- {row['kind']}: `{row['reference']}` against `{answer}`: theirs {row['theirs']}, ours {row['ours']}")
+
+
+def main() -> None:
+    """Print everything."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--honest", type=int, default=1000)
+    parser.add_argument("--fuzz", type=int, default=10_000)
+    parser.add_argument("--differences", action="store_true", help="print the pairs on which the sides differ")
+    options = parser.parse_args()
+    load_now = f"load {os.getloadavg()[0]:.1f}"
+    print(f"{platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores, {load_now}\n")
+    with MathVerifier(deadline_s=5.0, workers=2) as verifier:
+        comparisons(verifier, options.differences)
+        if options.honest:
+            bombs(verifier, options.honest)
+        if options.fuzz:
+            fuzz(verifier, options.fuzz)
+    print(f"\nProcesses left after close: {len(psutil.Process().children(recursive=True))}.")
+
+
+if __name__ == "__main__":
+    main()
