@@ -69,7 +69,8 @@ class FromGenerator(Divergence):
             values = in_float64(compile_torch(self.closed_form[0], self.closed_form[1]))(safe)
         else:
             values = self._numeric_conjugate(safe)
-        return torch.where(inside, values, torch.where(s > high, math.inf, -self.analysis.value_at_zero))
+        outside = torch.full_like(s, -self.analysis.value_at_zero).masked_fill(s > high, math.inf)
+        return torch.where(inside, values, outside)
 
     @cached_property
     def closed_form(self) -> tuple[Any, Any] | None:

@@ -58,7 +58,7 @@ class Alpha(_Universal):
         log_ratio = torch.log1p(rate * torch.where(inside, s, 0.0)) / rate
         # Outside, t = 0 is the maximum for a > 1; at s = f'(inf) itself the supremum is finite for a < 0.
         finite = (rate * s == -1) & (order < 0) if rate < 0 else ~inside
-        outside = torch.where(finite, -1 / order if order != 0 else math.inf, math.inf)
+        outside = torch.full_like(s, -1 / order if order != 0 else math.inf).masked_fill(~finite, math.inf)
         return torch.where(inside, _expm1_over(order, log_ratio), outside)
 
     def links(self) -> dict[str, Link]:
