@@ -3,37 +3,157 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import ClassVar
+import concurrent.futures
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeVar
 
+from fdiv_gym import options as _options
+from fdiv_gym.cache import VerdictCache, cache_folder
 from fdiv_gym.options import Configurable
 from fdiv_gym.task import Task
 from fdiv_gym.verdict import Verdict
+
+T = TypeVar("T")
+
+
+@dataclass
+class JudgeUsage:
+    """What a judge has done since it was built; all counts, except where a unit is named."""
+
+    judged: int = 0
+    """Verdicts given."""
+    unscorable: int = 0
+    """Verdicts without a score."""
+    cached: int = 0
+    """Verdicts taken from the disk."""
+    calls: int = 0
+    """Requests sent to a server, retries included."""
+    retries: int = 0
+    """Requests repeated after a failure."""
+    prompt_tokens: int = 0
+    """Tokens sent, as the server counts them."""
+    completion_tokens: int = 0
+    """Tokens received, likewise."""
+    cost: float = 0.0
+    """Price of these tokens, in the currency of the configured prices."""
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain numbers."""
+        return asdict(self)
 
 
 class Judge(Configurable):
     """Base of judges. A subclass implements ``judge`` (async, batched).
 
     A transport failure or an unparsable reply is ``unscorable``, never a low score.
+
+    Attributes:
+        usage: what the judge has done so far.
     """
 
     kind: ClassVar[str] = "judge"
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.usage = JudgeUsage()
+
     async def judge(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
-        """Judge response i as an answer to task i. Must not raise on any text."""
+        """Judge response i as an answer to task i. Must not raise on any text.
+
+        Responses to one task that come in one call are a group; a judge may compare them.
+        """
         raise NotImplementedError
+
+    async def compare(self, tasks: Sequence[Task], firsts: Sequence[str], seconds: Sequence[str]) -> list[Verdict]:
+        """How much better the first answer to each task is than the second: 1, 0.5 for a tie, or 0.
+
+        The default compares the scores that ``judge`` gives each; override it to look at both at once.
+        """
+        verdicts = await self.judge([*tasks, *tasks], [*firsts, *seconds])
+        return [_compared(a, b) for a, b in zip(verdicts[: len(tasks)], verdicts[len(tasks) :], strict=True)]
 
     def judge_batch(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
         """``judge`` for callers without an event loop; works inside a running loop too."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self.judge(tasks, responses))
-        import concurrent.futures
+        verdicts = run_async(lambda: self.judge(tasks, responses))
+        self.usage.judged += len(verdicts)
+        self.usage.unscorable += sum(not verdict.is_scored for verdict in verdicts)
+        return verdicts
 
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: asyncio.run(self.judge(tasks, responses))).result()
+    def counters(self) -> dict[str, float]:
+        """``usage`` as numbers for the log; a judge made of judges adds theirs."""
+        return self.usage.to_dict()
+
+    def identity(self) -> dict[str, Any]:
+        """What its verdicts follow from: name and options; part of every cache key, so never a secret."""
+        return {"judge": type(self).registered_name(), "options": self.options.model_dump(mode="json")}
 
     def close(self) -> None:
         """Release clients and files; may be called more than once."""
+
+
+class CachedJudge(Judge):
+    """A judge whose scored verdicts are kept on disk; a subclass implements ``judge_fresh``."""
+
+    class Options(_options.Options):
+        """Options of every judge that caches."""
+
+        cache: bool = True
+        """Whether verdicts are kept on disk (in ``FDIV_GYM_CACHE`` or the user's cache folder)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._cache = VerdictCache(cache_folder() / "verdicts")
+
+    async def judge_fresh(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
+        """``judge`` for what is not cached."""
+        raise NotImplementedError
+
+    async def judge(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
+        """Cached verdicts where there are some, fresh ones elsewhere; equal pairs are judged once."""
+        items = list(zip(tasks, responses, strict=True))
+
+        async def fresh(indices: Sequence[int]) -> list[Verdict]:
+            return await self.judge_fresh([items[i][0] for i in indices], [items[i][1] for i in indices])
+
+        return await self.through_cache([("judge", task.hash, response) for task, response in items], fresh)
+
+    async def through_cache(
+        self, contents: Sequence[Sequence[Any]], fresh: Callable[[Sequence[int]], Coroutine[Any, Any, list[Verdict]]]
+    ) -> list[Verdict]:
+        """Verdicts by content.
+
+        Args:
+            contents: JSON values that, with ``identity``, decide each verdict.
+            fresh: gives the verdicts of the entries that are not known.
+        """
+        identity = self.identity()
+        keys = [VerdictCache.key(identity, *content) for content in contents]
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        known = {key: v for key in first if self.options.cache and (v := self._cache.get(key)) is not None}
+        self.usage.cached += sum(key in known for key in keys)
+        missing = sorted(i for key, i in first.items() if key not in known)
+        if missing:
+            for i, verdict in zip(missing, await fresh(missing), strict=True):
+                known[keys[i]] = verdict
+                if self.options.cache:
+                    self._cache.put(keys[i], verdict)
+        return [known[key] for key in keys]
+
+
+def run_async(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of a coroutine, whether or not an event loop is running in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(start())
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(start())).result()
+
+
+def _compared(first: Verdict, second: Verdict) -> Verdict:
+    if first.score is None or second.score is None:
+        worse = first if first.score is None else second
+        return Verdict.unscorable(f"one of two responses has no score: {worse.detail}")
+    return Verdict.scored(0.5 + 0.5 * ((first.score > second.score) - (first.score < second.score)))

@@ -1,42 +1,19 @@
-"""Reading preference data: records with the place they stand at, and the units they hold."""
+"""The units that records of preference data hold: pairs, chats, labelled responses."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from fdiv_gym.errors import ConfigError, MissingExtraError, near_miss
+from fdiv_gym.errors import ConfigError, near_miss
 from fdiv_gym.preferences import Message, PreferencesConfig, PreferenceUnit, Prompt
+from fdiv_gym.records import Record
 
-Record = tuple[str, Mapping[str, Any]]
 LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-FILE_FORMATS = {".csv": "csv", ".parquet": "parquet"}
 
 
 class InvalidRowError(ValueError):
     """A row that holds no unit; the message is the reason under which it is counted."""
-
-
-def read_rows(config: PreferencesConfig) -> list[Record]:
-    """All records with their places (``line 3``, ``row 2``).
-
-    Raises:
-        ConfigError: nothing there, or a file that cannot be read.
-        MissingExtraError: the ``datasets`` package is needed and not installed.
-    """
-    path = Path(config.path).expanduser()
-    if path.suffix in (".jsonl", ".json", *FILE_FORMATS) and not path.is_file():
-        raise ConfigError(f"preferences: there is no file {config.path}")
-    try:
-        if path.suffix == ".jsonl":
-            return _json_lines(path)
-        if path.suffix == ".json":
-            return _json_list(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"preferences {config.path} cannot be read: {error}") from None
-    return _through_datasets(path, config)
 
 
 def parse_rows(rows: Sequence[Record], config: PreferencesConfig) -> tuple[list[PreferenceUnit], list[tuple[str, str]]]:
@@ -141,56 +118,3 @@ def _truth(value: Any, column: str) -> bool:
     if answer is None:
         raise InvalidRowError(f"{column!r} is neither true/false nor 1/0")
     return answer
-
-
-def _json_lines(path: Path) -> list[Record]:
-    rows: list[Record] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if line.strip():
-            rows.append((f"line {number}", _object(line, f"{path}, line {number}")))
-    return rows
-
-
-def _json_list(path: Path) -> list[Record]:
-    try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"preferences {path} is not JSON: {error}") from None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise ConfigError(f"preferences {path} must hold a list of objects; one object a line belongs in a .jsonl file")
-    return [(f"item {i}", item) for i, item in enumerate(items, 1)]
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"preferences {where} is not JSON: {error}; mend or remove the line") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"preferences {where}: expected one object with named columns, got {text[:40]!r}")
-    return value
-
-
-def _through_datasets(path: Path, config: PreferencesConfig) -> list[Record]:
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtraError(
-            f"reading {config.path} needs the package datasets: pip install 'fdiv-gym[train]'"
-        ) from None
-    try:
-        if path.suffix in FILE_FORMATS:
-            data = datasets.load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), split="train")
-        elif (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-            data = datasets.load_from_disk(str(path))
-            data = data[config.split] if isinstance(data, datasets.DatasetDict) else data
-        else:
-            source = str(path) if path.is_dir() else config.path
-            data = datasets.load_dataset(source, split=config.split, revision=config.revision)
-    except Exception as error:  # datasets raises its own errors, pyarrow's, the hub's and plain ones
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ConfigError(
-            f"preferences {config.path} (split {config.split!r}) cannot be loaded: {reason}; "
-            "give a file, a folder or a hub id that is reachable from here"
-        ) from None
-    return [(f"row {i}", record) for i, record in enumerate(data, 1)]

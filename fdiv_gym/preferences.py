@@ -127,9 +127,10 @@ def load_preferences(config: PreferencesConfig) -> PreferenceData:
             names the file and the line.
         MissingExtraError: the ``datasets`` package is needed and not installed.
     """
-    from fdiv_gym.preference_rows import parse_rows, read_rows
+    from fdiv_gym.preference_rows import parse_rows
+    from fdiv_gym.records import read_records
 
-    rows = read_rows(config)
+    rows = read_records(config.path, config.split, config.revision, "preferences")
     units, invalid = parse_rows(rows, config)
     if len(invalid) > config.max_invalid * len(rows):
         shown = "; ".join(f"{place}: {reason}" for place, reason in invalid[:5])

@@ -1,0 +1,89 @@
+"""Reading tables of records, local or from the hub, each with the place it stands at for error messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fdiv_gym.errors import ConfigError, MissingExtraError
+
+Record = tuple[str, Mapping[str, Any]]
+FILE_FORMATS = {".csv": "csv", ".parquet": "parquet"}
+
+
+def read_records(source: str, split: str = "train", revision: str | None = None, what: str = "data") -> list[Record]:
+    """All records of a source with their places (``line 3``, ``row 2``).
+
+    Args:
+        source: a .jsonl, .json, .csv or .parquet file, a folder of a data set, or a hub id.
+        split: split of a folder or a hub data set.
+        revision: hub revision.
+        what: how the user knows this source, e.g. ``"preferences"``.
+
+    Raises:
+        ConfigError: nothing there, or something that cannot be read; the file and the line are named.
+        MissingExtraError: the ``datasets`` package is needed and not installed.
+    """
+    path = Path(source).expanduser()
+    if path.suffix in (".jsonl", ".json", *FILE_FORMATS) and not path.is_file():
+        raise ConfigError(f"{what}: there is no file {source}")
+    try:
+        if path.suffix == ".jsonl":
+            return _json_lines(path, what)
+        if path.suffix == ".json":
+            return _json_list(path, what)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {source} cannot be read: {error}") from None
+    return _through_datasets(path, source, split, revision, what)
+
+
+def _json_lines(path: Path, what: str) -> list[Record]:
+    rows: list[Record] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if line.strip():
+            rows.append((f"line {number}", _object(line, f"{what} {path}, line {number}")))
+    return rows
+
+
+def _json_list(path: Path, what: str) -> list[Record]:
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{what} {path} is not JSON: {error}") from None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ConfigError(f"{what} {path} must hold a list of objects; one object a line belongs in a .jsonl file")
+    return [(f"item {i}", item) for i, item in enumerate(items, 1)]
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} is not JSON: {error}; mend or remove the line") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected one object with named columns, got {text[:40]!r}")
+    return value
+
+
+def _through_datasets(path: Path, source: str, split: str, revision: str | None, what: str) -> list[Record]:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(f"reading {source} needs the package datasets: pip install 'fdiv-gym[train]'") from None
+    try:
+        if path.suffix in FILE_FORMATS:
+            data = datasets.load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), split="train")
+        elif (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+            data = datasets.load_from_disk(str(path))
+            data = data[split] if isinstance(data, datasets.DatasetDict) else data
+        else:
+            data = datasets.load_dataset(str(path) if path.is_dir() else source, split=split, revision=revision)
+    except Exception as error:  # datasets raises its own errors, pyarrow's, the hub's and plain ones
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ConfigError(
+            f"{what} {source} (split {split!r}) cannot be loaded: {reason}; "
+            "give a file, a folder or a hub id that is reachable from here"
+        ) from None
+    return [(f"row {i}", record) for i, record in enumerate(data, 1)]
