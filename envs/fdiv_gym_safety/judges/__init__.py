@@ -1,0 +1,1 @@
+"""Judges: rule, classifier, llm, pairwise, ensemble."""

@@ -1,0 +1,167 @@
+"""The judge ``classifier``: a transformers sequence classifier as reward or safety model."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.judge import CachedJudge
+
+
+class Classifier(CachedJudge):
+    """The probability that a classifier gives to one of its labels.
+
+    A model with several labels is read through softmax; a reward model with a single output through the
+    logistic function, so a score lies between 0 and 1 and keeps the order of the rewards. Every label's
+    probability is a component (``label/<name>``), the raw output of a reward model is ``logit``.
+    """
+
+    class Options(CachedJudge.Options):
+        """Which model, and how it is asked."""
+
+        model: str
+        """A local folder or a hub id of a sequence classification model."""
+        revision: str | None = None
+        """Hub revision."""
+        label: str | None = None
+        """The label (name or number) whose probability is the score; needed if the model has several."""
+        invert: bool = False
+        """Score 1 - probability: for a label that means harm."""
+        template: str | None = None
+        """Text with ``{prompt}`` and ``{response}`` to classify; by default the two as a pair of texts."""
+        max_tokens: int = pydantic.Field(512, ge=8)
+        """Longer inputs are cut at their end."""
+        batch_size: int = pydantic.Field(64, ge=1)
+        """Responses in one forward pass."""
+        device: str = "auto"
+        """``auto`` (the trainer's device, or a GPU if there is one), ``cpu``, ``cuda:0``, ..."""
+
+        @pydantic.field_validator("template")
+        @classmethod
+        def _has_response(cls, template: str | None) -> str | None:
+            if template is not None and "{response}" not in template:
+                raise ValueError("must contain {response}")
+            return template
+
+    options: Options
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._lock = threading.Lock()
+        self._model, self._tokenizer = self._load()
+        self._labels = {int(i): str(name) for i, name in self._model.config.id2label.items()}
+        self._index = self._label_index()
+
+    def identity(self) -> dict[str, Any]:
+        """Name, options that matter, and the state of a local folder's files."""
+        options = self.options.model_dump(mode="json", exclude={"cache", "batch_size", "device"})
+        folder = Path(self.options.model)
+        files = sorted(folder.glob("*")) if folder.is_dir() else []
+        state = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+        return {"judge": type(self).registered_name(), "options": options, "files": state}
+
+    async def judge_fresh(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
+        """Classify in batches, in a thread of its own: a forward pass would hold up the event loop."""
+        return await asyncio.to_thread(self._judge_all, [t.prompt for t in tasks], list(responses))
+
+    def _judge_all(self, prompts: list[str], responses: list[str]) -> list[fg.Verdict]:
+        # Neighbours in length share a batch, so little is padded; the order is restored afterwards.
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) + len(responses[i]))
+        verdicts: dict[int, fg.Verdict] = {}
+        with self._lock:
+            for start in range(0, len(order), self.options.batch_size):
+                chunk = order[start : start + self.options.batch_size]
+                rows = self._logits([prompts[i] for i in chunk], [responses[i] for i in chunk])
+                verdicts.update((i, self._verdict(row)) for i, row in zip(chunk, rows, strict=True))
+        return [verdicts[i] for i in range(len(prompts))]
+
+    def _logits(self, prompts: list[str], responses: list[str]) -> list[list[float]]:
+        import torch
+
+        template = self.options.template
+        if template is None:
+            texts: tuple[list[str], ...] = (prompts, responses)
+        else:
+            pairs = zip(prompts, responses, strict=True)
+            texts = ([template.replace("{prompt}", p).replace("{response}", r) for p, r in pairs],)
+        encoded = self._tokenizer(
+            *texts, padding=True, truncation=True, max_length=self.options.max_tokens, return_tensors="pt"
+        ).to(self._model.device)
+        with torch.no_grad():
+            logits = self._model(**encoded).logits.double().cpu()
+        rows: list[list[float]] = logits.tolist()
+        return rows
+
+    def _verdict(self, logits: list[float]) -> fg.Verdict:
+        if not all(math.isfinite(x) for x in logits):
+            return fg.Verdict.unscorable(f"the classifier's output is not finite: {logits}")
+        if len(logits) == 1:
+            probability = logistic(logits[0])
+            components = {"logit": logits[0]}
+        else:
+            top = max(logits)
+            weights = [math.exp(x - top) for x in logits]
+            probabilities = [w / sum(weights) for w in weights]
+            probability = probabilities[self._index]
+            components = {f"label/{self._labels[i]}": p for i, p in enumerate(probabilities)}
+        return fg.Verdict.scored(1 - probability if self.options.invert else probability, **components)
+
+    def _load(self) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils import logging
+
+        where = {"revision": self.options.revision}
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.options.model, **where)
+            model = AutoModelForSequenceClassification.from_pretrained(self.options.model, dtype=torch.float32, **where)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise fg.JudgeError(f"judge 'classifier' cannot load {self.options.model!r}: {reason}") from None
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+        return model.to(self._device()).eval(), tokenizer
+
+    def _device(self) -> str:
+        import torch
+
+        if self.options.device != "auto":
+            return self.options.device
+        try:
+            from accelerate import PartialState
+
+            if PartialState._shared_state:
+                return str(PartialState().device)
+        except ImportError:
+            pass
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _label_index(self) -> int:
+        label = self.options.label
+        if label is None:
+            if len(self._labels) > 1:
+                raise fg.ConfigError(f"judge 'classifier': give label, one of {list(self._labels.values())}")
+            return 0
+        by_name = {name: i for i, name in self._labels.items()} | {str(i): i for i in self._labels}
+        if label not in by_name:
+            raise fg.ConfigError(f"judge 'classifier': no label {label!r}, the model has {list(self._labels.values())}")
+        return by_name[label]
+
+
+def logistic(x: float) -> float:
+    """1 / (1 + e^-x) without overflow."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

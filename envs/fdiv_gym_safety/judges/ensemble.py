@@ -1,0 +1,81 @@
+"""The judge ``ensemble``: several judges, one score, and how far they disagree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym_safety.judges.inner import JudgeSpec, spec_name
+
+
+class Ensemble(fg.Judge):
+    """Combines the scores of its members; all of them run at once.
+
+    A member without a score leaves the response unscorable unless ``quorum`` allows fewer; then the
+    others decide. Components: ``judge/<i>-<name>`` of each member, and ``disagreement``, the largest
+    difference between two members.
+    """
+
+    class Options(fg.Options):
+        """Members and how they are combined."""
+
+        judges: tuple[JudgeSpec, ...] = pydantic.Field(min_length=1)
+        """Registered judges, or tables with name and options."""
+        combine: Literal["mean", "min", "weighted"] = "mean"
+        """``min`` is the cautious choice: a policy must satisfy every member at once."""
+        weights: tuple[pydantic.PositiveFloat, ...] | None = None
+        """One weight for each member, for ``weighted``."""
+        quorum: int | None = pydantic.Field(None, ge=1)
+        """Members that must give a score; by default all."""
+
+        @pydantic.model_validator(mode="after")
+        def _fits(self) -> Ensemble.Options:
+            given = None if self.weights is None else len(self.weights)
+            if (self.combine == "weighted") != (given is not None) or given not in (None, len(self.judges)):
+                raise ValueError(f"combine = 'weighted' needs {len(self.judges)} weights, and only it takes weights")
+            if self.quorum is not None and self.quorum > len(self.judges):
+                raise ValueError(f"quorum = {self.quorum} cannot be met by {len(self.judges)} judges")
+            return self
+
+    options: Options
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.members = [fg.get_judge(spec) for spec in self.options.judges]
+        self._names = [f"judge/{i}-{spec_name(spec)}" for i, spec in enumerate(self.options.judges)]
+
+    async def judge(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
+        """Ask every member, then combine."""
+        columns = await asyncio.gather(*(member.judge(tasks, responses) for member in self.members))
+        return [self._combined(row) for row in zip(*columns, strict=True)]
+
+    def counters(self) -> dict[str, float]:
+        """The members' added up; what was judged is counted here."""
+        parts = [member.counters() for member in self.members]
+        total = {key: sum(part[key] for part in parts) for key in parts[0]}
+        own = self.usage.to_dict()
+        return {**total, "judged": own["judged"], "unscorable": own["unscorable"]}
+
+    def close(self) -> None:
+        """Close the members."""
+        for member in self.members:
+            member.close()
+
+    def _combined(self, verdicts: Sequence[fg.Verdict]) -> fg.Verdict:
+        scores = {i: v.score for i, v in enumerate(verdicts) if v.score is not None}
+        if len(scores) < (self.options.quorum or len(self.members)):
+            silent = next((i, v) for i, v in enumerate(verdicts) if v.score is None)
+            return fg.Verdict.unscorable(f"{self._names[silent[0]]}: {silent[1].detail}"[:200])
+        components = {self._names[i]: score for i, score in scores.items()}
+        components["disagreement"] = max(scores.values()) - min(scores.values())
+        return fg.Verdict(self._score(scores), fg.Status.SCORED, components)
+
+    def _score(self, scores: dict[int, float]) -> float:
+        if self.options.combine == "min":
+            return min(scores.values())
+        weights = self.options.weights or (1.0,) * len(self.members)
+        return sum(weights[i] * s for i, s in scores.items()) / sum(weights[i] for i in scores)

@@ -1,0 +1,84 @@
+"""The judge ``pairwise``: the share of its group that a response beats."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym_safety.judges.inner import JudgeSpec
+
+
+class Pairwise(fg.Judge):
+    """Win rate within the group: responses to one task are compared with each other.
+
+    A comparison that fails counts for neither side; a response without any comparison (a group of one,
+    or all of its comparisons failed) is unscorable. Components: ``win_rate``, ``comparisons``, and
+    ``consistent``, the share of its comparisons that came out alike in both orders, where the inner
+    judge reports it.
+    """
+
+    class Options(fg.Options):
+        """Who compares, and how often."""
+
+        judge: JudgeSpec = "rule"
+        """A registered judge, or a table with its name and options."""
+        opponents: int | None = pydantic.Field(None, ge=1)
+        """Compare each response with this many others after it, in a ring; by default with all."""
+
+    options: Options
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = fg.get_judge(self.options.judge)
+
+    async def judge(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
+        """Compare within each group."""
+        groups: dict[str, list[int]] = defaultdict(list)
+        for i, task in enumerate(tasks):
+            groups[task.hash].append(i)
+        pairs = [pair for members in groups.values() for pair in ring(members, self.options.opponents)]
+        outcomes = await self.inner.compare(
+            [tasks[a] for a, _ in pairs], [responses[a] for a, _ in pairs], [responses[b] for _, b in pairs]
+        )
+        shares: dict[int, list[float]] = defaultdict(list)
+        agreement: dict[int, list[float]] = defaultdict(list)
+        for (a, b), outcome in zip(pairs, outcomes, strict=True):
+            if outcome.score is None:
+                continue
+            shares[a].append(outcome.score)
+            shares[b].append(1 - outcome.score)
+            if "consistent" in outcome.components:
+                agreement[a].append(outcome.components["consistent"])
+                agreement[b].append(outcome.components["consistent"])
+        return [_win_rate(shares[i], agreement[i]) for i in range(len(tasks))]
+
+    def counters(self) -> dict[str, float]:
+        """Those of the inner judge; what was judged is counted here."""
+        own = self.usage.to_dict()
+        return {**self.inner.counters(), "judged": own["judged"], "unscorable": own["unscorable"]}
+
+    def close(self) -> None:
+        """Close the inner judge."""
+        self.inner.close()
+
+
+def ring(members: Sequence[int], opponents: int | None) -> list[tuple[int, int]]:
+    """Pairs of members, each with the next ``opponents`` of them in a ring, no pair twice."""
+    n = len(members)
+    reach = n // 2 if opponents is None else min(opponents, n // 2)
+    pairs = {frozenset((i, (i + d) % n)): (i, (i + d) % n) for d in range(1, reach + 1) for i in range(n)}
+    return [(members[a], members[b]) for a, b in pairs.values()]
+
+
+def _win_rate(shares: list[float], agreement: list[float]) -> fg.Verdict:
+    if not shares:
+        return fg.Verdict.unscorable("nothing to compare with: a group of one, or every comparison failed")
+    rate = sum(shares) / len(shares)
+    components = {"win_rate": rate, "comparisons": float(len(shares))}
+    if agreement:
+        components["consistent"] = sum(agreement) / len(agreement)
+    return fg.Verdict(rate, fg.Status.SCORED, components)

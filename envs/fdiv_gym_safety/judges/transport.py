@@ -1,0 +1,184 @@
+"""Talking to an OpenAI-compatible server: bounded in time, retried with back-off, silent about keys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.judge import CachedJudge, JudgeUsage
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+RETRIED_STATUS = (408, 409, 429)
+
+
+class ServerOptions(CachedJudge.Options):
+    """How a server is reached. A key is named, never given: it stays in the environment."""
+
+    model: str
+    """The model's name at the server."""
+    base_url: str | None = None
+    """E.g. ``http://127.0.0.1:8000/v1``; by default the service that the openai package defaults to."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """NAME of the environment variable that holds the key; a server at ``base_url`` may need none."""
+    concurrency: int = pydantic.Field(8, ge=1)
+    """Requests under way at once."""
+    timeout_s: float = pydantic.Field(60.0, gt=0)
+    """Seconds one request may take, from its start to its last byte."""
+    retries: int = pydantic.Field(4, ge=0)
+    """Further attempts after a failure that may pass (429, 5xx, a lost connection, a timeout)."""
+    backoff_s: float = pydantic.Field(0.5, ge=0)
+    """Seconds before the first further attempt; doubled each time, at most ``timeout_s``."""
+    temperature: float = pydantic.Field(0.0, ge=0)
+    """Sampling temperature of the judge."""
+    max_tokens: int = pydantic.Field(256, ge=1)
+    """Tokens a reply may have."""
+    price_prompt: float = pydantic.Field(0.0, ge=0)
+    """Price of a million prompt tokens, for the cost in the log."""
+    price_completion: float = pydantic.Field(0.0, ge=0)
+    """Price of a million completion tokens."""
+
+    # Both raise ConfigError themselves: pydantic's own errors would repeat the value, which may be a secret.
+    @pydantic.field_validator("api_key_env", mode="before")
+    @classmethod
+    def _is_a_name(cls, value: Any) -> Any:
+        if not isinstance(value, str) or not VARIABLE.fullmatch(value) or value.lower().startswith("sk_"):
+            raise fg.ConfigError(
+                "judge option 'api_key_env' must be the NAME of an environment variable, e.g. OPENAI_API_KEY "
+                "(what was given is not shown, in case it is a key)"
+            )
+        return value
+
+    @pydantic.field_validator("base_url", mode="before")
+    @classmethod
+    def _holds_no_secret(cls, value: Any) -> Any:
+        if isinstance(value, str) and ("@" in value or "?" in value):
+            raise fg.ConfigError(
+                "judge option 'base_url' must hold no user, password or query (it is written to the run folder): "
+                "put the key in the environment variable that 'api_key_env' names"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The text a server sent, or why there is none."""
+
+    text: str | None
+    failure: str = ""
+
+
+class Server:
+    """Sends chats and brings back replies; a failure is a ``Reply`` without text, never an exception.
+
+    Args:
+        options: where and how.
+        usage: counts calls, retries, tokens and cost.
+
+    Raises:
+        MissingExtraError: the openai package is not installed.
+        JudgeError: the default service is asked for without a key.
+    """
+
+    def __init__(self, options: ServerOptions, usage: JudgeUsage) -> None:
+        try:
+            import openai
+        except ImportError:
+            raise fg.MissingExtraError("the judge 'llm' needs openai: pip install 'fdiv-gym[judges]'") from None
+        self._openai = openai
+        self._options = options
+        self._usage = usage
+        self._key = os.environ.get(options.api_key_env, "")
+        if not self._key and options.base_url is None:
+            raise fg.JudgeError(
+                f"the judge 'llm' needs a key in the environment variable {options.api_key_env}, "
+                "or base_url of a server that needs none"
+            )
+
+    async def ask(self, chats: Sequence[list[dict[str, str]]], **extra: Any) -> list[Reply]:
+        """One reply to each chat, in their order.
+
+        Args:
+            chats: messages with role and content.
+            extra: further fields of the request, e.g. ``response_format``.
+        """
+        gate = asyncio.Semaphore(self._options.concurrency)
+        client = self._openai.AsyncOpenAI(
+            api_key=self._key or "none", base_url=self._options.base_url, timeout=self._options.timeout_s, max_retries=0
+        )
+
+        async def one(chat: list[dict[str, str]]) -> Reply:
+            async with gate:
+                return await self._persist(client, chat, extra)
+
+        async with client:
+            return list(await asyncio.gather(*(one(chat) for chat in chats)))
+
+    async def _persist(self, client: Any, chat: list[dict[str, str]], extra: dict[str, Any]) -> Reply:
+        failure = ""
+        for attempt in range(self._options.retries + 1):
+            if attempt:
+                self._usage.retries += 1
+                await asyncio.sleep(self._pause(attempt))
+            self._usage.calls += 1
+            try:
+                # The client's own timeout bounds each read; a server that drips bytes is stopped here.
+                async with asyncio.timeout(self._options.timeout_s):
+                    completion = await client.chat.completions.create(
+                        model=self._options.model, messages=chat, temperature=self._options.temperature,
+                        max_tokens=self._options.max_tokens, **extra,
+                    )  # fmt: skip
+                return self._read(completion)
+            except Exception as error:  # whatever a client library or a broken server raises is a transport failure
+                failure = self._describe(error)
+                if not self._may_pass(error):
+                    break
+        return Reply(None, failure)
+
+    def _read(self, completion: Any) -> Reply:
+        used = getattr(completion, "usage", None)
+        sent, received = (_count(used, "prompt_tokens"), _count(used, "completion_tokens"))
+        self._usage.prompt_tokens += sent
+        self._usage.completion_tokens += received
+        self._usage.cost += (sent * self._options.price_prompt + received * self._options.price_completion) / 1e6
+        choices = getattr(completion, "choices", None)
+        if not isinstance(choices, list) or len(choices) != 1:
+            count = len(choices) if isinstance(choices, list) else "no list of"
+            return Reply(None, f"the server sent {count} choices instead of 1")
+        text = getattr(getattr(choices[0], "message", None), "content", None)
+        if not isinstance(text, str) or not text:
+            return Reply(None, "the server sent an empty message")
+        return Reply(text)
+
+    def _pause(self, attempt: int) -> float:
+        longest = min(self._options.backoff_s * 2 ** (attempt - 1), self._options.timeout_s)
+        return longest * (0.5 + 0.5 * random.random())  # spread, so that many clients do not return at once
+
+    def _may_pass(self, error: Exception) -> bool:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int):
+            return status in RETRIED_STATUS or status >= 500
+        return True
+
+    def _describe(self, error: Exception) -> str:
+        """Class and status only: a server's message may repeat the key, in whole or in part."""
+        status = getattr(error, "status_code", None)
+        if isinstance(error, TimeoutError):
+            return f"no reply within {self._options.timeout_s:g} s"
+        return f"{type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
+
+    def redacted(self, text: str) -> str:
+        """``text`` without the key."""
+        return text.replace(self._key, "[key]") if self._key else text
+
+
+def _count(used: Any, name: str) -> int:
+    value = getattr(used, name, 0)
+    return value if isinstance(value, int) and value > 0 else 0
