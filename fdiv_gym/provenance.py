@@ -7,13 +7,13 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fdiv_gym.config import PLUGIN_TABLES, RunConfig
 from fdiv_gym.discovery import discovery
-from fdiv_gym.registry import Entry
+from fdiv_gym.registry import KINDS, Entry
 from fdiv_gym.version import __version__
 
 PACKAGES = ("numpy", "gymnasium", "torch", "transformers", "accelerate", "sympy", "math-verify", "datasets")
@@ -53,36 +53,47 @@ def entries_in_use(config: RunConfig) -> list[Entry]:
     return list(found.values())
 
 
-def _nested(options: dict[str, Any]) -> dict[tuple[str, str], Entry]:
-    # An option called after a kind names a plugin of that kind: divergence = "kl", advantage = "group".
-    found = {}
-    for kind in ("divergence", "advantage", "aggregation", "verifier", "judge", "objective"):
-        value = options.get(kind)
-        name = value.get("name") if isinstance(value, dict) else value
-        if isinstance(name, str) and name:
-            entry = discovery.registry.get(kind, name)
-            found[kind, name] = entry
+def _nested(options: Mapping[str, Any]) -> dict[tuple[str, str], Entry]:
+    # An option called after a kind names a plugin of that kind, at any depth: divergence = "kl",
+    # advantage = {"name": "group"}. A word that nobody registered is some other sort of option.
+    found: dict[tuple[str, str], Entry] = {}
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            found.update(_nested(value))
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if key in KINDS and isinstance(name, str) and name in discovery.registry.names(key):
+            found[key, name] = discovery.registry.get(key, name)
     return found
 
 
 def plugins_in_use(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
     """``plugin -> {version, source}`` for the plugins behind these entries."""
     known = {plugin.name: plugin for plugin in discovery.plugins()}
-    return {
-        name: {"version": known[name].version, "source": source_hash(known[name].module)}
-        for name in sorted({entry.plugin for entry in entries})
-        if name in known
-    }
+    modules: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.plugin in known:
+            places = {known[entry.plugin].module, entry.target_text.partition(":")[0]}
+            modules.setdefault(entry.plugin, set()).update(places)
+    return {name: {"version": known[name].version, "source": source_hash(*modules[name])} for name in sorted(modules)}
 
 
-def source_hash(module: str) -> str:
-    """SHA-256 (first 16 hex digits) over the Python files of the package that holds ``module``."""
-    spec = importlib.util.find_spec(module.partition(".")[0])
-    if spec is None or spec.origin is None:
-        return "unknown"
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+def source_hash(*modules: str) -> str:
+    """SHA-256 (first 16 hex digits) over the Python files of the packages that hold ``modules``."""
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(str(file.relative_to(origin.parent)).encode() + b"\0" + file.read_bytes() + b"\0")
+    for package in sorted({module.partition(".")[0] for module in modules}):
+        for root, file in _python_files(package):
+            name = f"{package}/{file.relative_to(root).as_posix()}"
+            digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _python_files(package: str) -> Iterator[tuple[Path, Path]]:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return
+    roots = [Path(place) for place in spec.submodule_search_locations or ()]
+    if not roots and spec.origin is not None:
+        yield Path(spec.origin).parent, Path(spec.origin)
+    for root in roots:
+        for file in sorted(root.rglob("*.py")):
+            yield root, file

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import fdiv_gym as fg
+from fdiv_gym.advantages.base import checked_advantages
 from fdiv_gym.divergences.base import GUARD_EXPONENT, guard
 from fdiv_gym.objectives.base import Stream
 from fdiv_gym.objectives.branches import mean_weights
@@ -48,7 +49,7 @@ class OnPolicy(fg.Objective):
     def prepare(self, groups: fg.Groups | None, preferences: fg.Preferences | None) -> Mapping[Stream, fg.Coefficients]:
         """The advantage and the token weight of each response."""
         assert groups is not None
-        advantages = self.advantage.compute(groups)
+        advantages = checked_advantages(self.advantage, groups)
         active = groups.scored if self.options.beta > 0 else advantages != 0
         weights = self.aggregation.weights(groups.lengths, groups.shares)
         rows = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import fdiv_gym as fg
+from fdiv_gym.options import label_of
 
 
 class Observers:
@@ -30,7 +31,7 @@ class Observers:
             try:
                 getattr(observer, moment)(*arguments)
             except Exception as error:
-                cause = f"observer {observer.registered_name()!r} failed at {moment}: {type(error).__name__}: {error}"
+                cause = f"{label_of(observer)} failed at {moment}: {type(error).__name__}: {error}"
                 if observer.fatal:
                     raise fg.PluginError(cause) from error
                 self._report(f"{cause}; it is dropped, the run goes on")

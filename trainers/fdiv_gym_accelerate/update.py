@@ -12,6 +12,7 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.objectives.base import Stream
+from fdiv_gym.options import label_of
 from fdiv_gym_accelerate.policy import token_logps
 from fdiv_gym_accelerate.streams import StreamBatch, all_token_logps
 
@@ -77,7 +78,10 @@ class Updater:
                 stream.policy_logps = stream.sequence_sum(logps)
 
     def accumulate(
-        self, streams: Mapping[Stream, StreamBatch], coefficients: Mapping[Stream, fg.Coefficients], own: Mapping[Stream, slice]
+        self,
+        streams: Mapping[Stream, StreamBatch],
+        coefficients: Mapping[Stream, fg.Coefficients],
+        own: Mapping[Stream, slice],
     ) -> Gradients:
         """Add the gradient of every stream; parameters' ``.grad`` must be empty before.
 
@@ -162,7 +166,7 @@ def check_output(objective: fg.Objective, output: object) -> None:
     Raises:
         PluginError: naming the objective, what it returned and what was expected.
     """
-    who = f"objective {objective.registered_name()!r}"
+    who = label_of(objective)
     if not isinstance(output, fg.ObjectiveOutput):
         raise fg.PluginError(f"{who} must return an ObjectiveOutput, got {type(output).__name__}")
     loss = output.loss
