@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pytest
+from conftest_trainer import TINY_MODEL
 
 import fdiv_gym as fg
-import pytest
-from fdiv_gym.config import EmbeddedModelConfig, parse_config
-from fdiv_gym.runfolder import RunFolder
-
-TINY_MODEL = {"layers": 1, "heads": 1, "head_dim": 32, "warm_start_steps": 30, "warm_start_batch": 32}
-
-
-def tiny_config(**changes):
-    """A configuration that trains in a second; `trainer__steps=3` sets trainer.steps."""
-    values = {
-        "seed": 0,
-        "env": {"id": "math/Addition-v0", "digits": 1},
-        "model": {"embedded": dict(TINY_MODEL)},
-        "engine": {"max_new_tokens": 4},
-        "objective": {"name": "f-grpo"},
-        "trainer": {
-            "steps": 4,
-            "prompts_per_step": 4,
-            "group_size": 4,
-            "evaluate_tasks": 4,
-            "evaluate_every": 2,
-            "checkpoint_every": 2,
-        },
-    }
-    for path, value in changes.items():
-        table, _, key = path.partition("__")
-        if key:
-            values.setdefault(table, {})[key] = value
-        else:
-            values[table] = value
-    return parse_config(values)
-
-
-def train(config: fg.RunConfig, folder: Path, resume: bool = False) -> fg.RunResult:
-    """Run a configuration in a folder."""
-    if not resume:
-        RunFolder.create(folder, config.resolved())
-    return fg.get_trainer(config.trainer.flat("name")).fit(config, folder, resume=resume)
-
-
-def without_times(lines: list[dict]) -> list[dict]:
-    """metrics.jsonl without the time fields."""
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+from fdiv_gym.config import EmbeddedModelConfig
 
 
 @pytest.fixture(scope="session")
 def tiny(cache_folder):
     """Model, tokenizer and environment."""
-    from fdiv_gym_accelerate.embedded import embedded_model_folder
+    from fdiv_gym_accelerate.embedded import EnvDemonstrations, embedded_model_folder
     from fdiv_gym_accelerate.policy import load_model, load_tokenizer
 
     env = fg.make("math/Addition-v0", digits=1)
-    folder = embedded_model_folder(EmbeddedModelConfig(**TINY_MODEL), env)
+    folder = embedded_model_folder(EmbeddedModelConfig(**TINY_MODEL), EnvDemonstrations(env))
     return load_model(folder), load_tokenizer(folder), env
 
 

@@ -1,8 +1,9 @@
 """The transformers engine: what it samples, with which log-probs, at what cost."""
 
-import fdiv_gym as fg
 import pytest
 import torch
+
+import fdiv_gym as fg
 from fdiv_gym_accelerate.embedded import ALPHABET, character_tokenizer
 from fdiv_gym_accelerate.engine import draw, truncate
 
@@ -96,7 +97,7 @@ def test_batching_changes_memory_not_the_distribution(tiny):
 
 
 def test_stop_reasons_and_text(tiny, engine):
-    model, tokenizer, _ = tiny
+    tokenizer = tiny[1]
     for group in engine.generate([tokenizer.encode("1+2=")], 40, engine.sampling(0)):
         for c in group:
             ended = c.token_ids[-1] == tokenizer.eos_token_id

@@ -4,10 +4,11 @@ import copy
 import math
 from dataclasses import replace
 
-import fdiv_gym as fg
 import pytest
 import torch
 from accelerate import Accelerator
+
+import fdiv_gym as fg
 from fdiv_gym.rollouts import Codec, run_episodes
 from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
 from fdiv_gym_accelerate.update import Updater, check_output
@@ -120,7 +121,7 @@ def test_unscored_responses_take_no_part(tiny, rollouts):
     group = next(g for g in rollouts if len(set(g.rewards)) > 1)
     first = replace(group.trajectories[0], verdict=fg.Verdict.unscorable("?"))
     changed = replace(group, trajectories=(first, *group.trajectories[1:]))
-    rewards = torch.tensor([math.nan, *[r for r in group.rewards[1:]]], dtype=torch.float64)
+    rewards = torch.tensor([math.nan, *group.rewards[1:]], dtype=torch.float64)
     advantages = fg.functional.group_advantages(rewards, 5)
     scored = rewards[1:]
     by_hand = (scored - scored.mean()) / (scored.std(correction=0) + 1e-6)

@@ -71,7 +71,8 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
     restore_random_states(state["random"])
-    return int(state["step"]), dict(state["extra"])
+    step: int = state["step"]
+    return step, dict(state["extra"])
 
 
 def random_states() -> dict[str, Any]:

@@ -11,14 +11,13 @@ import string
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 import fdiv_gym as fg
 from fdiv_gym.config import EmbeddedModelConfig
-
 from fdiv_gym_accelerate.quiet import quiet_transformers
 
 RECIPE_VERSION = 1
@@ -36,35 +35,61 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdiv-gym"
 
 
-def recipe_of(config: EmbeddedModelConfig, env: fg.TextEnv) -> dict[str, Any]:
+class Demonstrations(Protocol):
+    """What the warm start learns from."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the demonstrations follow from, as JSON: part of the recipe's hash."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """``count`` pairs (prompt, response)."""
+
+
+class EnvDemonstrations:
+    """The demonstrations of an environment."""
+
+    def __init__(self, env: fg.TextEnv) -> None:
+        self._env = env
+
+    def describe(self) -> dict[str, Any]:
+        """The environment and its options."""
+        return {"env": self._env.registered_name(), "options": self._env.options.model_dump(mode="json")}
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """Whatever the environment demonstrates."""
+        return self._env.demonstrations(count, rng)
+
+
+def recipe_of(config: EmbeddedModelConfig, source: Demonstrations) -> dict[str, Any]:
     """Everything the embedded model's weights follow from."""
     return {
         "version": RECIPE_VERSION,
         "model": config.model_dump(mode="json"),
-        "env": env.entry.name if env.entry else type(env).__qualname__,
-        "env_options": env.options.model_dump(mode="json", exclude={"split"}),
+        "demonstrations": source.describe(),
         "torch": torch.__version__,
     }
 
 
-def embedded_model_folder(config: EmbeddedModelConfig, env: fg.TextEnv, progress: Progress | None = None) -> Path:
+def embedded_model_folder(
+    config: EmbeddedModelConfig, source: Demonstrations, progress: Progress | None = None
+) -> Path:
     """The folder of the model for this recipe, built and cached if it is not there yet.
 
     Args:
         config: architecture and warm start.
-        env: gives the demonstrations.
+        source: gives the demonstrations.
         progress: called with (step, steps, loss) during the warm start.
 
     Raises:
         TrainerError: the cache folder cannot be written.
     """
-    recipe = recipe_of(config, env)
+    recipe = recipe_of(config, source)
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / "models" / name
     if (folder / "model.safetensors").is_file():
         return folder
     model, tokenizer = build(config)
-    warm_start(model, tokenizer, config, env, progress)
+    warm_start(model, tokenizer, config, source, progress)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
@@ -125,17 +150,17 @@ def character_tokenizer() -> Any:
 
 
 def warm_start(
-    model: Any, tokenizer: Any, config: EmbeddedModelConfig, env: fg.TextEnv, progress: Progress | None = None
+    model: Any, tokenizer: Any, config: EmbeddedModelConfig, source: Demonstrations, progress: Progress | None = None
 ) -> None:
-    """Fit the model to the environment's noisy demonstrations, on the responses only."""
+    """Fit the model to noisy demonstrations, on the responses only."""
     if config.warm_start_steps == 0:
         return
     rng = np.random.default_rng(config.seed)
-    pairs = env.demonstrations(config.warm_start_steps * config.warm_start_batch, rng)
+    pairs = source.draw(config.warm_start_steps * config.warm_start_batch, rng)
     longest = max(len(p) + len(r) + 1 for p, r in pairs)
     if longest > config.context:
         raise fg.ConfigError(
-            f"a demonstration of {env.registered_name()!r} has {longest} characters, "
+            f"a demonstration ({source.describe()}) has {longest} characters, "
             f"model.embedded.context is {config.context}: raise it"
         )
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.warm_start_learning_rate)

@@ -38,9 +38,10 @@ class TransformersEngine(fg.Engine):
 
     def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
         """Load a model and its tokenizer, onto the GPU if there is one, and serve them."""
+        from fdiv_gym_accelerate.embedded import EnvDemonstrations
         from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source
 
-        source = model_source(model, env)
+        source = model_source(model, None if env is None else EnvDemonstrations(env))
         tokenizer = load_tokenizer(source, model.revision)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.start(load_model(source, model.revision).to(device).eval(), tokenizer)

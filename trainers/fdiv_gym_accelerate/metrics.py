@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -66,3 +66,8 @@ def first_detail(groups: Sequence[fg.Group]) -> str:
             if trajectory.verdict is not None and trajectory.verdict.score is None:
                 return f"{trajectory.verdict.status}: {trajectory.verdict.detail}"
     return "no detail"
+
+
+def counts_line(counts: Mapping[str, int]) -> str:
+    """Counts of a data set as one line, zeros left out."""
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items() if value)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.config import ModelConfig
-from fdiv_gym_accelerate.embedded import Progress, embedded_model_folder
+from fdiv_gym_accelerate.embedded import Demonstrations, Progress, embedded_model_folder
 from fdiv_gym_accelerate.quiet import quiet_transformers
 
 
@@ -118,17 +118,17 @@ def check_model_folder(folder: str | Path) -> None:
         raise fg.TrainerError(f"model folder {path} has no weights (*.safetensors)")
 
 
-def model_source(model: ModelConfig, env: fg.TextEnv | None, progress: Progress | None = None) -> str:
+def model_source(model: ModelConfig, demonstrations: Demonstrations | None, progress: Progress | None = None) -> str:
     """Where the initial model comes from: the embedded model's cache, a folder, or a hub id.
 
     Raises:
-        ConfigError: the embedded model is asked for without an environment to warm it up.
+        ConfigError: the embedded model is asked for without anything to warm it up on.
     """
     if model.name_or_path != "embedded":
         return model.name_or_path
-    if env is None:
-        raise fg.ConfigError("the embedded model is warmed up on an environment: add [env] or set model.name_or_path")
-    return str(embedded_model_folder(model.embedded, env, progress))
+    if demonstrations is None:
+        raise fg.ConfigError("the embedded model is warmed up on an environment: name one, or set model.name_or_path")
+    return str(embedded_model_folder(model.embedded, demonstrations, progress))
 
 
 def weights_hash(model: Any) -> str:

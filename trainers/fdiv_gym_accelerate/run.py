@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from transformers import get_scheduler
 
 import fdiv_gym as fg
+from fdiv_gym.objectives.base import Stream
+from fdiv_gym.preferences import load_preferences
 from fdiv_gym.provenance import provenance
 from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
 from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, RunFolder
 from fdiv_gym_accelerate import metrics as figures
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
+from fdiv_gym_accelerate.embedded import Demonstrations, EnvDemonstrations
 from fdiv_gym_accelerate.evaluation import evaluate, sample_record
 from fdiv_gym_accelerate.observing import Observers
 from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source, weights_hash
 from fdiv_gym_accelerate.screen import Screen, make_screen
 from fdiv_gym_accelerate.settings import TrainerOptions
-from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups
+from fdiv_gym_accelerate.sources import PreferenceDemonstrations, PreferenceSource, TaskSource
+from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups, whole_preferences
 from fdiv_gym_accelerate.update import Updater
 
 TIMEOUTS = "timeouts.jsonl"
@@ -60,10 +63,12 @@ class Run:
         self.screen: Screen = make_screen(self.accelerator.is_main_process)
         self.env = None if config.env is None else fg.make(config.env.name, **config.env.options)
         self.objective = fg.get_objective(config.objective.flat("name"))
+        self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = self._load_policy()
         self.engine = fg.get_engine(config.engine.flat("name"))
         self.engine.start(self.policy.model, self.policy.tokenizer)
         self.codec = Codec(self.policy.tokenizer, config.model.chat)
+        self.tasks, self.preferences = self._sources()
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
             self.engine.options.temperature, settings.micro_batch_size,
@@ -98,37 +103,18 @@ class Run:
         self.objective.at_step(step, self.settings.steps)
         self.observers.call("before_rollouts", step)
         line: dict[str, float] = {}
-        streams: dict[str, StreamBatch] = {}
-        groups = self._rollouts(step, line) if "rollouts" in self.objective.streams else None
+        groups = self._rollouts(step, line) if self.tasks is not None else None
         rollout_seconds = time.monotonic() - begun
-        if groups is not None:
-            streams["rollouts"] = rollout_stream(groups, self.policy.tokenizer.pad_token_id)
-        for stream in streams.values():
-            self.updater.score_in_advance(stream)
-        whole, own = whole_groups(groups, streams["rollouts"]) if groups is not None else (None, slice(0, 0))
-        coefficients = self.objective.prepare(whole, None)
-        self.observers.call("after_advantages", step, coefficients)
-        gradients = self.updater.accumulate(streams, coefficients, {"rollouts": own})
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.settings.max_grad_norm)
-        line |= figures.gradient_line(gradients, float(norm), self.schedule.get_last_lr()[0])
-        for coefficient in coefficients.values():
-            line |= coefficient.metrics
-        if groups is not None:
-            line |= figures.divergence_line(self.objective, streams["rollouts"])
-        if bool(torch.isfinite(norm)):
-            self.optimizer.step()
-        else:
-            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {float(norm)})")
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
-        self.engine.update_weights(self.policy.model.state_dict().items())
+        line |= self._update(step, groups)
         self.step = step
         self._log(line, groups, time.monotonic() - begun, rollout_seconds)
 
     def _rollouts(self, step: int, line: dict[str, float]) -> list[fg.Group]:
         assert self.env is not None
-        tasks = self._tasks_of(step)
-        sampling = self.engine.sampling(derive_seed(self.config.seed, "rollouts", step, self.accelerator.process_index))
+        assert self.tasks is not None
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        tasks = self.tasks.step(step)[process::processes]
+        sampling = self.engine.sampling(derive_seed(self.config.seed, "rollouts", step, process))
         with self.accelerator.autocast():
             groups = run_episodes(
                 self.env, self.engine, self.codec, tasks, self.settings.group_size, sampling,
@@ -136,8 +122,7 @@ class Run:
                 ledger=self.ledger,
             )  # fmt: skip
         self.observers.call("after_verdicts", step, groups)
-        if self.env.adapts:
-            self._teach_curriculum(groups)
+        self.tasks.observe(groups)
         line |= figures.rollout_line(groups)
         if line["verdicts/unscored"] > self.settings.max_unscored:
             raise fg.TrainerError(
@@ -146,36 +131,44 @@ class Run:
             )
         return groups
 
-    def _tasks_of(self, step: int) -> list[fg.Task]:
-        """This process's share of the step's tasks; a function of the seed, the step and the curriculum's state."""
-        assert self.env is not None
-        if self.env.adapts:
-            seed = derive_seed(self.config.seed, "curriculum", step)
-            everybody = self.env.choose_tasks(self.settings.prompts_per_step, seed)
-            return everybody[self.accelerator.process_index :: self.accelerator.num_processes]
-        tasks = self.env.task_list("train")
-        count = self.settings.prompts_per_step
-        chosen = []
-        for position in range((step - 1) * count, step * count):
-            epoch, place = divmod(position, len(tasks))
-            chosen.append(tasks[int(self._order(epoch)[place])])
-        return chosen[self.accelerator.process_index :: self.accelerator.num_processes]
+    def _update(self, step: int, groups: Sequence[fg.Group] | None) -> dict[str, float]:
+        """Prepare on everything, accumulate the gradient, step, sync the engine."""
+        streams, own, whole, pairs = self._streams(step, groups)
+        coefficients = self.objective.prepare(whole, pairs)
+        self.observers.call("after_advantages", step, coefficients)
+        gradients = self.updater.accumulate(streams, coefficients, own)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.settings.max_grad_norm))
+        if not math.isfinite(norm):
+            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {norm})")
+        line = figures.gradient_line(gradients, norm, self.schedule.get_last_lr()[0])
+        for coefficient in coefficients.values():
+            line |= coefficient.metrics
+        if "rollouts" in streams:
+            line |= figures.divergence_line(self.objective, streams["rollouts"])
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.engine.update_weights(self.policy.model.state_dict().items())
+        return line
 
-    def _teach_curriculum(self, groups: Sequence[fg.Group]) -> None:
-        assert self.env is not None
-        outcomes = []
-        for group in groups:
-            scored = [reward for reward in group.rewards if reward is not None]
-            if scored:
-                outcomes.append((group.task, sum(scored) / len(scored)))
-        self.env.observe(gather_object(outcomes))
-
-    def _order(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        if getattr(self, "_epoch", None) != epoch:
-            assert self.env is not None
-            rng = np.random.default_rng(derive_seed(self.config.seed, "order", epoch))
-            self._epoch, self._permutation = epoch, rng.permutation(len(self.env.task_list("train")))
-        return self._permutation
+    def _streams(
+        self, step: int, groups: Sequence[fg.Group] | None
+    ) -> tuple[dict[Stream, StreamBatch], dict[Stream, slice], fg.Groups | None, fg.Preferences | None]:
+        """This process's rows of each stream, which of all rows they are, and what ``prepare`` sees."""
+        streams: dict[Stream, StreamBatch] = {}
+        own: dict[Stream, slice] = {}
+        whole, pairs = None, None
+        pad_token = self.policy.tokenizer.pad_token_id
+        if groups is not None:
+            streams["rollouts"] = rollout_stream(groups, pad_token)
+            self.updater.score_in_advance(streams["rollouts"])
+            whole, own["rollouts"] = whole_groups(groups, streams["rollouts"])
+        if self.preferences is not None:
+            process, processes = self.accelerator.process_index, self.accelerator.num_processes
+            streams["preferences"], chosen = self.preferences.step(step, process, processes, pad_token)
+            self.updater.score_in_advance(streams["preferences"])
+            pairs, own["preferences"] = whole_preferences(chosen, streams["preferences"])
+        return streams, own, whole, pairs
 
     def _log(
         self, line: dict[str, float], groups: Sequence[fg.Group] | None, seconds: float, rollout_seconds: float
@@ -272,7 +265,7 @@ class Run:
 
     def _load_policy(self) -> Policy:
         with self.accelerator.main_process_first():
-            source = model_source(self.config.model, self.env, self.screen.warm_start)
+            source = model_source(self.config.model, self._demonstrations(), self.screen.warm_start)
         device = self.accelerator.device
         revision = self.config.model.revision
         model = load_model(source, revision).to(device)
@@ -281,6 +274,29 @@ class Run:
         if self.objective.needs_reference:
             reference = load_model(source, revision).to(device).requires_grad_(False).eval()
         return Policy(model, load_tokenizer(source, revision), reference, weights_hash(model))
+
+    def _demonstrations(self) -> Demonstrations | None:
+        if self.env is not None:
+            return EnvDemonstrations(self.env)
+        return None if self.preference_data is None else PreferenceDemonstrations(self.preference_data)
+
+    def _sources(self) -> tuple[TaskSource | None, PreferenceSource | None]:
+        """Where rollouts and preferences come from, as far as the objective reads them."""
+        tasks, preferences = None, None
+        if "rollouts" in self.objective.streams and self.env is not None:
+            tasks = TaskSource(self.env, self.config.seed, self.settings.prompts_per_step)
+        if self.preference_data is not None and self.config.preferences is not None:
+            if self.objective.needs_pairs and not self.preference_data.paired:
+                raise fg.ConfigError(
+                    f"objective {self.config.objective.name!r} needs pairs, preferences "
+                    f"{self.config.preferences.path} holds labelled single responses"
+                )
+            context = getattr(self.policy.model.config, "max_position_embeddings", None)
+            preferences = PreferenceSource(
+                self.preference_data, self.codec, self.config.preferences, self.config.seed, context
+            )
+            self.screen.message(f"preferences: {figures.counts_line(preferences.counts)}")
+        return tasks, preferences
 
     def _resume(self) -> None:
         recorded = self.folder.read_json(PROVENANCE).get("initial_weights")

@@ -1,0 +1,204 @@
+"""Whole runs: deterministic, resumable, interruptible, and clear about what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest_trainer import tiny_config, train, without_times
+
+import fdiv_gym as fg
+from fdiv_gym.runfolder import RunFolder
+from fdiv_gym_accelerate.policy import load_model
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A finished run of four steps."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    os.environ["FDIV_GYM_QUIET"] = "1"
+    return train(tiny_config(), folder)
+
+
+def test_a_run_leaves_everything_behind(straight):
+    run = RunFolder(straight.folder)
+    summary = run.read_json("summary.json")
+    assert (summary["status"], summary["steps"]) == ("finished", 4)
+    assert set(summary["before"]) == set(summary["after"]) == {"accuracy_sampled", "accuracy_greedy"}
+    assert [line["step"] for line in run.lines("metrics.jsonl")] == [1, 2, 3, 4]
+    assert [line["step"] for line in run.lines("evaluations.jsonl")] == [0, 2, 4]
+    assert run.config()["objective"]["divergence"] == "pearson"
+    plugins = run.read_json("provenance.json")["plugins"]
+    assert {"fdiv-gym:core", "fdiv-gym:math", "fdiv-gym:accelerate"} == set(plugins)
+    assert [p.name for p in run.checkpoints()] == ["step-000002", "step-000004"]
+
+
+def test_the_table_can_be_recomputed_from_the_samples(straight):
+    from fdiv_gym_accelerate.evaluation import summarise
+
+    run = RunFolder(straight.folder)
+    last = [s for s in run.lines("samples.jsonl") if s["split"] == "heldout" and s["step"] == 4]
+    line = run.lines("evaluations.jsonl")[-1]
+    assert summarise(last) == {key: line[key] for key in summarise(last)}
+    assert straight.summary["after"]["accuracy_sampled"] == line["accuracy_sampled"]
+
+
+def test_rollouts_are_on_policy_at_every_step(straight):
+    gaps = [line["engine/logprob_gap"] for line in RunFolder(straight.folder).lines("metrics.jsonl")]
+    assert max(gaps) < 1e-4
+
+
+def test_same_seed_same_metrics_other_seed_others(straight, tmp_path):
+    again = train(tiny_config(), tmp_path / "again")
+    other = train(tiny_config(seed=1), tmp_path / "other")
+    lines = [without_times(RunFolder(r.folder).lines("metrics.jsonl")) for r in (straight, again, other)]
+    assert lines[0] == lines[1] != lines[2]
+
+
+def test_resume_equals_a_straight_run(straight, tmp_path):
+    """Cut a run off after its second step as a kill would, then go on: the same metrics and weights."""
+    folder = tmp_path / "cut"
+    train(tiny_config(), folder)
+    import shutil
+
+    shutil.rmtree(folder / "checkpoints" / "step-000004")
+    (folder / "summary.json").unlink()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "half a li')
+    result = train(tiny_config(), folder, resume=True)
+    assert (result.status, result.steps) == ("finished", 4)
+    for name in ("metrics.jsonl", "evaluations.jsonl", "samples.jsonl"):
+        resumed, expected = RunFolder(folder).lines(name), RunFolder(straight.folder).lines(name)
+        assert without_times(resumed) == without_times(expected)
+    weights = [load_model(f / "checkpoints" / "step-000004" / "model").state_dict() for f in (folder, straight.folder)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_checkpoint_is_a_model_folder(straight, tmp_path):
+    source = straight.folder / "checkpoints" / "step-000004" / "model"
+    config = tiny_config(model={"name_or_path": str(source)}, trainer__steps=1)
+    result = train(config, tmp_path / "next")
+    before = result.summary["before"]
+    assert before == straight.summary["after"]
+
+
+def test_ctrl_c_leaves_a_usable_folder_and_resume_goes_on(tmp_path, cache_folder):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        '[env]\nid = "math/Addition-v0"\ndigits = 1\n[model.embedded]\nlayers = 1\nheads = 1\nwarm_start_steps = 30\n'
+        "warm_start_batch = 32\n[engine]\nmax_new_tokens = 4\n"
+        "[trainer]\nsteps = 100000\nprompts_per_step = 4\ngroup_size = 4\nevaluate_tasks = 4\n"
+    )
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "fdiv_gym.cli", "train"]
+    process = subprocess.Popen([*command, str(config), "--output", str(folder)], stdout=subprocess.PIPE, text=True)
+    metrics = folder / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert f"fdiv-gym train --resume {folder}" in " ".join(output.split())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert summary["steps"] >= 1
+    run = RunFolder(folder)
+    assert run.checkpoints()[-1].name == f"step-{summary['steps']:06d}"
+    resolved = run.config()
+    resolved["trainer"]["steps"] = summary["steps"] + 1
+    run.write_json("config.json", resolved)
+    done = subprocess.run([*command, "--resume", str(folder)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "summary.json").read_text())["steps"] == summary["steps"] + 1
+
+
+def test_report_is_one_self_contained_escaped_file(straight):
+    from fdiv_gym.report import write_report
+
+    run = RunFolder(straight.folder)
+    original = (straight.folder / "samples.jsonl").read_text()
+    hostile = json.loads(original.split("\n")[0]) | {"response": "<script>alert(1)</script>", "split": "heldout"}
+    try:
+        (straight.folder / "samples.jsonl").write_text(json.dumps(hostile) + "\n" + original)
+        html = write_report(straight.folder).read_text()
+    finally:
+        (straight.folder / "samples.jsonl").write_text(original)
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert 'src="http' not in html
+    for title in ("Held-out score", "Training reward", "Divergence from the reference"):
+        assert title in html
+    assert f"{run.read_json('summary.json')['before']['accuracy_sampled']:.3f}" in html
+
+
+def test_report_of_nothing_is_an_error(tmp_path):
+    from fdiv_gym.report import write_report
+
+    with pytest.raises(fg.TrainerError, match="there is no run in"):
+        write_report(tmp_path)
+    run = RunFolder.create(tmp_path / "new", {})
+    with pytest.raises(fg.TrainerError, match="no metrics yet"):
+        write_report(run.path)
+
+
+def test_a_step_with_too_many_unscored_responses_stops_the_run(tmp_path, monkeypatch):
+    from fdiv_gym_math.addition import Addition
+
+    monkeypatch.setattr(Addition, "score", lambda *_: fg.Verdict.unscorable("the judge is away"))
+    with pytest.raises(fg.TrainerError, match=r"step 1: 100% of the responses have no score.*the judge is away"):
+        train(tiny_config(), tmp_path / "run")
+
+
+def test_a_full_disk_is_one_clear_error_and_older_checkpoints_stay(tmp_path, monkeypatch):
+    from fdiv_gym_accelerate import checkpoint
+
+    folder = tmp_path / "run"
+    real = torch.save
+    calls = []
+
+    def full(state, path):
+        calls.append(path)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(state, path)
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(fg.TrainerError, match=r"cannot write a checkpoint in .*: No space left on device"):
+        train(tiny_config(), folder)
+    assert [p.name for p in RunFolder(folder).checkpoints()] == ["step-000002"]
+    assert not list((folder / "checkpoints").glob(".writing-*"))
+    monkeypatch.setattr(checkpoint.torch, "save", real)
+    assert train(tiny_config(), folder, resume=True).steps == 4
+
+
+def test_no_room_for_a_checkpoint_is_told_before_the_first_step(tmp_path, monkeypatch):
+    import collections
+
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 1000))
+    with pytest.raises(fg.TrainerError, match="0 MB free, one checkpoint takes about"):
+        train(tiny_config(), tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_is_named(straight, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(straight.folder, folder)
+    (folder / "checkpoints" / "step-000004" / "state.pt").write_bytes(b"garbage")
+    with pytest.raises(fg.TrainerError, match=r"step-000004 is damaged"):
+        train(tiny_config(), folder, resume=True)
+
+
+def test_bf16_runs_and_stays_close(tmp_path):
+    result = train(tiny_config(trainer__precision="bf16", trainer__steps=2), tmp_path / "bf16")
+    lines = RunFolder(result.folder).lines("metrics.jsonl")
+    assert all(line["engine/logprob_gap"] < 0.2 for line in lines)
+    weights = load_model(result.folder / "checkpoints" / "step-000002" / "model").state_dict()
+    assert all(w.dtype == torch.float32 and torch.isfinite(w).all() for w in weights.values())

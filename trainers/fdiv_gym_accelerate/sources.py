@@ -1,0 +1,155 @@
+"""Where the rows of a step come from: tasks for rollouts, units for preferences. Both follow from seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from accelerate.utils import gather_object
+
+import fdiv_gym as fg
+from fdiv_gym.preferences import PreferenceData, PreferenceRow, PreferencesConfig, encode_units
+from fdiv_gym.rollouts import Codec, derive_seed
+from fdiv_gym_accelerate.policy import Row
+from fdiv_gym_accelerate.streams import StreamBatch
+
+
+class ShuffledOrder:
+    """An endless order over ``size`` items, shuffled anew each epoch; any position can be asked for.
+
+    Args:
+        size: number of items.
+        seed: the run's seed.
+        purpose: keeps the orders of different sources apart.
+    """
+
+    def __init__(self, size: int, seed: int, purpose: str) -> None:
+        self._size, self._seed, self._purpose = size, seed, purpose
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+
+    def step(self, step: int, count: int) -> list[int]:
+        """The ``count`` items of a step (counted from 1)."""
+        return [self._at(position) for position in range((step - 1) * count, step * count)]
+
+    def _at(self, position: int) -> int:
+        epoch, place = divmod(position, self._size)
+        if epoch != self._epoch:
+            rng = np.random.default_rng(derive_seed(self._seed, self._purpose, epoch))
+            self._epoch, self._permutation = epoch, rng.permutation(self._size)
+        return int(self._permutation[place])
+
+
+class TaskSource:
+    """The training tasks of each step.
+
+    Args:
+        env: the environment; one that adapts chooses its tasks itself.
+        seed: the run's seed.
+        count: tasks of a step, over all processes together.
+    """
+
+    def __init__(self, env: fg.TextEnv, seed: int, count: int) -> None:
+        self._env, self._seed, self._count = env, seed, count
+        self._order = None if env.adapts else ShuffledOrder(len(env.task_list("train")), seed, "order")
+
+    def step(self, step: int) -> list[fg.Task]:
+        """The tasks of all processes."""
+        if self._order is None:
+            return self._env.choose_tasks(self._count, derive_seed(self._seed, "curriculum", step))
+        tasks = self._env.task_list("train")
+        return [tasks[i] for i in self._order.step(step, self._count)]
+
+    def observe(self, groups: Sequence[fg.Group]) -> None:
+        """Tell an adapting environment how well each task went, on all processes."""
+        if self._order is not None:
+            return
+        outcomes = []
+        for group in groups:
+            scored = [reward for reward in group.rewards if reward is not None]
+            if scored:
+                outcomes.append((group.task, sum(scored) / len(scored)))
+        self._env.observe(gather_object(outcomes))
+
+
+class PreferenceSource:
+    """The preference units of each step, tokenised once.
+
+    Args:
+        data: the data set.
+        codec: the policy's tokenizer.
+        config: the table [preferences].
+        seed: the run's seed.
+        context: longest sequence the model takes, or None.
+
+    Raises:
+        ConfigError: no unit is left after cutting, or one does not fit the model's context.
+    """
+
+    def __init__(
+        self, data: PreferenceData, codec: Codec, config: PreferencesConfig, seed: int, context: int | None
+    ) -> None:
+        rows, counts = encode_units(data.units, codec, config)
+        heldout, _ = encode_units(data.heldout, codec, config)
+        self.counts = {**data.counts, **counts}
+        self._units = units_of(rows)
+        self.heldout = units_of(heldout)
+        self._count = config.pairs_per_step
+        self._order = ShuffledOrder(len(self._units), seed, "preferences")
+        longest = max(len(r.prompt_ids) + len(r.response_ids) for r in [*rows, *heldout])
+        if context is not None and longest > context:
+            raise fg.ConfigError(
+                f"preferences {config.path}: the longest row has {longest} tokens, the model's context holds "
+                f"{context}: lower preferences.max_prompt_tokens or preferences.max_response_tokens"
+            )
+
+    def step(self, step: int, process: int, processes: int, pad_token: int) -> tuple[StreamBatch, list[bool]]:
+        """This process's share of a step: the rows, and which of them are chosen."""
+        picked = self._order.step(step, self._count)[process::processes]
+        return preference_stream([self._units[i] for i in picked], pad_token)
+
+
+def units_of(rows: Sequence[PreferenceRow]) -> list[list[PreferenceRow]]:
+    """Rows grouped by their unit."""
+    units: dict[int, list[PreferenceRow]] = {}
+    for row in rows:
+        units.setdefault(row.unit, []).append(row)
+    return list(units.values())
+
+
+def preference_stream(units: Sequence[Sequence[PreferenceRow]], pad_token: int) -> tuple[StreamBatch, list[bool]]:
+    """The stream of some units, and which of its rows are chosen."""
+    rows: list[Row] = []
+    indices: list[list[int]] = []
+    chosen: list[bool] = []
+    for unit in units:
+        indices.append(list(range(len(rows), len(rows) + len(unit))))
+        for side in unit:
+            mask = [False] * len(side.prompt_ids) + [True] * len(side.response_ids)
+            rows.append(Row([*side.prompt_ids, *side.response_ids], mask))
+            chosen.append(side.chosen)
+    return StreamBatch.of(rows, indices, pad_token), chosen
+
+
+class PreferenceDemonstrations:
+    """Warm-starts the embedded model where there is no environment: on both sides of the preferences alike."""
+
+    def __init__(self, data: PreferenceData) -> None:
+        self._data = data
+
+    def describe(self) -> dict[str, Any]:
+        """What the demonstrations follow from."""
+        return {"preferences": self._data.fingerprint}
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """Pairs (prompt, response), chosen and rejected ones equally often."""
+        pairs = [
+            (unit.prompt, text)
+            for unit in self._data.units
+            for text in (unit.chosen, unit.rejected)
+            if text is not None and isinstance(unit.prompt, str)
+        ]
+        if not pairs:
+            raise fg.ConfigError("the embedded model reads plain prompts, these are chats: set model.name_or_path")
+        return [pairs[int(i)] for i in rng.integers(len(pairs), size=count)]
