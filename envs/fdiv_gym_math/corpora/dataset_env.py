@@ -1,0 +1,204 @@
+"""math/Dataset-v0: problems and reference answers from the columns of any data set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.catalogue import get_verifier
+from fdiv_gym.contamination import Contamination, content_hash, task_content_hash
+from fdiv_gym.env import Split
+from fdiv_gym_math.corpora.loading import Source, column, read_rows
+from fdiv_gym_math.verifier.extraction import extract, reference_answer
+
+TEMPLATE = "{problem}\n\nReason step by step, and put your final answer within \\boxed{}."
+SHARES = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class DatasetEnv(fg.TextEnv):
+    """Problems with reference answers, judged by a verifier.
+
+    The two splits never share a problem: what stands in both is taken out of training, reported once in
+    the log and kept in ``contamination``. A response is worth 1 or 0; what the verifier cannot tell has no
+    score.
+
+    Attributes:
+        contamination: training problems that were also among the held-out ones or those of ``exclude``;
+            None before the training tasks are read.
+
+    Raises:
+        ConfigError: an option is unknown or has a wrong value.
+    """
+
+    class Options(fg.TextEnv.Options):
+        """Where the problems are and how they are asked."""
+
+        source: str = ""
+        """A .parquet, .jsonl, .json or .csv file, a folder of them, or a hub id."""
+        subset: str = ""
+        """A folder inside the source; the hub calls it a configuration."""
+        revision: str | None = None
+        """Commit, tag or branch of the hub repository."""
+        train_split: str = "train"
+        """Files of this name hold the training problems; empty: the set is for evaluation only."""
+        heldout_split: str = "test"
+        """Files of this name hold the held-out problems; empty: a share of the training file is held out."""
+        heldout_fraction: float = pydantic.Field(0.1, gt=0, lt=1)
+        """That share, chosen by a hash of the problem; also used where the source is a single file."""
+        prompt_column: str = "problem"
+        """Column of the problem: a text, or a list of chat messages whose last one is taken."""
+        answer_column: str = "answer"
+        """Column of the reference; dots lead into nested records."""
+        answer_format: Literal["plain", "solution"] = "plain"
+        """``solution``: the reference is a worked solution whose last box or ``####`` line is the answer."""
+        template: str = TEMPLATE
+        """The prompt; ``{problem}`` stands for the problem, other braces for themselves."""
+        verifier: str | dict[str, Any] = "math"
+        """The verifier, by name or as a table of its name and options."""
+        train_tasks: int | None = pydantic.Field(None, ge=1)
+        """At most so many training problems, the first ones; all if unset."""
+        heldout_tasks: int | None = pydantic.Field(None, ge=1)
+        """At most so many held-out problems, the first ones; all if unset."""
+        exclude: tuple[str, ...] = ()
+        """Environments or files whose held-out problems must not be trained on, e.g. math/MATH500-v0."""
+
+        @pydantic.field_validator("template")
+        @classmethod
+        def _has_a_place(cls, value: str) -> str:
+            if "{problem}" not in value:
+                raise ValueError("the template must contain {problem}")
+            return value
+
+    options: Options
+    contamination: Contamination | None = None
+    _verifier: fg.Verifier | None = None
+
+    @property
+    def verifier(self) -> fg.Verifier:
+        """The verifier, made when first needed."""
+        if self._verifier is None:
+            self._verifier = get_verifier(self.options.verifier)
+        return self._verifier
+
+    def tasks(self, split: Split) -> Sequence[fg.Task]:
+        """The problems of one split, each once, in the order of the files.
+
+        Raises:
+            EnvError: the data cannot be found or read; the message says what to fetch and where to put it.
+        """
+        o = self.options
+        if split == "heldout":
+            return self._heldout()[: o.heldout_tasks]
+        if not o.train_split:
+            raise fg.EnvError(
+                f"{self.registered_name()!r} is for evaluation only: train on another data set, or name its "
+                "training files by env.train_split"
+            )
+        kept = self._all("train")
+        if self._is_one_table():
+            kept = [task for task in kept if not self._is_held_out(task)]
+        return self._clean(kept)[: o.train_tasks]
+
+    def score(self, task: fg.Task, response: str) -> fg.Verdict:
+        """1 for an answer equal to the reference, else 0."""
+        return self.verifier.verify(task.answer or "", response)
+
+    def score_batch(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
+        """All of them at once, in the verifier's workers."""
+        return self.verifier.verify_batch([task.answer or "" for task in tasks], list(responses))
+
+    def oracle(self, task: fg.Task) -> str:
+        """The reference in a box (or in the form the verifier's extraction asks for)."""
+        forms = {"hash": "#### {}", "answer-tag": "<answer>{}</answer>", "last-number": "{}", "whole": "{}"}
+        return forms.get(self._extraction(), "\\boxed{{{}}}").format(task.answer)
+
+    def vote(self, task: fg.Task, response: str) -> str | None:
+        """The extracted answer without its spaces."""
+        found = extract(response, self._extraction())  # type: ignore[arg-type]
+        return None if found.answer is None else "".join(found.answer.split())
+
+    def close(self) -> None:
+        """End the verifier's processes."""
+        if self._verifier is not None:
+            self._verifier.close()
+
+    # ---- reading ----------------------------------------------------------------------------------
+
+    def _extraction(self) -> str:
+        return str(getattr(self.verifier.options, "extraction", "boxed"))
+
+    def _source(self) -> Source:
+        o = self.options
+        if not o.source:
+            raise fg.EnvError(
+                f"{self.registered_name()!r} needs env.source: a .parquet, .jsonl, .json or .csv file, "
+                "a folder of them, or a hub id"
+            )
+        return Source(o.source, o.subset, o.revision, type(self).__name__)
+
+    def _is_one_table(self) -> bool:
+        """Whether one table must serve both splits."""
+        return bool(self.options.train_split) and (not self.options.heldout_split or self._source().root().is_file())
+
+    def _heldout(self) -> list[fg.Task]:
+        if self._is_one_table():
+            return [task for task in self._all("train") if self._is_held_out(task)]
+        return self._all("heldout")
+
+    def _is_held_out(self, task: fg.Task) -> bool:
+        return int(task_content_hash(task), 16) % SHARES < self.options.heldout_fraction * SHARES
+
+    def _all(self, split: Split) -> list[fg.Task]:
+        o = self.options
+        rows = read_rows(self._source(), o.train_split if split == "train" else o.heldout_split)
+        made = [self._task(row) for row in rows]
+        unanswered = sum(task.answer == "" for task in made)
+        if unanswered:
+            log.warning("%s: %d rows of %s without an answer are left out", o.source, unanswered, split)
+        first: dict[str, fg.Task] = {}
+        for task in made:
+            if task.answer:
+                first.setdefault(task_content_hash(task), task)
+        return list(first.values())
+
+    def _task(self, row: Mapping[str, Any]) -> fg.Task:
+        o = self.options
+        problem = _text(column(row, o.prompt_column, o.source))
+        reference = _text(column(row, o.answer_column, o.source)).strip()
+        answer = reference_answer(reference) if o.answer_format == "solution" else reference
+        prompt = o.template.replace("{problem}", problem)
+        return fg.Task(prompt, answer, {"content_hash": content_hash(problem)})
+
+    def _clean(self, train: list[fg.Task]) -> list[fg.Task]:
+        """Training tasks without those that an evaluation uses; the rest is reported."""
+        evaluation = [*self._heldout(), *(task for name in self.options.exclude for task in self._others(name))]
+        known = {task_content_hash(task) for task in evaluation}
+        clean = [task for task in train if task_content_hash(task) not in known]
+        shared = tuple(task_content_hash(task) for task in train if task_content_hash(task) in known)
+        self.contamination = Contamination(shared, len(train), len(evaluation))
+        if shared:
+            log.warning("%s: %s; they are left out of training", self.options.source, self.contamination)
+        return clean
+
+    def _others(self, name: str) -> Sequence[fg.Task]:
+        if Path(name).exists():
+            o = self.options
+            own = {"source": name, "prompt_column": o.prompt_column, "answer_column": o.answer_column}
+            return DatasetEnv(**own, train_split="", answer_format=o.answer_format).task_list("heldout")
+        return fg.make(name).task_list("heldout")
+
+
+def _text(value: Any) -> str:
+    """A cell as text; of a chat, the last message; whole floats without their .0."""
+    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
+        value = value[-1].get("content", "")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value)

@@ -1,0 +1,195 @@
+"""What the procedural environments share: levels, splits, answer forms, and the curriculum."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.env import Split
+from fdiv_gym_math.verifier.extraction import Policy, extract
+
+DRY_DRAWS = 3_000
+"""Random draws in a row without a new problem after which a small space of problems counts as exhausted."""
+
+
+class Procedural(fg.TextEnv):
+    """Problems drawn at random for a level, judged exactly and in bounded time.
+
+    A problem belongs to the held-out split by a hash of its text: one in ten, whatever the options, so the
+    two splits never meet. With ``curriculum`` training begins at level 1 and climbs to ``level``.
+
+    Attributes:
+        levels: how many levels there are.
+        instruction: what stands before the problem if ``wording`` is ``sentence``.
+    """
+
+    class Options(fg.TextEnv.Options):
+        """Options of every procedural environment."""
+
+        level: int = pydantic.Field(1, ge=1, le=5)
+        """Difficulty, 1 to 5; with ``curriculum`` the hardest one."""
+        wording: Literal["bare", "sentence"] = "bare"
+        """``bare``: the problem alone; ``sentence``: after an instruction in words."""
+        answer: Policy = "whole"
+        """Where the answer stands in the response: ``whole``, ``boxed``, ``answer-tag``, ``hash``, ``last-number``."""
+        curriculum: bool = False
+        """Begin at level 1 and change the level by the success rate."""
+        promote_at: float = pydantic.Field(0.7, gt=0, le=1)
+        """Success rate at the current level from which the next level opens."""
+        demote_at: float = pydantic.Field(0.1, ge=0, lt=1)
+        """Success rate below which the current level closes again."""
+        window: int = pydantic.Field(64, ge=1)
+        """Problems of the current level over which the success rate is taken."""
+        train_tasks: int = pydantic.Field(2_000, ge=1)
+        """Training problems of each level, if there are so many different ones."""
+        heldout_tasks: int = pydantic.Field(256, ge=1)
+        """Held-out problems of each level, likewise."""
+        seed: int = 0
+        """Chooses the problems."""
+
+    levels: ClassVar[int] = 5
+    instruction: ClassVar[str] = "Solve the problem."
+    options: Options
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._open_level = 1 if self.options.curriculum else self.options.level
+        self._recent: list[float] = []
+        self._by_level: dict[int, list[fg.Task]] = {}
+
+    # ---- what a subclass writes -------------------------------------------------------------------
+
+    def problem(self, level: int, rng: np.random.Generator) -> tuple[str, str, dict[str, Any]]:
+        """One problem: its bare text, its answer, and what else judging it needs."""
+        raise NotImplementedError
+
+    def is_right(self, task: fg.Task, answer: str) -> bool:
+        """Whether ``answer``, at most 1 000 characters and stripped, is right."""
+        raise NotImplementedError
+
+    # ---- the contract of TextEnv ------------------------------------------------------------------
+
+    def tasks(self, split: Split) -> Sequence[fg.Task]:
+        """The problems of ``level``; with a curriculum those of all levels up to it, easiest first."""
+        first = 1 if self.options.curriculum else self.options.level
+        return [task for level in range(first, self.options.level + 1) for task in self._of_level(level, split)]
+
+    def score(self, task: fg.Task, response: str) -> fg.Verdict:
+        """1 for a right answer in the declared form, else 0."""
+        found = extract(response, self.options.answer)
+        if found.answer is None:
+            return fg.Verdict.scored(0.0, found.reason)
+        if len(found.answer) > 1_000:
+            return fg.Verdict.scored(0.0, "the answer is too long")
+        return fg.Verdict.scored(float(self.is_right(task, found.answer)))
+
+    def oracle(self, task: fg.Task) -> str:
+        """The answer in the declared form."""
+        forms = {"boxed": "\\boxed{{{}}}", "hash": "#### {}", "answer-tag": "<answer>{}</answer>"}
+        return forms.get(self.options.answer, "{}").format(task.answer)
+
+    def vote(self, task: fg.Task, response: str) -> str | None:
+        """The answer without its spaces."""
+        found = extract(response, self.options.answer)
+        return None if found.answer is None else "".join(found.answer.split())
+
+    # ---- curriculum -------------------------------------------------------------------------------
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the option ``curriculum`` is set."""
+        return bool(self.options.curriculum)
+
+    @property
+    def open_level(self) -> int:
+        """The hardest level that training draws from now."""
+        return self._open_level
+
+    def choose_tasks(self, count: int, seed: int) -> list[fg.Task]:
+        """Half of them from the hardest open level, the rest from all easier ones, so nothing is forgotten."""
+        rng = np.random.default_rng(seed)
+        chosen = []
+        for _ in range(count):
+            level = self._open_level
+            if level > 1 and rng.random() < 0.5:
+                level = int(rng.integers(1, level))
+            pool = self._training_pool(level)
+            chosen.append(pool[int(rng.integers(len(pool)))])
+        return chosen
+
+    def observe(self, outcomes: Sequence[tuple[fg.Task, float]]) -> None:
+        """Count successes at the hardest open level; open the next one or close it when the window is full."""
+        self._recent += [score for task, score in outcomes if task.data["level"] == self._open_level]
+        if len(self._recent) < self.options.window:
+            return
+        rate = sum(self._recent) / len(self._recent)
+        self._recent = []
+        if rate >= self.options.promote_at:
+            self._open_level = min(self._open_level + 1, self.options.level)
+        elif rate < self.options.demote_at:
+            self._open_level = max(self._open_level - 1, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The open level and the successes counted at it."""
+        return {"open_level": self._open_level, "recent": list(self._recent)} if self.adapts else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on at the level of an earlier ``state_dict``."""
+        if state:
+            self._open_level, self._recent = int(state["open_level"]), [float(x) for x in state["recent"]]
+
+    # ---- making problems --------------------------------------------------------------------------
+
+    def _training_pool(self, level: int) -> list[fg.Task]:
+        if not self._by_level:
+            for task in self.task_list("train"):
+                self._by_level.setdefault(int(task.data["level"]), []).append(task)
+        return self._by_level[level]
+
+    def _of_level(self, level: int, split: Split) -> list[fg.Task]:
+        wanted = self.options.train_tasks if split == "train" else self.options.heldout_tasks
+        rng = np.random.default_rng([self.options.seed, level, split == "heldout"])
+        found: dict[str, fg.Task] = {}
+        dry = 0
+        while len(found) < wanted and dry < DRY_DRAWS:
+            text, answer, data = self.problem(level, rng)
+            dry += 1
+            if text not in found and is_heldout(text) == (split == "heldout"):
+                found[text] = fg.Task(self._prompt(text), answer, {**data, "level": level})
+                dry = 0
+        if not found:
+            raise fg.EnvError(f"{self.registered_name()!r} found no {split} problem of level {level}")
+        return list(found.values())
+
+    def _prompt(self, text: str) -> str:
+        if self.options.wording == "bare":
+            return text
+        places = {
+            "whole": "Reply with the answer only.",
+            "boxed": "Put the answer within \\boxed{}.",
+            "hash": "End with a line that reads #### and the answer.",
+            "answer-tag": "Put the answer between <answer> and </answer>.",
+            "last-number": "The last number you write is your answer.",
+        }
+        return f"{self.instruction} {places[self.options.answer]}\n{text}"
+
+
+def is_heldout(text: str) -> bool:
+    """One problem in ten, by content: the same on every machine and for every option."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % 10 == 0
+
+
+def signed(value: int) -> str:
+    """``+3`` or ``-3``."""
+    return f"{value:+d}"
+
+
+def nonzero(rng: np.random.Generator, size: int) -> int:
+    """A number from -size to size, not 0."""
+    value = int(rng.integers(1, size + 1))
+    return value if rng.random() < 0.5 else -value

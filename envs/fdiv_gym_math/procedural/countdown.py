@@ -1,0 +1,70 @@
+"""math/Countdown-v0: reach a target with given numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.exact import NotExactError, evaluate
+from fdiv_gym_math.procedural.base import Procedural
+
+LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 25), 4: (4, 50), 5: (6, 100)}
+"""Level to how many numbers there are, and the greatest of them."""
+
+
+class Countdown(Procedural):
+    """An expression of the given numbers whose value is the target: ``3 7 5->26:`` asks for ``3*7+5``.
+
+    Each number may be used as often as it is given, or must be if ``use_all`` is set. The expression holds
+    ``+ - * /`` and brackets, is computed in exact fractions, and ends without ``=``. Any right expression
+    counts, so a majority vote is over expressions, not over values.
+
+    Levels: 2 numbers up to 9; 3 up to 9; 3 up to 25; 4 up to 50; 6 up to 100.
+    """
+
+    class Options(Procedural.Options):
+        """What a solution may leave out."""
+
+        use_all: bool = False
+        """Whether every number must be used."""
+        largest_target: int = pydantic.Field(1000, ge=10)
+        """Targets are whole numbers from 1 to this."""
+
+    options: Options
+    instruction = "Combine the given numbers, each at most once, with + - * / and brackets to reach the target."
+
+    def problem(self, level: int, rng: np.random.Generator) -> tuple[str, str, dict[str, Any]]:
+        """Numbers with a target that a random expression of all of them reaches."""
+        count, largest = LEVELS[level]
+        while True:
+            numbers = [int(x) for x in rng.integers(1, largest + 1, size=count)]
+            solution = _combine(numbers, rng)
+            value = evaluate(solution).value
+            if value.denominator == 1 and 0 < value <= self.options.largest_target:
+                text = " ".join(map(str, numbers)) + f"->{value}:"
+                return text, solution, {"numbers": numbers, "target": int(value)}
+
+    def is_right(self, task: fg.Task, answer: str) -> bool:
+        """Whether the expression uses only what is given and has the target as its value."""
+        try:
+            found = evaluate(answer)
+        except NotExactError:
+            return False
+        used, given = Counter(found.numbers), Counter(task.data["numbers"])
+        allowed = used == given if self.options.use_all else used <= given
+        return allowed and found.value == task.data["target"]
+
+
+def _combine(numbers: list[int], rng: np.random.Generator) -> str:
+    parts = [str(number) for number in numbers]
+    while len(parts) > 1:
+        i, j = (int(x) for x in rng.permutation(len(parts))[:2])
+        operator = "+-*"[int(rng.integers(3))]
+        joined = f"{parts[i]}{operator}{parts[j]}"
+        parts = [part for k, part in enumerate(parts) if k not in (i, j)]
+        parts.append(f"({joined})" if parts else joined)
+    return parts[0]

@@ -1,0 +1,57 @@
+"""Contamination: which evaluation problems a policy has been trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fdiv_gym.task import Task
+
+
+def content_hash(text: str) -> str:
+    """A hash of the words of a text: case, spaces, punctuation and Unicode forms make no difference."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    # Signs of mathematics carry meaning: 1+2 and 1-2 are different problems.
+    kept = "".join(c if c.isalnum() or c in "+-*/^=<>\\" else " " for c in plain)
+    return hashlib.sha256(" ".join(kept.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def task_content_hash(task: Task) -> str:
+    """The content hash of a task: ``task.data["content_hash"]`` if it has one, else of its prompt.
+
+    An environment that wraps problems in a template puts the bare problem's hash there, so that the same
+    problem is recognised under another template.
+    """
+    known = task.data.get("content_hash")
+    return known if isinstance(known, str) else content_hash(task.prompt)
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """Problems that stand both among the training and the evaluation tasks.
+
+    Args:
+        shared: content hashes, in the order of the training tasks.
+        train_tasks: training tasks compared.
+        evaluation_tasks: evaluation tasks compared.
+    """
+
+    shared: tuple[str, ...]
+    train_tasks: int
+    evaluation_tasks: int
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.shared)} of {self.train_tasks} training tasks are also among "
+            f"the {self.evaluation_tasks} evaluation tasks"
+        )
+
+
+def contamination(train: Iterable[Task], evaluation: Iterable[Task]) -> Contamination:
+    """Compare training with evaluation tasks by content."""
+    train, evaluation = list(train), list(evaluation)
+    known = {task_content_hash(task) for task in evaluation}
+    shared = dict.fromkeys(key for task in train if (key := task_content_hash(task)) in known)
+    return Contamination(tuple(shared), len(train), len(evaluation))

@@ -1,0 +1,217 @@
+import itertools
+import random
+import re
+
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import fdiv_gym as fg
+from fdiv_gym.contamination import contamination
+from fdiv_gym.exact import rational
+from fdiv_gym_math.procedural.polynomials import multiply, read, write
+
+NAMES = ("Arithmetic", "LinearEquation", "Fractions", "Countdown", "Modular", "Polynomial", "Hints")
+SMALL = {"train_tasks": 60, "heldout_tasks": 20}
+
+
+def make(name, **options):
+    return fg.make(f"math/{name}-v0", **{**SMALL, **options})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gymnasium_accepts_it(name):
+    check_env(make(name), skip_render_check=True)
+    check_env(make(name, level=3, curriculum=True, wording="sentence", answer="boxed"), skip_render_check=True)
+
+
+@pytest.mark.parametrize(("name", "level"), list(itertools.product(NAMES, range(1, 6))))
+def test_the_oracle_is_right_and_nothing_else_is(name, level):
+    env = make(name, level=level)
+    train, heldout = env.task_list("train"), env.task_list("heldout")
+    assert not {t.prompt for t in train} & {t.prompt for t in heldout}
+    assert not contamination(train, heldout).shared
+    for task in [*train, *heldout]:
+        oracle = env.oracle(task)
+        assert env.score(task, oracle).score == 1.0
+        assert env.score(task, f" {oracle}\n").score == 1.0
+        for wrong in ("", "?", oracle + "1", f"{oracle} or 1", f"the answer is {oracle}", task.prompt, f"{oracle};1"):
+            assert env.score(task, wrong).score == 0.0, (task.prompt, wrong)
+        assert task.data["level"] == level
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_options_give_the_same_tasks(name):
+    first, second = make(name, level=2), make(name, level=2)
+    assert [t.hash for t in first.task_list("train")] == [t.hash for t in second.task_list("train")]
+    assert [t.hash for t in first.task_list("train")] != [
+        t.hash for t in make(name, level=2, seed=1).task_list("train")
+    ]
+
+
+def value_of(text):
+    """Python's own arithmetic, on expressions made here; brackets around fractions make it exact."""
+    from fractions import Fraction
+
+    return eval(re.sub(r"\d+", lambda m: f"Fraction({m.group()})", text), {"Fraction": Fraction})
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+def test_arithmetic_agrees_with_python(level):
+    env = make("Arithmetic", level=level, operators="+-*/")
+    for task in env.task_list("train"):
+        assert value_of(task.prompt.removesuffix("=")) == int(task.answer)
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+def test_fractions_agree_with_python(level):
+    for task in make("Fractions", level=level).task_list("train"):
+        assert value_of(task.prompt.removesuffix("=")) == rational(task.answer)
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+def test_equations_hold_at_their_solution(level):
+    for task in make("LinearEquation", level=level).task_list("train"):
+        x = rational(task.answer)
+        explicit = re.sub(r"(\d)([x(])", r"\1*\2", task.prompt).replace("x", f"({x})")
+        left, right = explicit.split("=")
+        assert value_of(left) == value_of(right)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 5])
+def test_remainders_agree_with_python(level):
+    for task in make("Modular", level=level).task_list("train"):
+        expression, modulus = task.prompt.removesuffix("=").split(" mod ")
+        assert int(task.answer) == eval(expression.replace("^", "**")) % int(modulus)
+
+
+def test_modular_inverses_are_inverses():
+    for task in make("Modular", level=4).task_list("train"):
+        a, m = map(int, re.fullmatch(r"(\d+)\^-1 mod (\d+)=", task.prompt).groups())
+        assert a * int(task.answer) % m == 1
+        assert not make("Modular", level=4).score(task, str(int(task.answer) + m)).score
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+def test_polynomials_agree_at_points(level):
+    for task in make("Polynomial", level=level).task_list("train"):
+        for x in (-2, 0, 3, 7):
+            left = re.sub(r"(\d)x", r"\1*x", task.prompt.removesuffix("=")).replace(")(", ")*(").replace("^", "**")
+            right = re.sub(r"(\d)x", r"\1*x", task.answer).replace("^", "**")
+            assert eval(left, {"x": x}) == eval(right, {"x": x})
+
+
+def test_polynomial_forms():
+    assert read("3x^2-x+5") == read("5 - x + 3*x**2") == {2: 3, 1: -1, 0: 5}
+    assert write({2: 3, 1: -1, 0: 5}) == "3x^2-x+5"
+    assert write({}) == "0"
+    assert read("0") == {}
+    assert multiply({1: 1, 0: 2}, {1: 1, 0: -2}) == {2: 1, 0: -4}
+    for wrong in ("x+x", "2x+0", "(x+1)(x+2)", "x^", "", "+", "x^2^2", "xx", "2 3", "x" * 10_000, "1e3"):
+        assert read(wrong) is None
+
+
+def test_countdown_takes_any_right_expression_and_no_other_number():
+    env = make("Countdown")
+    task = fg.Task("", "", {"numbers": [3, 7, 5], "target": 26, "level": 1})
+    assert env.score(task, "5+(7*3)").score == 1.0
+    assert env.score(task, "26").score == 0.0
+    assert env.score(task, "3*7+3+2").score == 0.0
+    assert env.score(task, "13+13").score == 0.0
+    short = fg.Task("", "", {"numbers": [3, 7, 5], "target": 21, "level": 1})
+    assert env.score(short, "3*7").score == 1.0
+    assert make("Countdown", use_all=True).score(short, "3*7").score == 0.0
+    assert make("Countdown", use_all=True).score(task, "3*7+5").score == 1.0
+
+
+def test_fractions_in_lowest_terms_unless_told():
+    task = fg.Task("", "1/2", {"level": 1})
+    assert make("Fractions").score(task, "2/4").score == 0.0
+    assert make("Fractions", lowest_terms=False).score(task, "2/4").score == 1.0
+
+
+def test_answer_forms_and_wordings():
+    env = make("Arithmetic", answer="boxed", wording="sentence")
+    task = env.task_list("train")[0]
+    assert "\\boxed{}" in task.prompt
+    assert env.oracle(task) == f"\\boxed{{{task.answer}}}"
+    assert env.score(task, f"I think \\boxed{{{task.answer}}}.").score == 1.0
+    assert env.score(task, task.answer).score == 0.0
+    assert env.score(task, f"\\boxed{{{task.answer}}} \\boxed{{1}}").score == 0.0
+    assert env.vote(task, "so \\boxed{ 1 2 }") == "12"
+    assert env.vote(task, "12") is None
+
+
+def test_hints_play_out():
+    env = make("Hints", turns=3)
+    env.reset(seed=0, options={"task": 0})
+    right = int(env.task_list("train")[0].answer)
+    assert env.step(str(right - 1))[0] == "\ntoo small\n"
+    assert env.step(str(right + 1))[:3] == ("\ntoo large\n", 0.0, False)
+    assert env.step(str(right))[:4] == ("", 1.0, True, False)
+    env.reset(options={"task": 0})
+    assert env.step("?")[0] == "\nno number\n"
+    env.step("?")
+    assert env.step("?")[1:4] == (0.0, False, True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_responses_score_zero_quickly(name):
+    env = make(name, level=3)
+    task = env.task_list("train")[0]
+    rng = random.Random(0)
+    alphabet = "0123456789+-*/()^x= .\\{}[]e\n\x00\ud800٣"
+    texts = ["".join(rng.choices(alphabet, k=rng.randrange(60))) for _ in range(300)]
+    texts += ["9" * 1_000_000, "(" * 1_000_000, "x^" * 500_000, "1/" * 500_000, "\\boxed{" * 100_000]
+    for text in texts:
+        verdict = env.score(task, text)
+        assert verdict.score in (0.0, 1.0)
+        assert verdict.score == 0.0 or len(text) < 60
+
+
+class TestCurriculum:
+    def test_it_climbs_with_success_and_falls_without(self):
+        env = make("Modular", level=3, curriculum=True, window=10, promote_at=0.7, demote_at=0.2)
+        assert env.adapts
+        assert env.open_level == 1
+        for expected in (2, 3, 3):
+            tasks = [t for t in env.choose_tasks(60, seed=7) if t.data["level"] == env.open_level]
+            env.observe([(t, 0.8) for t in tasks[:10]])
+            assert env.open_level == expected
+        env.observe([(t, 0.0) for t in env.choose_tasks(60, seed=8)])
+        assert env.open_level == 2
+
+    def test_only_the_open_level_counts_and_only_full_windows(self):
+        env = make("Modular", level=2, curriculum=True, window=10)
+        easy = env.choose_tasks(10, seed=0)
+        env.observe([(t, 1.0) for t in easy[:9]])
+        assert env.open_level == 1
+        env.observe([(easy[9], 1.0)])
+        assert env.open_level == 2
+        env.observe([(t, 0.0) for t in easy * 5])
+        assert env.open_level == 2
+
+    def test_half_of_the_tasks_are_easier_ones(self):
+        env = make("Modular", level=5, curriculum=True)
+        env.load_state_dict({"open_level": 3, "recent": []})
+        levels = [t.data["level"] for t in env.choose_tasks(400, seed=1)]
+        assert set(levels) == {1, 2, 3}
+        assert 160 < levels.count(3) < 240
+        assert env.choose_tasks(20, seed=5) == env.choose_tasks(20, seed=5)
+
+    def test_its_state_goes_through_a_checkpoint(self):
+        import json
+
+        env = make("Modular", level=3, curriculum=True, window=10)
+        env.observe([(t, 1.0) for t in env.choose_tasks(14, seed=0)])
+        env.observe([(t, 0.5) for t in env.choose_tasks(4, seed=1)])
+        other = make("Modular", level=3, curriculum=True, window=10)
+        other.load_state_dict(json.loads(json.dumps(env.state_dict())))
+        assert other.open_level == env.open_level == 2
+        assert other.state_dict() == env.state_dict()
+        assert other.choose_tasks(10, seed=3) == env.choose_tasks(10, seed=3)
+
+    def test_without_the_option_nothing_adapts(self):
+        env = make("Modular", level=3)
+        assert not env.adapts
+        assert env.state_dict() == {}
+        assert {t.data["level"] for t in env.task_list("train")} == {3}
