@@ -31,7 +31,7 @@ BOMBS = {
     "10 000 nested brackets": "(" * 10_000 + "1" + ")" * 10_000,
     "sum to 1e9": r"\sum_{k=1}^{1000000000} \frac{1}{k^k}",
     "(x+1)^10000": "(x+1)^{10000}",
-    "product of powers": "(x+1)^{9999}(x+2)^{9999}-y",
+    "(x+y+z+w)^200": "(x+y+z+w)^{200}",
     "a megabyte of digits": "7" * 1_000_000,
     "a megabyte of boxes": r"\boxed{" * 140_000,
     "a megabyte of 1+": "1+" * 500_000 + "1",

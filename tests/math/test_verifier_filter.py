@@ -142,6 +142,7 @@ def test_only_arithmetic_is_ever_evaluated_on_the_fixtures(seen):
         ("9^{9^{9}}", "tower"),
         ("9^9^9", "tower"),
         ("9^{(9!)}", "tower"),
+        ("((9^{999})^{99})^{999}", "multiply"),
         ("10^{100000}", "exponent"),
         ("1e99999", "exponent"),
         ("20000!", "factorial"),

@@ -6,6 +6,7 @@ commands, and holds no number whose evaluation alone would fill the memory.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ _CLOSING = frozenset(")]}")
 _DIGITS = re.compile(r"[0-9]+")
 _EXPONENT = re.compile(r"\^\s*\{?\s*[-+(]*\s*([0-9]+)")
 _TOWER = re.compile(r"\^\s*(?:[0-9]|\{[^a-zA-Z{}]*\})\s*\^|\^\s*[({][^a-zA-Z{}]*[\^!]")
+_POWER_OF_GROUP = re.compile(r"[)}]\s*\^\s*\{?\s*([0-9]+)")
 _E_NOTATION = re.compile(r"[0-9]\s*[eE]\s*[-+]?\s*([0-9]+)")
 _OPERATOR_NAME = re.compile(r"\\operatorname\s*\*?\s*(?:\{\s*([A-Za-z]*)\s*\})?")
 _FORBIDDEN = re.compile(r"\\(?:def|let|input|include|write|csname|newcommand|expandafter|catcode|variable)(?![a-z])")
@@ -83,6 +85,9 @@ def _numbers(text: str, limits: Limits) -> str:
         stripped = run.lstrip("0")
         if len(stripped) > largest or (stripped and int(stripped) > limits.exponent):
             return f"an exponent, factorial or binomial above {limits.exponent}"
+    # Powers of powers multiply: ((9^{999})^{999})^{999} is a tower in small steps.
+    if math.prod(int(run) or 1 for run in _POWER_OF_GROUP.findall(text)) > limits.exponent:
+        return f"powers of brackets that multiply to more than {limits.exponent}"
     return ""
 
 

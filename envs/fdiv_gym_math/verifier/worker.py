@@ -6,6 +6,7 @@ Imports neither fdiv_gym nor torch: what is loaded here is loaded by every worke
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -20,6 +21,7 @@ from latex2sympy2_extended import latex2sympy2
 from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
 from math_verify import grader
 from math_verify.errors import TimeoutException
+from sympy.core.cache import clear_cache
 from sympy.core.evalf import EvalfMixin
 
 from fdiv_gym_math.verifier.remote import SERVER_MARK, Result
@@ -76,7 +78,10 @@ def judge_limited(pairs: list[tuple[str, str]], cpu_s: int) -> Result:
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + 1 + cpu_s, hard))
     try:
-        return judge(pairs)
+        result = judge(pairs)
+        if _address_space() > resource.getrlimit(resource.RLIMIT_AS)[0] // 2:
+            _forget()
+        return result
     finally:
         # An idle worker must not be killed while it holds the pool's lock.
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
@@ -188,6 +193,22 @@ def _reporting(function: Callable[..., Any], faults: list[str]) -> Callable[...,
             raise
 
     return call
+
+
+def _address_space() -> int:
+    """Bytes of address space in use; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as sizes:
+            return int(sizes.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _forget() -> None:
+    # What a greedy pair left in the caches must not cost the next pair its memory.
+    clear_cache()
+    _parse.cache_clear()
+    gc.collect()
 
 
 def _die_with_parent() -> None:
