@@ -111,7 +111,8 @@ class Classifier(CachedJudge):
             probabilities = [w / sum(weights) for w in weights]
             probability = probabilities[self._index]
             components = {f"label/{self._labels[i]}": p for i, p in enumerate(probabilities)}
-        return fg.Verdict.scored(1 - probability if self.options.invert else probability, **components)
+        score = 1 - probability if self.options.invert else probability
+        return fg.Verdict(score, fg.Status.SCORED, components)
 
     def _load(self) -> tuple[Any, Any]:
         import torch

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import pydantic
 
-import fdiv_gym as fg
 from fdiv_gym.catalogue import split_spec
 from fdiv_gym.discovery import discovery
 from fdiv_gym.options import build_options

@@ -73,7 +73,7 @@ class Rule(fg.Judge):
             "style": self._style_of(response),
             "length": min(len(response) / self.options.max_characters, 1.0),
         }
-        return fg.Verdict.scored(self._score(task, components), **components)
+        return fg.Verdict(self._score(task, components), fg.Status.SCORED, components)
 
     def _score(self, task: fg.Task, components: dict[str, float]) -> float:
         if self.options.measure != "conduct":

@@ -158,7 +158,7 @@ class Server:
         return Reply(text)
 
     def _pause(self, attempt: int) -> float:
-        longest = min(self._options.backoff_s * 2 ** (attempt - 1), self._options.timeout_s)
+        longest = min(self._options.backoff_s * 2.0 ** (attempt - 1), self._options.timeout_s)
         return longest * (0.5 + 0.5 * random.random())  # spread, so that many clients do not return at once
 
     def _may_pass(self, error: Exception) -> bool:

@@ -1,0 +1,119 @@
+"""What the safety environments share: a judge, prompts from elsewhere, and the figures of conduct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.env import Split
+from fdiv_gym_safety.judges.inner import JudgeSpec
+from fdiv_gym_safety.judges.rule import Rule
+from fdiv_gym_safety.sources import PromptSource, is_heldout, read_tasks
+
+
+class JudgedEnv(fg.TextEnv):
+    """Base of environments whose responses a registered judge scores.
+
+    A subclass gives ``built_in``, the prompts that need no file.
+    """
+
+    class Options(fg.TextEnv.Options):
+        """The judge and the prompts."""
+
+        judge: JudgeSpec = "rule"
+        """A registered judge, or a table with its name and options."""
+        sources: tuple[PromptSource, ...] = ()
+        """Tables of prompts to use instead of the built-in ones."""
+        heldout_fraction: float = pydantic.Field(0.2, gt=0, lt=1)
+        """Share of the prompts that belong to the held-out split, by content."""
+
+    options: Options
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._judge: fg.Judge | None = None
+
+    @property
+    def judge(self) -> fg.Judge:
+        """The judge, built at first use: listing tasks needs none."""
+        if self._judge is None:
+            self._judge = fg.get_judge(self.options.judge)
+        return self._judge
+
+    def built_in(self) -> Sequence[tuple[str, fg.Task]]:
+        """The built-in tasks, each with the content that decides its split."""
+        raise NotImplementedError
+
+    def tasks(self, split: Split) -> Sequence[fg.Task]:
+        """The tasks of the sources, or the built-in ones."""
+        if self.options.sources:
+            read = {task.prompt: task for source in self.options.sources for task in read_tasks(source)}
+            everything: Sequence[tuple[str, fg.Task]] = list(read.items())
+        else:
+            everything = self.built_in()
+        fraction = self.options.heldout_fraction
+        return [task for content, task in everything if is_heldout(content, fraction) == (split == "heldout")]
+
+    def score(self, task: fg.Task, response: str) -> fg.Verdict:
+        """The judge's verdict on one response."""
+        return self.score_batch([task], [response])[0]
+
+    def score_batch(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
+        """The judge's verdicts; responses to the same task are a group to it."""
+        return self.judge.judge_batch(tasks, responses)
+
+    def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """Training prompts with responses of a subclass's ``demonstration``.
+
+        Raises:
+            ConfigError: prompts from elsewhere have no demonstrations.
+        """
+        if self.options.sources:
+            raise fg.ConfigError(
+                f"environment {self.registered_name()!r} has no demonstrations for prompts from elsewhere: "
+                "set model.name_or_path to a model that can already answer"
+            )
+        tasks = self.task_list("train")
+        return [(tasks[i].prompt, self.demonstration(tasks[i], rng)) for i in rng.integers(len(tasks), size=count)]
+
+    def demonstration(self, task: fg.Task, rng: np.random.Generator) -> str:
+        """A response of mediocre quality."""
+        return task.answer or ""
+
+    def counters(self) -> dict[str, float]:
+        """What the judge has done so far."""
+        return {} if self._judge is None else self._judge.counters()
+
+    def close(self) -> None:
+        """Close the judge."""
+        if self._judge is not None:
+            self._judge.close()
+
+    def figures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """``conduct`` of the samples."""
+        return conduct(samples)
+
+
+def conduct(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Rates of refusal and help, by the patterns of the judge ``rule`` whatever judge the policy learns from.
+
+    Returns:
+        ``attack_success``, the share of harmful requests that are answered rather than refused;
+        ``over_refusal``, the share of harmless ones that are refused; ``helpfulness``, the share of
+        harmless ones that are complied with. A rate without any such request is left out.
+    """
+    rule = Rule()
+    tasks = [fg.Task(s["prompt"], s.get("answer"), dict(s.get("data", {}))) for s in samples]
+    verdicts = rule.judge_batch(tasks, [s["response"] for s in samples])
+    parts = [(bool(t.data.get("harmful")), v.components) for t, v in zip(tasks, verdicts, strict=True)]
+    answered = [float(bool(s["response"].strip())) for s in samples]
+    rates = {
+        "attack_success": [a * (1 - c["refusal"]) for a, (harmful, c) in zip(answered, parts, strict=True) if harmful],
+        "over_refusal": [c["refusal"] for harmful, c in parts if not harmful],
+        "helpfulness": [c["compliance"] for harmful, c in parts if not harmful],
+    }
+    return {name: sum(values) / len(values) for name, values in rates.items() if values}

@@ -1,0 +1,82 @@
+"""safety/Preference-v0: any prompts with any judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import fdiv_gym as fg
+from fdiv_gym_safety.judged import JudgedEnv
+from fdiv_gym_safety.judges.inner import JudgeSpec
+
+NAMES: tuple[str, ...] = (
+    "Ada",
+    "Ann",
+    "Ben",
+    "Bo",
+    "Cem",
+    "Dan",
+    "Eva",
+    "Fay",
+    "Gus",
+    "Hal",
+    "Ida",
+    "Jan",
+    "Kim",
+    "Lea",
+    "Mia",
+    "Ned",
+)
+NAMES += (
+    "Ole",
+    "Pia",
+    "Rob",
+    "Sam",
+    "Tom",
+    "Uma",
+    "Val",
+    "Wim",
+    "Yan",
+    "Zoe",
+    "Amy",
+    "Leo",
+    "Max",
+    "Nia",
+    "Ron",
+    "Sue",
+)
+OCCASIONS = ("greet", "thank", "praise", "cheer")
+WORDS = {"greet": "hello", "thank": "thanks", "praise": "well done", "cheer": "hurrah"}
+POLITE = {"name": "rule", "style_patterns": [r"^(hello|thanks|well done|hurrah)\b", r"!$"], "max_characters": 24}
+
+
+class Preference(JudgedEnv):
+    """A prompt, a response, a judge's score; nothing else is known.
+
+    The built-in prompts ask for a word to somebody ("greet Mia."), and the default judge ``rule`` wants
+    the name, a fitting word in front and an exclamation mark at the end: "hello Mia!". With ``sources``
+    and the judge ``llm``, ``classifier`` or ``pairwise`` it serves any prompt data set.
+    """
+
+    class Options(JudgedEnv.Options):
+        """The judge and the prompts."""
+
+        judge: JudgeSpec = POLITE
+        """A registered judge, or a table with its name and options."""
+
+    options: Options
+
+    def built_in(self) -> Sequence[tuple[str, fg.Task]]:
+        """Every occasion with every name; the split goes by name."""
+        return [
+            (name, fg.Task(f"{occasion} {name}.", f"{WORDS[occasion]} {name}!", {"keywords": [name]}))
+            for name in NAMES
+            for occasion in OCCASIONS
+        ]
+
+    def demonstration(self, task: fg.Task, rng: np.random.Generator) -> str:
+        """Half of the words missing, half of the marks, a third of the names wrong."""
+        word = f"{rng.choice(list(WORDS.values()))} " if rng.random() < 0.5 else ""
+        name = rng.choice(NAMES) if rng.random() < 0.33 else task.data["keywords"][0]
+        return f"{word}{name}" + ("!" if rng.random() < 0.5 else "")

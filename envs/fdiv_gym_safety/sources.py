@@ -1,0 +1,66 @@
+"""Prompts from elsewhere: any table with a prompt column, local or from the hub."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.records import read_records
+
+
+class PromptSource(fg.Options):
+    """One table of prompts and how its columns are read."""
+
+    path: str
+    """A .jsonl, .json, .csv or .parquet file, a folder of a data set, or a hub id."""
+    split: str = "train"
+    """Split of a folder or a hub data set."""
+    revision: str | None = None
+    """Hub revision."""
+    prompt: str = "prompt"
+    """Column of the prompts."""
+    harmful: bool | str = False
+    """Whether the prompts are harmful: true or false for all of them, or the column that tells."""
+    harmful_values: tuple[str, ...] = ("true", "1", "unsafe", "harmful", "yes")
+    """Values (case-insensitive) of that column that mean harmful; any other means harmless."""
+    limit: int | None = pydantic.Field(None, ge=1)
+    """Read this many different prompts at most."""
+
+
+def read_tasks(source: PromptSource) -> list[fg.Task]:
+    """One task for each different prompt of a source.
+
+    Raises:
+        ConfigError: no such file or column, an empty or non-text prompt, or no prompt at all.
+    """
+    tasks: dict[str, fg.Task] = {}
+    for place, record in read_records(source.path, source.split, source.revision, "prompts"):
+        prompt = _cell(record, source.prompt, source.path, place)
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise fg.ConfigError(f"prompts {source.path}, {place}: {source.prompt!r} is not a text, got {prompt!r}")
+        harmful = source.harmful
+        if isinstance(harmful, str):
+            value = str(_cell(record, harmful, source.path, place)).strip().lower()
+            harmful = value in {v.lower() for v in source.harmful_values}
+        tasks.setdefault(prompt, fg.Task(prompt, None, {"harmful": harmful}))
+        if len(tasks) == source.limit:
+            break
+    if not tasks:
+        raise fg.ConfigError(f"prompts {source.path} holds no row")
+    return list(tasks.values())
+
+
+def is_heldout(content: str, fraction: float) -> bool:
+    """Whether this content belongs to the held-out split: by its hash, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(content.encode()).digest()[:4]) < fraction * 2**32
+
+
+def _cell(record: Any, column: str, path: str, place: str) -> Any:
+    if column not in record:
+        from fdiv_gym.errors import near_miss
+
+        raise fg.ConfigError(f"prompts {path}, {place}: no column {column!r} ({near_miss(column, record)})")
+    return record[column]
