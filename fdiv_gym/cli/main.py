@@ -73,6 +73,60 @@ def report(
     typer.echo(f"wrote {write_report(run, output)}")
 
 
+@app.command("eval", no_args_is_help=True)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, a model folder, a hub id, or 'embedded'.")],
+    env: Annotated[str | None, typer.Option("--env", help="The environment; default: that of the run.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file with [env], [engine] and [model].")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key, e.g. --set env.digits=3 (repeatable).")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where samples and results go.")] = None,
+    split: Annotated[str, typer.Option("--split", help="train or heldout.")] = "heldout",
+    tasks: Annotated[int | None, typer.Option("--tasks", help="Only the first tasks.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", "-n", help="Responses to a task (8; greedy 1).")] = None,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token instead of sampling.")] = False,
+    k: Annotated[list[int] | None, typer.Option("-k", help="For pass@k and maj@k (repeatable).")] = None,
+    threshold: Annotated[float | None, typer.Option("--threshold", help="Correct from this score on.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    batch: Annotated[int, typer.Option("--batch", help="Tasks played together.")] = 16,
+    json_: JsonFlag = False,
+) -> None:
+    """Measure pass@k, avg@k and maj@k of a model, with intervals; goes on where it was interrupted.
+
+    Example: fdiv-gym eval runs/first --samples 16 --tasks 200
+    """
+    from fdiv_gym.cli.eval import run_eval
+
+    run_eval(
+        model, env, config, set_ or [], output, split=split, tasks=tasks, samples=samples, greedy=greedy,
+        ks=k or [], threshold=threshold, seed=seed, batch=batch, as_json=json_,
+    )  # fmt: skip
+
+
+@app.command(no_args_is_help=True)
+def rescore(
+    run: Annotated[Path, typer.Argument(help="A run folder or an evaluation folder.")],
+    with_: Annotated[
+        str | None, typer.Option("--with", help="Another verifier or environment; default: the folder's own.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of it, e.g. --set extraction=hash (repeatable).")
+    ] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="List every disagreement.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Judge the saved samples of a run again, without sampling.
+
+    Example: fdiv-gym rescore runs/first --with math --diff
+    """
+    from fdiv_gym.cli.eval import run_rescore
+
+    run_rescore(run, with_, set_ or [], diff, json_)
+
+
 def main() -> None:
     """Entry point of the console script."""
     try:

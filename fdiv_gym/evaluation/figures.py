@@ -1,0 +1,140 @@
+"""Figures of an evaluation: pass@k, avg@k and maj@k of each task, and bootstrap intervals over tasks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+EXACT_SUBSETS = 2_000
+RANDOM_SUBSETS = 400
+RESAMPLES = 2_000
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the figures need of one response.
+
+    Args:
+        score: None if it could not be told; such a response is left out.
+        vote: the answer it votes for; None is no vote.
+    """
+
+    score: float | None
+    vote: str | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over tasks with its 95 % interval.
+
+    Args:
+        value: the mean; NaN without a task.
+        low: lower end of the interval.
+        high: upper end.
+        tasks: how many tasks have enough scored responses.
+    """
+
+    value: float
+    low: float
+    high: float
+    tasks: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; null for what is not a number."""
+        plain = {"value": self.value, "low": self.low, "high": self.high}
+        return {**{k: v if math.isfinite(v) else None for k, v in plain.items()}, "tasks": self.tasks}
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """The chance that k of n responses, drawn without replacement, hold a correct one: 1 - C(n-c, k)/C(n, k).
+
+    Unbiased for the pass rate of k fresh responses (Chen et al. 2021, equation 1).
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"k must be from 1 to n = {n}, got {k}")
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def majority_at_k(samples: Sequence[Sample], k: int, floor: float, seed: int = 0) -> float:
+    """The expected score of the answer that most of k of the responses vote for.
+
+    All subsets of k are counted if there are at most 2 000, else 400 random ones. Answers that tie share
+    the decision evenly; without a vote the score is ``floor``. Responses without a score must be left out.
+    """
+    n = len(samples)
+    if not 1 <= k <= n:
+        raise ValueError(f"k must be from 1 to n = {n}, got {k}")
+    subsets: Any
+    if math.comb(n, k) <= EXACT_SUBSETS:
+        subsets = itertools.combinations(range(n), k)
+    else:
+        rng = np.random.default_rng(seed)
+        subsets = (rng.permutation(n)[:k] for _ in range(RANDOM_SUBSETS))
+    return float(np.mean([_majority([samples[int(i)] for i in subset], floor) for subset in subsets]))
+
+
+def _majority(samples: Sequence[Sample], floor: float) -> float:
+    classes: dict[str, list[float]] = {}
+    for sample in samples:
+        if sample.vote is not None:
+            assert sample.score is not None
+            classes.setdefault(sample.vote, []).append(sample.score)
+    if not classes:
+        return floor
+    most = max(len(scores) for scores in classes.values())
+    winners = [sum(scores) / len(scores) for scores in classes.values() if len(scores) == most]
+    return sum(winners) / len(winners)
+
+
+def task_values(
+    tasks: Sequence[Sequence[Sample]], ks: Sequence[int], threshold: float, floor: float
+) -> dict[str, Values]:
+    """One value for each task and figure; NaN where a task has too few scored responses.
+
+    Args:
+        tasks: the responses of each task.
+        ks: numbers of responses.
+        threshold: a response is correct from this score on.
+        floor: the score where nobody votes.
+    """
+    values: dict[str, list[float]] = {}
+    for samples in tasks:
+        scored = [s for s in samples if s.score is not None]
+        correct = sum(s.score >= threshold for s in scored if s.score is not None)
+        for k in ks:
+            enough = len(scored) >= k
+            values.setdefault(f"pass@{k}", []).append(pass_at_k(len(scored), correct, k) if enough else math.nan)
+            if k > 1:
+                values.setdefault(f"maj@{k}", []).append(majority_at_k(scored, k, floor) if enough else math.nan)
+        mean = sum(s.score for s in scored if s.score is not None) / len(scored) if scored else math.nan
+        values.setdefault(f"avg@{len(samples)}", []).append(mean)
+    return {name: np.array(column) for name, column in sorted(values.items(), key=lambda item: _order(item[0]))}
+
+
+def summarise(values: Values, seed: int = 0) -> Figure:
+    """Mean over tasks and its percentile bootstrap interval (2 000 resamples of whole tasks)."""
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return Figure(math.nan, math.nan, math.nan, 0)
+    rng = np.random.default_rng(seed)
+    means = np.array([known[rng.integers(len(known), size=len(known))].mean() for _ in range(RESAMPLES)])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Figure(float(known.mean()), float(low), float(high), len(known))
+
+
+def default_ks(n: int) -> list[int]:
+    """1, 2, 4, ... up to n, and n."""
+    return sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
+
+
+def _order(name: str) -> tuple[int, int]:
+    kind, _, k = name.partition("@")
+    return ("pass", "avg", "maj").index(kind), int(k)

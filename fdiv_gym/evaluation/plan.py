@@ -1,0 +1,117 @@
+"""What to evaluate: a model (hub id, folder, run folder, ``embedded``) on an environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fdiv_gym.config import RunConfig, apply_overrides, parse_config
+from fdiv_gym.env import Split
+from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.runfolder import RunFolder
+
+TABLES = ("seed", "env", "model", "engine", "judge")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A complete evaluation.
+
+    Args:
+        config: environment, engine and model; objective and trainer are not used.
+        split: which tasks.
+        tasks: at most so many, the first ones; None for all.
+        samples: responses to each task.
+        greedy: take the likeliest token instead of sampling; needs ``samples`` = 1.
+        seed: of the draws.
+        batch: tasks played together; a resumed evaluation goes on after the last complete batch.
+        trained_on: the environment table of the run that the model comes from, if it comes from one.
+
+    Raises:
+        ConfigError: a number is out of range, or several greedy samples.
+    """
+
+    config: RunConfig
+    split: Split = "heldout"
+    tasks: int | None = None
+    samples: int = 8
+    greedy: bool = False
+    seed: int = 0
+    batch: int = 16
+    trained_on: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.batch < 1 or (self.tasks is not None and self.tasks < 1):
+            raise ConfigError("samples, batch and tasks must be at least 1")
+        if self.greedy and self.samples != 1:
+            raise ConfigError("greedy responses are all the same: evaluate one sample, or drop --greedy")
+
+    def record(self) -> dict[str, Any]:
+        """Everything that decides the samples, as plain JSON."""
+        resolved = self.config.resolved()
+        tables = {name: resolved[name] for name in TABLES[1:] if name in resolved}
+        own: dict[str, Any] = {
+            name: getattr(self, name) for name in ("split", "tasks", "samples", "greedy", "seed", "batch")
+        }
+        return {**tables, **own}
+
+    def fingerprint(self) -> str:
+        """Ten hex digits of the record's hash."""
+        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def configure(
+    model: str, env_id: str | None = None, config_file: Path | None = None, overrides: Sequence[str] = ()
+) -> tuple[RunConfig, Mapping[str, Any] | None]:
+    """The configuration for a model given on the command line, and what it was trained on.
+
+    Args:
+        model: ``embedded``, a hub id, a model folder, a run folder (its newest checkpoint) or a checkpoint.
+        env_id: the environment; by default that of the file or of the run.
+        config_file: where options of the environment and the engine come from.
+        overrides: ``a.b=c``, as for training.
+
+    Raises:
+        ConfigError: no environment is known, or the configuration is wrong.
+        TrainerError: a run folder without a checkpoint.
+    """
+    run, weights = _locate(model)
+    values: dict[str, Any] = {}
+    trained_on = None
+    if run is not None:
+        values = {key: value for key, value in run.config().items() if key in TABLES}
+        trained_on = values.get("env")
+    if config_file is not None:
+        values |= {key: value for key, value in _read(config_file).items() if key in TABLES}
+    if env_id is not None and values.get("env", {}).get("id") != env_id:
+        values["env"] = {"id": env_id}
+    values = apply_overrides(values, [*overrides, f"model.name_or_path={json.dumps(weights)}"])
+    if "env" not in values:
+        raise ConfigError("which environment? give --env namespace/Name-vN, or --config with a table [env]")
+    return parse_config(values), trained_on
+
+
+def _locate(model: str) -> tuple[RunFolder | None, str]:
+    path = Path(model)
+    if (path / "state.pt").is_file() and (path / "model").is_dir():
+        run = path.parent.parent
+        return (RunFolder(run) if (run / "config.json").is_file() else None), str(path / "model")
+    if not (path / "checkpoints").is_dir():
+        return None, model
+    run_folder = RunFolder.open_existing(path)
+    checkpoints = run_folder.checkpoints()
+    if not checkpoints:
+        raise TrainerError(f"run {path} has no checkpoint yet: nothing to evaluate")
+    return run_folder, str(checkpoints[-1] / "model")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None

@@ -1,0 +1,138 @@
+"""Judging saved samples again, without sampling: after a change of the verifier, or with another one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fdiv_gym.catalogue import get_verifier
+from fdiv_gym.discovery import discovery
+from fdiv_gym.environments import make
+from fdiv_gym.errors import ConfigError, TrainerError, UnknownNameError
+from fdiv_gym.evaluation.run import PLAN
+from fdiv_gym.evaluation.samples import task_of
+from fdiv_gym.rollouts import score_checked
+from fdiv_gym.runfolder import CONFIG, SAMPLES, RunFolder
+from fdiv_gym.task import Task
+from fdiv_gym.verdict import Verdict
+
+BATCH = 256
+
+Judging = Callable[[Sequence[Task], Sequence[str]], list[Verdict]]
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """Old and new verdicts of saved samples.
+
+    Args:
+        records: the samples that were judged again, as saved.
+        verdicts: their new verdicts.
+        refused: why others were not, with their number.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+    verdicts: Sequence[Verdict]
+    refused: Mapping[str, int]
+
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Samples whose score or status is another now."""
+        found = []
+        for record, verdict in zip(self.records, self.verdicts, strict=True):
+            old = record["verdict"]
+            if (old["score"], old["status"]) != (verdict.score, str(verdict.status)):
+                place = {key: record[key] for key in ("step", "split", "mode", "index", "sample") if key in record}
+                sample = {key: record[key] for key in ("prompt", "answer", "response")}
+                found.append({**place, **sample, "old": old, "new": verdict.to_dict()})
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and mean scores, JSON-ready."""
+        old = [r["verdict"]["score"] for r in self.records if r["verdict"]["score"] is not None]
+        new = [v.score for v in self.verdicts if v.score is not None]
+        return {
+            "samples": len(self.records),
+            "disagreements": len(self.disagreements()),
+            "mean_before": sum(old) / len(old) if old else None,
+            "mean_after": sum(new) / len(new) if new else None,
+            "statuses_before": dict(Counter(r["verdict"]["status"] for r in self.records)),
+            "statuses_after": dict(Counter(str(v.status) for v in self.verdicts)),
+            "refused": dict(self.refused),
+        }
+
+
+def rescore(path: Path, other: str | None = None, options: Mapping[str, Any] | None = None) -> Rescored:
+    """Judge the samples of a run or of an evaluation again.
+
+    Args:
+        path: a run folder or an evaluation folder.
+        other: a verifier, or an environment, instead of the folder's own environment.
+        options: of ``other``, or overriding those of the folder's own environment.
+
+    Raises:
+        ConfigError: the folder holds no samples, or ``other`` is neither verifier nor environment.
+        TrainerError: not one sample can be judged again; the reasons are named.
+    """
+    store = RunFolder(path)
+    lines = store.lines(SAMPLES)
+    if not lines:
+        raise ConfigError(f"{path} has no samples (no {SAMPLES}): nothing to judge again")
+    judge, close, needs_answer = _judging(store, other, dict(options or {}))
+    refused: Counter[str] = Counter()
+    kept: list[tuple[Mapping[str, Any], Task]] = []
+    for line in lines:
+        task = task_of(line)
+        reason = _refusal(line, task, needs_answer)
+        if reason or task is None:
+            refused[reason] += 1
+        else:
+            kept.append((line, task))
+    if not kept:
+        close()
+        raise TrainerError(
+            f"no sample of {path} can be judged again: " + "; ".join(f"{n} {r}" for r, n in refused.items())
+        )
+    try:
+        verdicts: list[Verdict] = []
+        for start in range(0, len(kept), BATCH):
+            part = kept[start : start + BATCH]
+            verdicts += judge([task for _, task in part], [line["response"] for line, _ in part])
+    finally:
+        close()
+    return Rescored([line for line, _ in kept], verdicts, dict(refused))
+
+
+def _refusal(line: Mapping[str, Any], task: Task | None, needs_answer: bool) -> str:
+    if line.get("turns", 1) > 1:
+        # Under other verdicts the episode would have gone on or ended elsewhere.
+        return "of several turns: only the last response is kept"
+    if task is None:
+        return "whose task is not complete: its content does not give the hash it had"
+    if needs_answer and task.answer is None:
+        return "without a reference answer, which a verifier needs"
+    return ""
+
+
+def _judging(store: RunFolder, other: str | None, options: dict[str, Any]) -> tuple[Judging, Callable[[], None], bool]:
+    if other is not None and other in discovery.registry.names("verifier"):
+        verifier = get_verifier(other, **options)
+        return (
+            lambda tasks, responses: verifier.verify_batch([t.answer or "" for t in tasks], list(responses)),
+            verifier.close,
+            True,
+        )
+    if other is not None:
+        try:
+            env = make(other, **options)
+        except UnknownNameError as error:
+            raise ConfigError(f"--with {other!r} is neither a verifier nor an environment: {error}") from None
+    else:
+        table = (store.read_json(PLAN) or store.read_json(CONFIG)).get("env")
+        if not table:
+            raise ConfigError(f"{store.path} does not say which environment judged its samples: give --with")
+        own = dict(table)
+        env = make(own.pop("id"), **{**own, **options})
+    return (lambda tasks, responses: score_checked(env, tasks, responses)), env.close, False

@@ -1,0 +1,184 @@
+"""Running an evaluation: batches of tasks, each written down when complete, so that it can go on later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fdiv_gym.catalogue import get_engine
+from fdiv_gym.contamination import contamination
+from fdiv_gym.engine import Engine
+from fdiv_gym.env import TextEnv
+from fdiv_gym.environments import make
+from fdiv_gym.errors import ConfigError, FdivGymError
+from fdiv_gym.evaluation.figures import Sample, default_ks, summarise, task_values
+from fdiv_gym.evaluation.plan import Plan
+from fdiv_gym.evaluation.samples import record_of
+from fdiv_gym.rollouts import Codec, derive_seed, run_episodes
+from fdiv_gym.runfolder import SAMPLES, RunFolder
+from fdiv_gym.task import Task
+
+PLAN, RESULTS = "evaluation.json", "results.json"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished evaluation.
+
+    Args:
+        folder: plan, samples and results.
+        results: what ``results.json`` holds.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+
+
+def evaluate(
+    plan: Plan,
+    folder: Path,
+    ks: Sequence[int] | None = None,
+    threshold: float | None = None,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Draw and judge what is still missing in ``folder``, then compute the figures.
+
+    Args:
+        plan: what to evaluate.
+        folder: new, empty, or of the same evaluation, which then goes on.
+        ks: numbers of responses for pass@k and maj@k; by default 1, 2, 4, ... and all.
+        threshold: a response is correct from this score on; by default the environment's maximum.
+        progress: called with (tasks done, tasks).
+
+    Raises:
+        ConfigError: the folder holds another evaluation, or a k is out of range.
+        EnvError: the environment broke its contract.
+        EngineError: the model cannot be served.
+    """
+    chosen = sorted(set(ks or default_ks(plan.samples)))
+    if chosen[0] < 1 or chosen[-1] > plan.samples:
+        raise ConfigError(f"every k must be from 1 to the number of samples, {plan.samples}; got {chosen}")
+    store = _open(plan, folder)
+    assert plan.config.env is not None
+    env = make(plan.config.env.name, **plan.config.env.options)
+    try:
+        tasks = list(env.task_list(plan.split)[: plan.tasks])
+        records = _complete(store, tasks, plan)
+        if len(records) < len(tasks) * plan.samples:
+            records += _draw(plan, env, tasks, len(records) // plan.samples, store, progress)
+        results = _results(plan, env, tasks, records, chosen, threshold)
+    finally:
+        env.close()
+    store.write_json(RESULTS, results)
+    return Evaluated(folder, results)
+
+
+def _open(plan: Plan, folder: Path) -> RunFolder:
+    store = RunFolder(folder)
+    record = json.loads(json.dumps(plan.record()))
+    known = store.read_json(PLAN)
+    if known:
+        different = [key for key in {**known, **record} if known.get(key) != record.get(key)]
+        if different:
+            raise ConfigError(
+                f"{folder} holds another evaluation (another {', '.join(different)}): choose another --output"
+            )
+        return store
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty and holds no evaluation: choose another --output")
+    with store.writing("the evaluation folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    store.write_json(PLAN, record)
+    return store
+
+
+def _complete(store: RunFolder, tasks: Sequence[Task], plan: Plan) -> list[dict[str, Any]]:
+    """The records of complete batches; what an interruption left behind them is removed."""
+    lines = store.lines(SAMPLES)
+    whole = len(lines) // plan.samples
+    done = whole if whole == len(tasks) else whole // plan.batch * plan.batch
+    kept = lines[: done * plan.samples]
+    for number, line in enumerate(kept):
+        if line["task_hash"] != tasks[number // plan.samples].hash:
+            raise ConfigError(f"{store.path / SAMPLES}, line {number + 1}: the environment's tasks have changed")
+    if len(kept) < len(lines) or (store.path / SAMPLES).exists():
+        temporary = store.path / f".{SAMPLES}"
+        with store.writing(SAMPLES):
+            temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
+            os.replace(temporary, store.path / SAMPLES)
+    return kept
+
+
+def _draw(
+    plan: Plan, env: TextEnv, tasks: Sequence[Task], done: int, store: RunFolder, progress: Progress | None
+) -> list[dict[str, Any]]:
+    engine: Engine = get_engine(plan.config.engine.flat("name"))
+    records = []
+    try:
+        codec = Codec(engine.load(plan.config.model, env), plan.config.model.chat)
+        for start in range(done, len(tasks), plan.batch):
+            batch = tasks[start : start + plan.batch]
+            sampling = engine.sampling(derive_seed(plan.seed, "eval", start), greedy=plan.greedy)
+            groups = run_episodes(env, engine, codec, batch, plan.samples, sampling)
+            lines = [
+                record_of(env, group.task, trajectory, start + i, j)
+                for i, group in enumerate(groups)
+                for j, trajectory in enumerate(group.trajectories)
+            ]
+            store.append(SAMPLES, *lines)
+            records += lines
+            if progress is not None:
+                progress(start + len(batch), len(tasks))
+    finally:
+        engine.close()
+    return records
+
+
+def _results(
+    plan: Plan,
+    env: TextEnv,
+    tasks: Sequence[Task],
+    records: Sequence[Mapping[str, Any]],
+    ks: Sequence[int],
+    threshold: float | None,
+) -> dict[str, Any]:
+    samples = [Sample(r["verdict"]["score"], r["vote"]) for r in records]
+    grouped = [samples[i : i + plan.samples] for i in range(0, len(samples), plan.samples)]
+    low, high = env.score_range
+    correct_from = high if threshold is None else threshold
+    values = task_values(grouped, ks, correct_from, low)
+    return {
+        "env": plan.record()["env"],
+        "model": plan.config.model.name_or_path,
+        "split": plan.split,
+        "mode": "greedy" if plan.greedy else "sampled",
+        "tasks": len(tasks),
+        "samples": plan.samples,
+        "threshold": correct_from,
+        "figures": {name: summarise(column, plan.seed).to_dict() for name, column in values.items()},
+        "environment_figures": env.figures(records),
+        "unscored": sum(s.score is None for s in samples) / len(samples),
+        "cut_off": sum(r["stop_reason"] == "length" for r in records) / len(records),
+        "response_tokens": sum(r["tokens"] for r in records) / len(records),
+        "contamination": _contamination(plan, tasks),
+    }
+
+
+def _contamination(plan: Plan, tasks: Sequence[Task]) -> dict[str, Any] | None:
+    """Which evaluated problems the model was trained on; None if that is not known."""
+    if plan.trained_on is None:
+        return None
+    options = dict(plan.trained_on)
+    try:
+        trained = make(options.pop("id"), **options)
+        found = contamination(trained.task_list("train"), tasks)
+        trained.close()
+    except FdivGymError as error:
+        return {"unknown": str(error)}
+    return {"shared": list(found.shared), "train_tasks": found.train_tasks, "evaluation_tasks": found.evaluation_tasks}

@@ -1,0 +1,36 @@
+"""Sample records: one line of samples.jsonl for each response, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fdiv_gym.env import TextEnv
+from fdiv_gym.rollout import Trajectory
+from fdiv_gym.task import Task
+
+
+def record_of(env: TextEnv, task: Task, trajectory: Trajectory, index: int, sample: int) -> dict[str, Any]:
+    """The record of response ``sample`` to task ``index``."""
+    assert trajectory.verdict is not None
+    return {
+        "index": index,
+        "sample": sample,
+        "task_hash": task.hash,
+        "prompt": task.prompt,
+        "answer": task.answer,
+        "data": dict(task.data),
+        "response": trajectory.text,
+        "vote": env.vote(task, trajectory.text),
+        "tokens": trajectory.response_length,
+        "turns": trajectory.turns,
+        "logprob": trajectory.logprob,
+        "stop_reason": trajectory.stop_reason,
+        "verdict": trajectory.verdict.to_dict(),
+    }
+
+
+def task_of(record: Mapping[str, Any]) -> Task | None:
+    """The task of a record; None if its content does not give the hash it had."""
+    task = Task(record["prompt"], record["answer"], record.get("data", {}))
+    return task if task.hash == record["task_hash"] else None
