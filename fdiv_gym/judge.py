@@ -92,6 +92,10 @@ class Judge(Configurable):
     def close(self) -> None:
         """Release clients and files; may be called more than once."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is built from the options: models, locks and clients do not travel, and no key does.
+        return _rebuilt, (type(self), self.options.model_dump(), self.entry)
+
 
 class CachedJudge(Judge):
     """A judge whose scored verdicts are kept on disk; a subclass implements ``judge_fresh``."""
@@ -150,6 +154,12 @@ def run_async(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(start())
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(start())).result()
+
+
+def _rebuilt(judge_class: type[Judge], options: dict[str, Any], entry: Any) -> Judge:
+    judge = judge_class(**options)
+    judge.entry = entry
+    return judge
 
 
 def _compared(first: Verdict, second: Verdict) -> Verdict:

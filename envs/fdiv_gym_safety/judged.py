@@ -12,7 +12,7 @@ import fdiv_gym as fg
 from fdiv_gym.env import Split
 from fdiv_gym_safety.judges.inner import JudgeSpec
 from fdiv_gym_safety.judges.rule import Rule
-from fdiv_gym_safety.sources import PromptSource, is_heldout, read_tasks
+from fdiv_gym_safety.sources import PromptSource, heldout_part, read_tasks
 
 
 class JudgedEnv(fg.TextEnv):
@@ -55,8 +55,8 @@ class JudgedEnv(fg.TextEnv):
             everything: Sequence[tuple[str, fg.Task]] = list(read.items())
         else:
             everything = self.built_in()
-        fraction = self.options.heldout_fraction
-        return [task for content, task in everything if is_heldout(content, fraction) == (split == "heldout")]
+        heldout = heldout_part((content for content, _ in everything), self.options.heldout_fraction)
+        return [task for content, task in everything if (content in heldout) == (split == "heldout")]
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """The judge's verdict on one response."""

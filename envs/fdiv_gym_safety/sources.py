@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import pydantic
@@ -53,9 +54,13 @@ def read_tasks(source: PromptSource) -> list[fg.Task]:
     return list(tasks.values())
 
 
-def is_heldout(content: str, fraction: float) -> bool:
-    """Whether this content belongs to the held-out split: by its hash, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(content.encode()).digest()[:4]) < fraction * 2**32
+def heldout_part(contents: Iterable[str], fraction: float) -> set[str]:
+    """Those of the contents that belong to the held-out split: the share with the smallest hashes.
+
+    At least one of several, never all; the same on every machine and in any order.
+    """
+    distinct = sorted(set(contents), key=lambda c: hashlib.sha256(c.encode()).digest())
+    return set(distinct[: min(max(round(fraction * len(distinct)), 1), len(distinct) - 1)])
 
 
 def _cell(record: Any, column: str, path: str, place: str) -> Any:

@@ -83,24 +83,21 @@ class Server:
         usage: counts calls, retries, tokens and cost.
 
     Raises:
-        MissingExtraError: the openai package is not installed.
         JudgeError: the default service is asked for without a key.
     """
 
     def __init__(self, options: ServerOptions, usage: JudgeUsage) -> None:
-        try:
-            import openai
-        except ImportError:
-            raise fg.MissingExtraError("the judge 'llm' needs openai: pip install 'fdiv-gym[judges]'") from None
-        self._openai = openai
         self._options = options
         self._usage = usage
-        self._key = os.environ.get(options.api_key_env, "")
         if not self._key and options.base_url is None:
             raise fg.JudgeError(
                 f"the judge 'llm' needs a key in the environment variable {options.api_key_env}, "
                 "or base_url of a server that needs none"
             )
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self._options.api_key_env, "")
 
     async def ask(self, chats: Sequence[list[dict[str, str]]], **extra: Any) -> list[Reply]:
         """One reply to each chat, in their order.
@@ -109,8 +106,10 @@ class Server:
             chats: messages with role and content.
             extra: further fields of the request, e.g. ``response_format``.
         """
+        from openai import AsyncOpenAI
+
         gate = asyncio.Semaphore(self._options.concurrency)
-        client = self._openai.AsyncOpenAI(
+        client = AsyncOpenAI(
             api_key=self._key or "none", base_url=self._options.base_url, timeout=self._options.timeout_s, max_retries=0
         )
 
@@ -176,7 +175,8 @@ class Server:
 
     def redacted(self, text: str) -> str:
         """``text`` without the key."""
-        return text.replace(self._key, "[key]") if self._key else text
+        key = self._key
+        return text.replace(key, "[key]") if key else text
 
 
 def _count(used: Any, name: str) -> int:
