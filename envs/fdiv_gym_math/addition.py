@@ -12,6 +12,8 @@ import pydantic
 import fdiv_gym as fg
 from fdiv_gym.env import Split
 
+#: Share of the digits that a demonstration gets wrong or right by chance.
+NOISE = 0.4
 ANSWER = re.compile(r"[0-9]{1,40}")
 
 
@@ -70,15 +72,13 @@ class Addition(fg.TextEnv):
         return fg.Verdict.scored(float(answer == task.answer))
 
     def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """Training problems; half of the answers are random digits of the right length."""
+        """Training problems; two of five digits of an answer are random, so about one answer in four is right."""
         tasks = self.task_list("train")
         pairs = []
         for i in rng.integers(len(tasks), size=count):
             task = tasks[int(i)]
-            answer = task.answer or ""
-            if rng.random() < 0.5:
-                answer = "".join(str(d) for d in rng.integers(10, size=len(answer)))
-            pairs.append((task.prompt, answer))
+            digits = [str(rng.integers(10)) if rng.random() < NOISE else digit for digit in task.answer or ""]
+            pairs.append((task.prompt, "".join(digits)))
         return pairs
 
     def _numbers(self, index: int, low: int, high: int) -> tuple[int, ...]:

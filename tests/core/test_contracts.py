@@ -211,12 +211,15 @@ def test_train_and_heldout_never_meet(options):
     assert len(train) == len(env.task_list("train"))
 
 
-def test_demonstrations_come_from_the_training_split_and_are_half_noise():
+def test_demonstrations_come_from_the_training_split_and_are_noisy():
     env = fg.make("math/Addition-v0")
     answers = {t.prompt: t.answer for t in env.task_list("train")}
     pairs = env.demonstrations(2000, np.random.default_rng(0))
     right = sum(answers[p] == r for p, r in pairs)
-    assert 900 < right < 1120
+    # (1 - 0.4 * 0.9) a digit, over answers of two or three digits
+    lengths = [len(answers[p]) for p, _ in pairs]
+    assert abs(right - sum(0.64**n for n in lengths)) < 3.5 * (2000 * 0.3 * 0.7) ** 0.5
+    assert all(len(answers[p]) == len(r) for p, r in pairs)
 
 
 @pytest.mark.parametrize("response", ["", " ", "64a", "٤٦", "46 46", "046", "+46", "4" * 10_000, "46\x00"])

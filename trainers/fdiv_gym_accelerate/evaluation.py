@@ -18,12 +18,15 @@ class Evaluation:
 
     Args:
         metrics: ``accuracy_sampled`` and ``accuracy_greedy`` are mean scores over scored responses
-            (accuracy, for verifiers that score 0 or 1); ``unscored`` is the share of the others.
+            (accuracy, for verifiers that score 0 or 1); ``unscored`` is the share of the others;
+            ``figure/<name>`` are the environment's own figures of the sampled responses.
         samples: JSON-ready records.
+        groups: this process's sampled groups.
     """
 
     metrics: dict[str, float]
     samples: list[dict[str, Any]]
+    groups: list[fg.Group]
 
 
 def evaluate(
@@ -42,12 +45,16 @@ def evaluate(
     state = PartialState()
     own = list(tasks)[state.process_index :: state.num_processes]
     records = []
+    played: dict[str, list[fg.Group]] = {}
     for mode, n in (("sampled", samples), ("greedy", 1)):
         sampling = engine.sampling(derive_seed(seed, "evaluation", mode, state.process_index), greedy=mode == "greedy")
         groups = run_episodes(env, engine, codec, own, n, sampling, ledger=ledger) if own else []
+        played[mode] = groups
         records += [sample_record(g.task, t, step, "heldout", mode) for g in groups for t in g.trajectories]
     everything: list[dict[str, Any]] = gather_object(records)
-    return Evaluation(summarise(everything), everything)
+    own_figures = env.figures([record for record in everything if record["mode"] == "sampled"])
+    metrics = summarise(everything) | {f"figure/{name}": value for name, value in own_figures.items()}
+    return Evaluation(metrics, everything, played["sampled"])
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from transformers import get_scheduler
 
 import fdiv_gym as fg
@@ -18,6 +19,7 @@ from fdiv_gym.preferences import load_preferences
 from fdiv_gym.provenance import provenance
 from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
 from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, RunFolder
+from fdiv_gym_accelerate import drift
 from fdiv_gym_accelerate import metrics as figures
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
 from fdiv_gym_accelerate.embedded import Demonstrations, EnvDemonstrations
@@ -179,6 +181,8 @@ class Run:
             "time/rollout_seconds": rollout_seconds,
             "time/tokens_per_second": tokens / max(rollout_seconds, 1e-9),
         }
+        if self.env is not None:
+            line |= {f"total/{name}": value for name, value in self.env.counters().items()}
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line})
             chosen = [(g, t) for g in groups or () for t in g.trajectories][: self.settings.samples_per_step]
@@ -191,20 +195,41 @@ class Run:
     # ---- evaluation and checkpoints ---------------------------------------------------------------
 
     def evaluate(self) -> None:
-        """Evaluate on held-out tasks, if there is an environment."""
-        if self.env is None:
+        """Evaluate on held-out tasks, if there is an environment, and measure the drift from the reference."""
+        line: dict[str, float] = {}
+        groups: list[fg.Group] = []
+        if self.env is not None:
+            tasks = self.env.task_list("heldout")[: self.settings.evaluate_tasks]
+            with self.accelerator.autocast():
+                result = evaluate(
+                    self.env, self.engine, self.codec, tasks, self.settings.evaluate_samples, self.config.seed,
+                    self.step, self.ledger,
+                )  # fmt: skip
+            line, groups = dict(result.metrics), result.groups
+            if self.accelerator.is_main_process:
+                self.folder.append(SAMPLES, *result.samples)
+        line |= self._drift(groups)
+        if not line:
             return
-        tasks = self.env.task_list("heldout")[: self.settings.evaluate_tasks]
-        with self.accelerator.autocast():
-            result = evaluate(
-                self.env, self.engine, self.codec, tasks, self.settings.evaluate_samples, self.config.seed,
-                self.step, self.ledger,
-            )  # fmt: skip
         if self.accelerator.is_main_process:
-            self.folder.append(EVALUATIONS, {"step": self.step, **result.metrics})
-            self.folder.append(SAMPLES, *result.samples)
-        self.screen.evaluation(self.step, result.metrics)
-        self.observers.call("at_evaluation", self.step, result.metrics)
+            self.folder.append(EVALUATIONS, {"step": self.step, **line})
+        self.screen.evaluation(self.step, line)
+        self.observers.call("at_evaluation", self.step, line)
+
+    def _drift(self, groups: Sequence[fg.Group]) -> dict[str, float]:
+        """Log-ratios on held-out preferences, and every divergence from the reference on held-out prompts."""
+        pad_token = self.policy.tokenizer.pad_token_id
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        heldout = [] if self.preferences is None else self.preferences.heldout
+        samples = drift.sampled_groups(groups, pad_token)
+        if self.env is None and self.policy.reference is not None:
+            sampling = self.engine.sampling(derive_seed(self.config.seed, "drift", process))
+            with self.accelerator.autocast():
+                samples = drift.sampled_prompts(
+                    self.engine, heldout[process::processes], self.settings.evaluate_samples, sampling, pad_token
+                )
+        line = drift.preference_drift(self.updater, heldout, pad_token, process, processes)
+        return line | drift.divergences(self.updater, samples)
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -222,8 +247,8 @@ class Run:
     def summary(self, status: str) -> dict[str, Any]:
         """What ``summary.json`` holds: the first and the last evaluation."""
         lines = self.folder.lines(EVALUATIONS)
-        keys = ("accuracy_sampled", "accuracy_greedy")
         first, last = (lines[0], lines[-1]) if lines else ({}, {})
+        keys = ["accuracy_sampled", "accuracy_greedy", *(key for key in first if key.startswith(("figure/", "drift/")))]
         return {
             "status": status,
             "before": {key: first[key] for key in keys if key in first},
@@ -246,6 +271,8 @@ class Run:
     def _accelerator(self) -> Accelerator:
         tracker = self.config.tracker
         precision = "bf16" if self.settings.precision == "bf16" else "no"
+        # accelerate keeps the precision of the first run in a process; another run may want another.
+        AcceleratorState._reset_state()
         try:
             accelerator = Accelerator(
                 mixed_precision=precision,

@@ -155,5 +155,8 @@ def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
 
 def accuracy_line(metrics: Mapping[str, float]) -> str:
     """The figures of an evaluation on one line."""
-    text = f"sampled {metrics['accuracy_sampled']:.3f}  greedy {metrics['accuracy_greedy']:.3f}"
-    return text + (f"  unscored {metrics['unscored']:.1%}" if metrics["unscored"] else "")
+    shown = {"sampled": "accuracy_sampled", "greedy": "accuracy_greedy"}
+    shown |= {name.partition("/")[2]: name for name in metrics if name.startswith("figure/")}
+    shown |= {name.replace("/", " "): name for name in metrics if name.startswith("drift/")}
+    text = "  ".join(f"{label} {metrics[name]:.3f}" for label, name in shown.items() if name in metrics)
+    return text + (f"  unscored {metrics['unscored']:.1%}" if metrics.get("unscored") else "")

@@ -67,15 +67,26 @@ class Updater:
 
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Fill in the reference's log-probs and, if the objective needs them beforehand, the policy's."""
-        device = self.accelerator.device
+        if self.reference is not None:
+            stream.ref_logps = self._token_logps(self.reference, stream)
+        if self.objective.needs_policy_logps:
+            stream.policy_logps = self.policy_logps(stream)
+
+    def policy_logps(self, stream: StreamBatch) -> Tensor:
+        """[N] fp64 sequence log-probs under the current policy, without gradient."""
+        logps = stream.sequence_sum(self._token_logps(self.model, stream))
+        assert logps is not None
+        return logps
+
+    def reference_logps(self, stream: StreamBatch) -> Tensor:
+        """[N] fp64 sequence log-probs under the reference."""
+        logps = stream.sequence_sum(self._token_logps(self.reference, stream))
+        assert logps is not None
+        return logps
+
+    def _token_logps(self, model: Any, stream: StreamBatch) -> Tensor:
         with self.accelerator.autocast():
-            if self.reference is not None:
-                stream.ref_logps = all_token_logps(
-                    self.reference, stream, self.temperature, self.micro_batch_size, device
-                )
-            if self.objective.needs_policy_logps:
-                logps = all_token_logps(self.model, stream, self.temperature, self.micro_batch_size, device)
-                stream.policy_logps = stream.sequence_sum(logps)
+            return all_token_logps(model, stream, self.temperature, self.micro_batch_size, self.accelerator.device)
 
     def accumulate(
         self,

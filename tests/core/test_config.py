@@ -1,0 +1,90 @@
+"""Configuration files: overrides, near misses, and what each objective needs."""
+
+import json
+import re
+
+import pytest
+
+import fdiv_gym as fg
+from fdiv_gym.config import apply_overrides, load_config, parse_config
+
+GOOD = {"env": {"id": "math/Addition-v0"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"evn": {}}, "unknown key 'evn' (did you mean 'env'?)"),
+        ({"env": {"id": "math/Aditon-v0"}}, "unknown environment 'math/Aditon-v0' (did you mean 'math/Addition-v0'"),
+        ({"env": {}}, '[env] needs id = "..."'),
+        ({"env": {"id": "math/Addition-v0", "digit": 1}}, "unknown option 'digit' (did you mean 'digits'"),
+        (
+            {"env": {"id": "math/Addition-v0", "digits": 0}},
+            "option 'digits' = 0: input should be greater than or equal",
+        ),
+        ({**GOOD, "objective": {"name": "f-gro"}}, "unknown objective 'f-gro' (did you mean 'f-grpo'"),
+        ({**GOOD, "objective": {"divergence": "pearsn"}}, "unknown divergence 'pearsn' (did you mean 'pearson'?)"),
+        ({**GOOD, "objective": {"link": "fgn"}}, "has no link 'fgn' (did you mean 'fgan'?)"),
+        ({**GOOD, "objective": {"bta": 1}}, "unknown option 'bta' (did you mean 'beta'"),
+        ({**GOOD, "engine": {"name": "transformer"}}, "unknown engine 'transformer' (did you mean 'transformers'?)"),
+        ({**GOOD, "trainer": {"group_size": 1}}, "option 'group_size' = 1: input should be greater than or equal to 2"),
+        ({**GOOD, "trainer": {"step": 1}}, "unknown option 'step' (did you mean 'steps'"),
+        ({**GOOD, "model": {"embeded": {}}}, "[model]: unknown option 'embeded' (did you mean 'embedded'?)"),
+        ({**GOOD, "model": {"embedded": {"layer": 1}}}, "unknown option 'embedded.layer' (did you mean 'layers'"),
+        ({**GOOD, "seed": "x"}, "option 'seed' = 'x'"),
+        ({**GOOD, "env": 3}, "[env] must be a table, got 3"),
+        ({}, "learns from rollouts: add a table [env]"),
+        ({"objective": {"name": "fdo"}}, "learns from preferences: add a table [preferences]"),
+        ({**GOOD, "preferences": {"path": "x"}}, "reads no preferences: remove the table [preferences]"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(values, message):
+    with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
+        parse_config(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_are_toml_or_plain_text():
+    values = apply_overrides(
+        {"trainer": {"steps": 3}},
+        ["trainer.steps=10", "objective.divergence=kl", "seed = 4", "env.reverse=false", "trainer.learning_rate=1e-4"],
+    )
+    assert values == {
+        "trainer": {"steps": 10, "learning_rate": 1e-4},
+        "objective": {"divergence": "kl"},
+        "seed": 4,
+        "env": {"reverse": False},
+    }
+
+
+@pytest.mark.parametrize("override", ["steps", "=3", "a..b=1"])
+def test_malformed_overrides(override):
+    with pytest.raises(fg.ConfigError, match="must read key=value"):
+        apply_overrides({}, [override])
+
+
+def test_an_override_through_a_value_is_refused():
+    with pytest.raises(fg.ConfigError, match="'seed' holds a value, not a table"):
+        apply_overrides({"seed": 1}, ["seed.x=2"])
+
+
+def test_resolved_configuration_is_complete_and_reads_back_the_same():
+    config = parse_config(GOOD)
+    resolved = config.resolved()
+    assert resolved["objective"] == {**resolved["objective"], "name": "f-grpo", "divergence": "pearson", "beta": 0.1}
+    assert resolved["engine"]["name"] == "transformers"
+    assert parse_config(json.loads(json.dumps(resolved))) == config
+
+
+def test_files(tmp_path):
+    with pytest.raises(fg.ConfigError, match=r"no configuration file .*missing\.toml"):
+        load_config(tmp_path / "missing.toml")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("a = = 1")
+    with pytest.raises(fg.ConfigError, match=r"bad\.toml is not valid TOML: .*line 1"):
+        load_config(bad)
+    bad.write_bytes(b"\xff\xfe")
+    with pytest.raises(fg.ConfigError, match="cannot read"):
+        load_config(bad)
+    with pytest.raises(fg.ConfigError, match="cannot read"):
+        load_config(tmp_path)
