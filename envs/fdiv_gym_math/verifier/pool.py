@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import Any, BinaryIO
+from typing import Any
 
 from fdiv_gym.errors import VerifierError
 from fdiv_gym_math.verifier.remote import Result
@@ -52,24 +52,23 @@ class _Connection:
         finally:
             os.close(read_jobs)
             os.close(write_results)
-        self.jobs: BinaryIO = open(write_jobs, "wb")  # noqa: SIM115 - closed by stop()
+        # Unbuffered: a forked copy must hold nothing that closing it would send once more.
+        self.jobs = open(write_jobs, "wb", buffering=0)  # noqa: SIM115 - closed by stop()
         self.reader = threading.Thread(target=self._read, args=(read_results,), daemon=True)
         self.reader.start()
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
         """Write messages to the helper."""
-        data = b"".join(json.dumps(message).encode() + b"\n" for message in messages)
+        data = memoryview(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
         with self.lock:
-            if not self.jobs.closed:
-                self.jobs.write(data)
-                self.jobs.flush()
+            while data and not self.jobs.closed:
+                data = data[self.jobs.write(data) :]
 
     def stop(self) -> None:
         """End the helper and its workers; the answers still owed become errors."""
         if self.owner != os.getpid():
-            # A forked copy: only its own ends are closed, nothing is sent.
-            with contextlib.suppress(OSError):
-                os.close(self.jobs.fileno())
+            # A forked copy closes its own end; the lock may have been held at the fork.
+            self.jobs.close()
             return
         with contextlib.suppress(OSError), self.lock:
             self.jobs.close()
@@ -95,6 +94,8 @@ class _Connection:
                 else:
                     problem = f"the workers of the math verifier did not start: {message['fatal']}"
         self.alive = False
+        with contextlib.suppress(subprocess.TimeoutExpired):  # collect it, whoever ended it
+            self.process.wait(_STOP_S)
         if not self.ready.done():
             self.ready.set_exception(VerifierError(problem))
         while self.pending:
