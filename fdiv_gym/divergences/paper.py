@@ -177,7 +177,8 @@ class TotalVariation(Divergence):
             return torch.tanh(v) / 2
 
         def critic(ratio: Tensor) -> Tensor:
-            return torch.log(ratio).sign() * math.inf
+            sign = torch.log(ratio).sign()
+            return torch.where(sign == 0, 0.0, sign * math.inf)  # at ratio 1 every v is optimal
 
         link = Link(half_tanh, half_tanh, critic)
         return {"fgan": link, "calibrated": link}

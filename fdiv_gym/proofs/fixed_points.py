@@ -1,0 +1,120 @@
+"""Claims on GRPO without clipping: where it comes to rest, with an exact KL and with k3 as a loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fdiv_gym.catalogue import get_objective, list_entries
+from fdiv_gym.functional import rollout_loss
+from fdiv_gym.objectives.batch import Groups
+from fdiv_gym.oracle import Table, grpo_fixed_point, grpo_gradient
+from fdiv_gym.oracle.grpo import Penalty
+from fdiv_gym.proofs.claim import Claim
+from fdiv_gym.proofs.subjects import OURS
+
+NAMES: dict[Penalty, str] = {"exact": "pi ~ pi_ref exp((r-mu)/(beta sigma))", "k3": "pi = pi_ref/(1 - A/beta)"}
+
+
+def _cases(penalty: Penalty) -> Iterator[tuple[Table, float]]:
+    """Tables at beta = 1 and above on which a fixed point exists.
+
+    It needs beta of some size: the standardised advantage of a rare success grows as 1/sigma. At beta = 1
+    successes must start rare for the exact KL, and frequent for k3, whose A must stay below beta.
+    """
+    binary = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    rare = torch.tensor([0.5, 0.35, 0.1, 0.05], dtype=torch.float64)
+    yield Table(rare if penalty == "exact" else rare.flip(0), binary), 1.0
+    generator = torch.Generator().manual_seed(0)
+    for beta in (3.0, 4.0, 8.0):
+        reference = torch.softmax(torch.randn(6, generator=generator, dtype=torch.float64) / 2, 0)
+        yield Table(reference, torch.rand(6, generator=generator, dtype=torch.float64)), beta
+
+
+def _descend(table: Table, beta: float, penalty: Penalty) -> Tensor:
+    """Natural-gradient descent from the reference; in logits that is the gradient divided by pi."""
+    policy = table.reference
+    for _ in range(600):
+        policy = torch.softmax(policy.log() - 0.1 / beta * grpo_gradient(table, policy, beta, penalty) / policy, 0)
+    return policy
+
+
+def _fixed_point(penalty: Penalty) -> Claim:
+    worst = 0.0
+    for table, beta in _cases(penalty):
+        policy = grpo_fixed_point(table, beta, penalty)
+        worst = max(worst, float(grpo_gradient(table, policy, beta, penalty).abs().max()))
+    kind = "exact KL" if penalty == "exact" else "k3 as a loss"
+    return Claim(f"GRPO, {kind}: gradient at {NAMES[penalty]}", OURS, worst, 1e-10, detail="4 tables, beta 1 to 8")
+
+
+def exact_fixed_point() -> Claim:
+    """The gradient vanishes at the self-consistent point of the exact reverse KL."""
+    return _fixed_point("exact")
+
+
+def k3_fixed_point() -> Claim:
+    """And at another one with k3 used as a loss."""
+    return _fixed_point("k3")
+
+
+def _reached(penalty: Penalty) -> Claim:
+    worst = 0.0
+    for table, beta in _cases(penalty):
+        found = _descend(table, beta, penalty)
+        worst = max(worst, float((found - grpo_fixed_point(table, beta, penalty)).abs().max()))
+    kind = "exact KL" if penalty == "exact" else "k3 as a loss"
+    return Claim(f"GRPO, {kind}: descent ends at that policy", OURS, worst, 1e-6, detail="4 tables, from the reference")
+
+
+def exact_is_reached() -> Claim:
+    """Gradient descent from the reference comes to rest there."""
+    return _reached("exact")
+
+
+def k3_is_reached() -> Claim:
+    """Gradient descent from the reference comes to rest there."""
+    return _reached("k3")
+
+
+def k3_is_not_the_kl() -> Claim:
+    """The two policies differ: k3 as a loss is not a KL penalty."""
+    table = Table(torch.full((4,), 0.25, dtype=torch.float64), torch.tensor([0.0, 0.2, 0.5, 1.0]).double())
+    gap = (grpo_fixed_point(table, 3.0, "exact") - grpo_fixed_point(table, 3.0, "k3")).abs().sum() / 2
+    return Claim("total variation between the two fixed points", OURS, float(gap), 0.01, ">=", detail="beta 3, n = 4")
+
+
+def registered_grpo() -> Claim:
+    """The registered objective ``grpo`` has zero gradient at the k3 point, on a group that is the policy itself."""
+    name = "registered grpo: gradient at its k3 fixed point"
+    if "grpo" not in [entry.name for entry in list_entries("objective")]:
+        return Claim(name, OURS, 0.0, None, detail="no objective 'grpo' is installed")
+    counts = torch.tensor([5, 3, 6, 2])
+    policy = counts.double() / 16
+    rewards = torch.tensor([0.1, 1.0, 0.4, 0.7], dtype=torch.float64)
+    beta = 3.0
+    # The group holds each response as often as its probability says, so the reference that makes the
+    # policy the fixed point can be written down: pi_ref = pi (1 - A/beta).
+    reference = policy * (1 - Table(policy, rewards).advantages(policy) / beta)
+    drawn = torch.repeat_interleave(torch.arange(4), counts)
+    objective = get_objective("grpo", beta=beta, advantage={"name": "group", "eps": 0.0})
+    logits = policy.log().requires_grad_(True)
+    groups = Groups.of_equal_size(rewards[drawn], 16, policy.log()[drawn])
+    logps = torch.log_softmax(logits, 0)[drawn]
+    loss = rollout_loss(objective, groups, logps, reference.log()[drawn], policy.log()[drawn])
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert math.isclose(float(reference.sum()), 1.0)
+    return Claim(name, OURS, float(gradient.abs().max()), 1e-12, detail="16 responses, beta 3")
+
+
+PROOFS = (
+    exact_fixed_point,
+    k3_fixed_point,
+    exact_is_reached,
+    k3_is_reached,
+    k3_is_not_the_kl,
+    registered_grpo,
+)

@@ -1,0 +1,119 @@
+"""Claims on f-HAL: its two ends, its gradient, its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from fdiv_gym.catalogue import get_objective
+from fdiv_gym.oracle import Table, hybrid_sides, random_table, tilt
+from fdiv_gym.proofs.claim import Claim
+from fdiv_gym.proofs.subjects import OURS, PAPER, divergences
+from fdiv_gym.testing.steps import evaluate, make_step
+
+SIX = ("kl", "reverse_kl", "pearson", "hellinger", "jensen_shannon", "total_variation")
+CASES = 1000
+
+
+def _end(lam: float, other: str) -> float:
+    """The largest difference in loss or gradient between f-hal at ``lam`` and ``other``; must be 0."""
+    worst = 0.0
+    for name in SIX:
+        step = make_step(seed=3)
+        mixed = evaluate(get_objective("f-hal", lam=lam, divergence=name), step)
+        alone = evaluate(get_objective(other, divergence=name), step)
+        if set(mixed.gradients) != set(alone.gradients):
+            return float("inf")  # a stream without weight was read
+        worst = max(worst, float((mixed.loss - alone.loss).abs()), mixed.distance(alone))
+    return worst
+
+
+def no_preferences() -> Claim:
+    """Lam = 0 is f-grpo to the last bit, and reads no preferences."""
+    return Claim("f-hal with lam 0 - f-grpo: loss, gradient", PAPER, _end(0.0, "f-grpo"), 0.0, detail="6 divergences")
+
+
+def no_rollouts() -> Claim:
+    """Lam = 1 is fdo to the last bit, and reads no rollouts."""
+    return Claim("f-hal with lam 1 - fdo: loss, gradient", PAPER, _end(1.0, "fdo"), 0.0, detail="6 divergences")
+
+
+def gradient_is_mixed() -> Claim:
+    """In between: (1 - lam) times one gradient and lam times the other, each with its own denominator."""
+    worst, step = 0.0, make_step(seed=4)
+    for name in SIX:
+        on = evaluate(get_objective("f-grpo", divergence=name), step).gradients["rollouts"]
+        off = evaluate(get_objective("fdo", divergence=name), step).gradients["preferences"]
+        for lam in (0.1, 0.5, 0.9):
+            mixed = evaluate(get_objective("f-hal", lam=lam, divergence=name), step).gradients
+            worst = max(worst, float((mixed["rollouts"] - (1 - lam) * on).norm() / on.norm()))
+            worst = max(worst, float((mixed["preferences"] - lam * off).norm() / off.norm()))
+    return Claim("f-hal: gradient = (1-lam) f-grpo + lam fdo", PAPER, worst, 1e-12, detail="6 divergences, 3 lam")
+
+
+def _cases(agreeing: bool) -> Iterator[tuple[Table, Tensor, Tensor, float]]:
+    """Tables with preferences; ``agreeing``: their ratio is nowhere below the average larger than above it."""
+    generator = torch.Generator().manual_seed(5)
+    for k in range(CASES):
+        table = random_table(generator, 3 + k % 8, ("real", "binary", "tied")[k % 3])
+        rejected = torch.softmax(torch.randn(len(table.rewards), generator=generator, dtype=torch.float64), 0)
+        log_ratio = torch.randn(len(table.rewards), generator=generator, dtype=torch.float64)
+        above = table.rewards > table.average(table.reference)
+        if agreeing:
+            log_ratio = torch.where(above, log_ratio.abs(), -log_ratio.abs())
+        chosen = rejected * log_ratio.exp()
+        lam = float(torch.rand((), generator=generator)) * 0.98 + 0.01
+        yield table, chosen / chosen.sum(), rejected, lam
+
+
+def _first_steps(agreeing: bool) -> list[float]:
+    """Gains in average reward of the first closed-form step from the reference."""
+    gains, subjects = [], divergences()
+    for k, (table, chosen, rejected, lam) in enumerate(_cases(agreeing)):
+        beta = (0.1, 1.0)[k % 2]
+        left, right = hybrid_sides(table, table.reference, chosen, rejected, lam, beta)
+        critic = subjects[k % len(subjects)].critic(left / right)
+        gains.append(table.average(tilt(table.reference, critic, beta)) - table.average(table.reference))
+    return gains
+
+
+def first_step_is_guaranteed() -> Claim:
+    """From pi_ref the reward rises if the preference ratio is nowhere larger below the average than above."""
+    fall = max(0.0, -min(_first_steps(agreeing=True)))
+    name = "f-hal: largest fall in the first step, agreeing data"
+    return Claim(name, PAPER, fall, 1e-12, detail=f"{CASES} cases, all divergences")
+
+
+def first_step_without_the_condition() -> Claim:
+    """Preferences that contradict the reward can lower it at once."""
+    gains = _first_steps(agreeing=False)
+    share = sum(gain < -1e-9 for gain in gains) / len(gains)
+    name = "f-hal: share of first steps that fall, any data"
+    return Claim(name, OURS, share, None, detail=f"{CASES} cases with random preferences: the condition is needed")
+
+
+def later_steps() -> Claim:
+    """After the first step nothing is guaranteed: the reward may oscillate under its maximum."""
+    falls, subjects = [], divergences()
+    for k, (table, chosen, rejected, lam) in enumerate(_cases(agreeing=True)):
+        policy, rewards = table.reference, []
+        for _ in range(6):
+            left, right = hybrid_sides(table, policy, chosen, rejected, lam, 0.1)
+            policy = tilt(table.reference, subjects[k % len(subjects)].critic(left / right), 0.1)
+            rewards.append(table.average(policy))
+        falls.append(max(a - b for a, b in pairwise(rewards)) > 1e-9)
+    name = "f-hal: share of runs that fall in a later step"
+    return Claim(name, OURS, sum(falls) / len(falls), None, detail=f"{CASES} cases, agreeing data, 6 steps")
+
+
+PROOFS = (
+    no_preferences,
+    no_rollouts,
+    gradient_is_mixed,
+    first_step_is_guaranteed,
+    first_step_without_the_condition,
+    later_steps,
+)
