@@ -10,7 +10,7 @@ from fdiv_gym.oracle import attained, optimal_critic
 from fdiv_gym.proofs.claim import Claim
 from fdiv_gym.proofs.subjects import F_DO, F_GAN, OURS, PAPER, divergences, pairs_of_distributions, relative
 
-CASES = 8
+CASES = 4
 
 #: Generators as text, with the registered divergence that has the same.
 SPELT = {
