@@ -13,7 +13,7 @@ import fdiv_gym as fg
 from fdiv_gym.env import Split
 
 #: Share of the digits that a demonstration gets wrong or right by chance.
-NOISE = 0.4
+NOISE = 0.35
 ANSWER = re.compile(r"[0-9]{1,40}")
 
 
@@ -72,7 +72,7 @@ class Addition(fg.TextEnv):
         return fg.Verdict.scored(float(answer == task.answer))
 
     def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """Training problems; two of five digits of an answer are random, so about one answer in four is right."""
+        """Training problems; one digit in three is random, so about one answer in three is right."""
         tasks = self.task_list("train")
         pairs = []
         for i in rng.integers(len(tasks), size=count):

@@ -100,7 +100,7 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 def room_needed(model: Any) -> int:
     """Bytes one checkpoint takes: weights and two optimizer moments, in fp32, and a little more."""
-    return sum(p.numel() for p in model.parameters()) * 4 * 3 + 10_000_000
+    return int(sum(p.numel() for p in model.parameters())) * 4 * 3 + 10_000_000
 
 
 def check_room(run: RunFolder, model: Any) -> None:

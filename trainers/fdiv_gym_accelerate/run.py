@@ -26,7 +26,7 @@ from fdiv_gym_accelerate.embedded import Demonstrations, EnvDemonstrations
 from fdiv_gym_accelerate.evaluation import evaluate, sample_record
 from fdiv_gym_accelerate.observing import Observers
 from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source, weights_hash
-from fdiv_gym_accelerate.screen import Screen, make_screen
+from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceDemonstrations, PreferenceSource, TaskSource
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups, whole_preferences
@@ -53,16 +53,19 @@ class Run:
         config: the whole configuration.
         settings: the trainer's own options.
         folder: a run folder that was created (or, to resume, opened).
+        screen: shows what goes on.
         resume: go on from the newest checkpoint.
 
     Raises:
         TrainerError: the model cannot be loaded, or there is nothing to resume from.
     """
 
-    def __init__(self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, *, resume: bool) -> None:
+    def __init__(
+        self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, screen: Screen, *, resume: bool
+    ) -> None:
         self.config, self.settings, self.folder = config, settings, folder
         self.accelerator = self._accelerator()
-        self.screen: Screen = make_screen(self.accelerator.is_main_process)
+        self.screen = screen
         self.env = None if config.env is None else fg.make(config.env.name, **config.env.options)
         self.objective = fg.get_objective(config.objective.flat("name"))
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
@@ -92,7 +95,7 @@ class Run:
         self._begun = time.monotonic()
         if resume:
             self._resume()
-        elif self.accelerator.is_main_process:
+        if self.accelerator.is_main_process and not folder.read_json(PROVENANCE):
             record = provenance(config) | {"initial_weights": self.policy.source_hash}
             folder.write_json(PROVENANCE, record)
 
@@ -231,6 +234,11 @@ class Run:
         line = drift.preference_drift(self.updater, heldout, pad_token, process, processes)
         return line | drift.divergences(self.updater, samples)
 
+    def is_evaluated(self) -> bool:
+        """Whether the run folder holds an evaluation of this step (a resumed run may have one already)."""
+        lines = self.folder.lines(EVALUATIONS)
+        return self.env is None or bool(lines and lines[-1]["step"] == self.step)
+
     def save(self) -> None:
         """Write a checkpoint."""
         if self.accelerator.is_main_process:
@@ -258,8 +266,7 @@ class Run:
         }
 
     def close(self) -> None:
-        """Release the screen, the engine and the environment."""
-        self.screen.stop()
+        """Release the engine and the environment."""
         self.engine.close()
         if self.env is not None:
             self.env.close()
@@ -309,6 +316,14 @@ class Run:
 
     def _sources(self) -> tuple[TaskSource | None, PreferenceSource | None]:
         """Where rollouts and preferences come from, as far as the objective reads them."""
+        for key, count in (
+            ("trainer.prompts_per_step", self.settings.prompts_per_step),
+            ("preferences.pairs_per_step", self.config.preferences.pairs_per_step if self.config.preferences else None),
+        ):
+            if count is not None and count < self.accelerator.num_processes:
+                raise fg.ConfigError(
+                    f"{key} = {count} leaves some of the {self.accelerator.num_processes} processes idle"
+                )
         tasks, preferences = None, None
         if "rollouts" in self.objective.streams and self.env is not None:
             tasks = TaskSource(self.env, self.config.seed, self.settings.prompts_per_step)

@@ -127,12 +127,12 @@ class SilentScreen(PlainScreen):
         """Say nothing."""
 
 
-def make_screen(main_process: bool) -> Screen:
-    """The screen for where the output goes."""
+def make_screen() -> Screen:
+    """The screen for where the output goes; only the first process of a run speaks."""
     import os
     import sys
 
-    if not main_process or os.environ.get("FDIV_GYM_QUIET"):
+    if os.environ.get("RANK", "0") != "0" or os.environ.get("FDIV_GYM_QUIET"):
         return SilentScreen()
     return RichScreen() if sys.stdout.isatty() else PlainScreen()
 

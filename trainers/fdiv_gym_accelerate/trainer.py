@@ -9,6 +9,7 @@ from fdiv_gym.runfolder import SUMMARY, RunFolder
 from fdiv_gym_accelerate.checkpoint import check_room
 from fdiv_gym_accelerate.interrupt import Interrupt
 from fdiv_gym_accelerate.run import Run
+from fdiv_gym_accelerate.screen import make_screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 
 
@@ -24,16 +25,20 @@ class AccelerateTrainer(fg.Trainer):
 
     def fit(self, config: fg.RunConfig, folder: Path, *, resume: bool = False) -> fg.RunResult:
         """Train; see ``fdiv_gym.Trainer.fit``."""
-        run = Run(config, self.options, RunFolder(folder), resume=resume)
+        screen = make_screen()
         try:
-            with Interrupt(run.screen.message) as interrupt:
-                return self._fit(run, interrupt)
+            run = Run(config, self.options, RunFolder(folder), screen, resume=resume)
+            try:
+                with Interrupt(screen.message) as interrupt:
+                    return self._fit(run, interrupt)
+            finally:
+                run.close()
         finally:
-            run.close()
+            screen.stop()  # whatever happened, the terminal is left as it was
 
     def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
         check_room(run.folder, run.policy.model)
-        if run.step == 0:
+        if run.step == 0 and not run.is_evaluated():
             run.evaluate()
         run.screen.start(self.options.steps, run.step)
         while run.step < self.options.steps and not interrupt.requested:
@@ -43,7 +48,7 @@ class AccelerateTrainer(fg.Trainer):
             if self._is_due(self.options.checkpoint_every, run.step) or run.step == self.options.steps:
                 run.save()
         finished = run.step >= self.options.steps
-        if finished:
+        if finished and not run.is_evaluated():
             run.evaluate()
         elif run.step > 0:
             run.save()

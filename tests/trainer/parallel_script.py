@@ -1,0 +1,50 @@
+"""Computes one step's gradient on as many processes as there are, and saves it: run by test_parallel.py."""
+
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+import fdiv_gym as fg
+from fdiv_gym.config import EmbeddedModelConfig
+from fdiv_gym.rollouts import Codec, run_episodes
+from fdiv_gym_accelerate.embedded import build
+from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
+from fdiv_gym_accelerate.update import Updater
+
+
+def main(output: Path, objective_name: str) -> None:
+    accelerator = Accelerator(cpu=True)
+    model, tokenizer = build(EmbeddedModelConfig(layers=1, heads=1))
+    reference, _ = build(EmbeddedModelConfig(layers=1, heads=1, seed=1))
+    env = fg.make("math/Addition-v0", digits=1)
+    engine = fg.get_engine("transformers", max_new_tokens=4)
+    engine.start(model, tokenizer)
+    groups = run_episodes(env, engine, Codec(tokenizer), env.task_list("train")[:6], 3, engine.sampling(0))
+    scores = iter(torch.rand(18, generator=torch.Generator().manual_seed(0)).tolist())
+    judged = [
+        fg.Group(g.task, tuple(replaced(t, next(scores)) for t in g.trajectories))
+        for g in groups
+    ]
+    own_groups = judged[accelerator.process_index :: accelerator.num_processes]
+    objective = fg.get_objective(objective_name)
+    updater = Updater(objective, model, reference, accelerator, micro_batch_size=2)
+    stream = rollout_stream(own_groups, tokenizer.pad_token_id)
+    updater.score_in_advance(stream)
+    whole, own = whole_groups(own_groups, stream)
+    told = updater.accumulate({"rollouts": stream}, objective.prepare(whole, None), {"rollouts": own})
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    if accelerator.is_main_process:
+        torch.save({"gradient": gradient, "loss": told.loss, "processes": accelerator.num_processes}, output)
+    accelerator.end_training()
+
+
+def replaced(trajectory, score):
+    from dataclasses import replace
+
+    return replace(trajectory, verdict=fg.Verdict.scored(score))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
