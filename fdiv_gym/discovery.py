@@ -55,16 +55,19 @@ class Discovery:
     """Finds, loads and remembers plugins; owns the registry."""
 
     def __init__(self) -> None:
-        self.registry = Registry(before_use=self.complete)
+        self.registry = Registry(self.complete, on_add=environments.announce, on_remove=environments.withdraw)
         self._plugins: dict[str, Plugin] = {}
         self._deferred: list[importlib.metadata.EntryPoint] = []
         self._lock = threading.RLock()
 
     def run(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
-        """Load every entry point of the group, the core first."""
+        """Load every entry point of the group: the core, the rest of its distribution, then everybody else.
+
+        So a stranger who takes a name that fdiv-gym ships is the one who is refused.
+        """
         found = importlib.metadata.entry_points(group=GROUP) if entry_points is None else entry_points
         with self._lock:
-            for entry_point in sorted(found, key=lambda e: (plugin_name(e) != CORE, plugin_name(e))):
+            for entry_point in sorted(found, key=_precedence):
                 self._load(entry_point)
             if not self._deferred:
                 self.registry.freeze()
@@ -97,9 +100,7 @@ class Discovery:
         dist = entry_point.dist
         record = Plugin(name, name.partition(":")[0], dist.version if dist else "?", entry_point.module, "ok")
         if name in self._plugins:
-            other = self._plugins[name]
-            cause = f"two entry points are named {name}: {other.module} and {entry_point.module}"
-            self._plugins[name] = replace(other, status="broken", cause=cause)
+            self._refuse_namesake(self._plugins[name], entry_point.module)
             return
         if name != CORE and blocked_by_user(name):
             self._plugins[name] = replace(record, status="blocked", cause=f"named in {BLOCK_VARIABLE}")
@@ -111,8 +112,12 @@ class Discovery:
         try:
             _check_core_version(dist)
             self._register(entry_point, name)
-        except (Exception, SystemExit) as error:
-            self._forget(name)
+        except BaseException as error:
+            # SystemExit, or an exception that derives from BaseException so as to slip through, is a
+            # failed import like any other; only the user's own Ctrl-C goes through.
+            self.registry.discard(name)
+            if isinstance(error, KeyboardInterrupt):
+                raise
             status, cause = _failure(error, dist)
             self._plugins[name] = replace(record, status=status, cause=cause)
         else:
@@ -128,7 +133,7 @@ class Discovery:
             raise PluginError(f"the entry point must name a module, {entry_point.value!r} is a {type(module).__name__}")
         manager.register(module, name=name)
         manager.check_pending()
-        manager.hook.fdiv_gym_register(registrar=Registrar(self.registry, name, environments.announce))
+        manager.hook.fdiv_gym_register(registrar=Registrar(self.registry, name))
         if not self.registry.registered_by(name):
             raise PluginError(
                 "it registered nothing: define fdiv_gym_register(registrar) with @fdiv_gym.hookimpl in "
@@ -148,10 +153,13 @@ class Discovery:
         status = first.status if len(lacking) == len(entries) else "ok"
         return replace(record, status=status, cause=cause, registered=registered)
 
-    def _forget(self, name: str) -> None:
-        for entry in self.registry.registered_by(name):
-            environments.withdraw(entry)
-        self.registry.discard(name)
+    def _refuse_namesake(self, other: Plugin, module: str) -> None:
+        if module == other.module:  # one distribution found twice on the path
+            return
+        cause = f"two entry points are named {other.name}: {other.module} and {module}; neither is used"
+        self.registry.discard(other.name)
+        self._deferred = [e for e in self._deferred if plugin_name(e) != other.name]
+        self._plugins[other.name] = replace(other, status="broken", cause=cause, registered=())
 
 
 def plugin_name(entry_point: importlib.metadata.EntryPoint) -> str:
@@ -162,8 +170,12 @@ def plugin_name(entry_point: importlib.metadata.EntryPoint) -> str:
 
 def blocked_by_user(name: str) -> bool:
     """Whether ``FDIV_GYM_BLOCK`` (comma-separated distributions or distribution:entry-point) names the plugin."""
-    wanted = {part.strip() for part in os.environ.get(BLOCK_VARIABLE, "").split(",") if part.strip()}
-    return any(name == w or name.partition(":")[0] == _normalised(w) for w in wanted)
+    distribution, _, entry_point = name.partition(":")
+    for part in os.environ.get(BLOCK_VARIABLE, "").split(","):
+        wanted, _, one = part.strip().partition(":")
+        if wanted and _normalised(wanted) == distribution and one in ("", entry_point):
+            return True
+    return False
 
 
 def is_initializing(module: str) -> bool:
@@ -184,13 +196,26 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
+def _precedence(entry_point: importlib.metadata.EntryPoint) -> tuple[bool, bool, str]:
+    name = plugin_name(entry_point)
+    return name != CORE, not name.startswith(CORE.partition(":")[0] + ":"), name
+
+
 def _failure(error: BaseException, dist: importlib.metadata.Distribution | None) -> tuple[str, str]:
-    if isinstance(error, ModuleNotFoundError) and error.name and dist is not None:
-        extra = _extra_that_brings(error.name, dist)
-        if extra:
-            line = f"pip install '{dist.name}[{extra}]'"
-            return f"unavailable({extra})", f"needs {error.name}: {line}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        # An extra of the plugin's own distribution, or one of fdiv-gym (a plugin that forgot to ask for torch).
+        for owner in (dist, _distribution_of_core()):
+            extra = _extra_that_brings(error.name, owner) if owner is not None else ""
+            if owner is not None and extra:
+                return f"unavailable({extra})", f"needs {error.name}: pip install '{owner.name}[{extra}]'"
     return "broken", one_line(error)
+
+
+def _distribution_of_core() -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution("fdiv-gym")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _extra_that_brings(module: str, dist: importlib.metadata.Distribution) -> str:
@@ -216,7 +241,8 @@ def _check_core_version(dist: importlib.metadata.Distribution | None) -> None:
 
     for text in wanted:
         requirement = Requirement(text)
-        if requirement.marker is None and not requirement.specifier.contains(__version__, prereleases=True):
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(__version__, prereleases=True):
             raise PluginError(f"it needs {requirement.name}{requirement.specifier}, this is fdiv-gym {__version__}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 from gymnasium.envs.registration import registry as gymnasium_registry
 
-from fdiv_gym.errors import EnvError, PluginError
+from fdiv_gym.errors import EnvError, FdivGymError, PluginError
 from fdiv_gym.registry import Entry
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ class _Creator:
         render_mode = options.pop("render_mode", None)
         if render_mode is not None:
             raise EnvError(f"environment {self.entry.name!r} is text: it has no render mode {render_mode!r}")
-        env: TextEnv = plugin_class(**options)
+        try:
+            env: TextEnv = plugin_class(**options)
+        except FdivGymError:
+            raise
+        except Exception as error:
+            where = f"environment {self.entry.name!r} of plugin {self.entry.plugin}"
+            raise PluginError(f"{where} cannot be built: {type(error).__name__}: {error}") from error
         env.entry = self.entry
         return env
 

@@ -11,7 +11,7 @@ A plugin is a light module named by an entry point of group ``fdiv_gym``::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -27,9 +27,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class Registrar:
     """What a plugin's hook receives: adds entries in that plugin's name."""
 
-    def __init__(self, registry: Registry, plugin: str, announce: Callable[[Entry], None]) -> None:
+    def __init__(self, registry: Registry, plugin: str) -> None:
         self._registry = registry
-        self._announce = announce
         self.plugin = plugin
 
     def add(
@@ -66,9 +65,10 @@ class Registrar:
             raise PluginError(
                 f"plugin {self.plugin}: target of {kind} {name!r} must read 'package.module:Class', got {target!r}"
             )
+        if isinstance(requires, str):  # tuple("torch") would ask for the packages t, o, r, c and h
+            raise PluginError(f"plugin {self.plugin}: requires of {kind} {name!r} must be a list, got {requires!r}")
         entry = Entry(kind, name, target, self.plugin, summary, tuple(requires), extra, dict(options or {}), blocked)
         self._registry.add(entry)
-        self._announce(entry)
 
 
 class HookSpecs:

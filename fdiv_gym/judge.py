@@ -10,9 +10,10 @@ from typing import Any, ClassVar, TypeVar
 
 from fdiv_gym import options as _options
 from fdiv_gym.cache import VerdictCache, cache_folder
-from fdiv_gym.options import Configurable
+from fdiv_gym.errors import JudgeError
+from fdiv_gym.options import Configurable, label_of, naming
 from fdiv_gym.task import Task
-from fdiv_gym.verdict import Verdict
+from fdiv_gym.verdict import Verdict, check_verdict
 
 T = TypeVar("T")
 
@@ -76,7 +77,11 @@ class Judge(Configurable):
 
     def judge_batch(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
         """``judge`` for callers without an event loop; works inside a running loop too."""
-        verdicts = run_async(lambda: self.judge(tasks, responses))
+        with naming(self):
+            verdicts = run_async(lambda: self.judge(tasks, responses))
+        if len(verdicts) != len(tasks):
+            raise JudgeError(f"{label_of(self)} gave {len(verdicts)} verdicts for {len(tasks)} responses")
+        verdicts = [check_verdict(self, verdict) for verdict in verdicts]
         self.usage.judged += len(verdicts)
         self.usage.unscorable += sum(not verdict.is_scored for verdict in verdicts)
         return verdicts

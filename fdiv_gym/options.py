@@ -6,12 +6,16 @@ with keyword arguments; unknown keys are refused with the nearest known one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pydantic
 
-from fdiv_gym.errors import ConfigError, near_miss
+from fdiv_gym.errors import ConfigError, FdivGymError, near_miss
+
+if TYPE_CHECKING:
+    from fdiv_gym.registry import Entry
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 
@@ -77,6 +81,7 @@ class Configurable:
     kind: ClassVar[str] = "plugin"
 
     options: Any
+    entry: Entry | None = None
 
     def __init__(self, **options: Any) -> None:
         where = f"{self.kind} {type(self).registered_name()!r}"
@@ -86,3 +91,20 @@ class Configurable:
     def registered_name(cls) -> str:
         """The name under which the class was registered, or the class name before that."""
         return cls.__dict__.get("_registered_name") or cls.__name__
+
+
+def label_of(plugin: Configurable) -> str:
+    """How a message names an instance: its kind, its name, and the plugin that registered it, if any did."""
+    label = f"{plugin.kind} {plugin.registered_name()!r}"
+    return f"{label} of plugin {plugin.entry.plugin}" if plugin.entry is not None else label
+
+
+@contextlib.contextmanager
+def naming(plugin: Configurable) -> Iterator[None]:
+    """Put the plugin's name in front of an fdiv-gym error that its code provokes and that does not name it."""
+    try:
+        yield
+    except FdivGymError as error:
+        if label_of(plugin) in str(error):
+            raise
+        raise type(error)(f"{label_of(plugin)}: {error}") from error

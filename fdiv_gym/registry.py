@@ -100,7 +100,7 @@ class Entry:
         if isinstance(loaded, str):
             try:
                 loaded = import_string(loaded)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise PluginError(f"{where} does not import: {type(error).__name__}: {error}") from error
         base = import_string(KINDS[self.kind])
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
@@ -117,12 +117,25 @@ def import_string(target: str) -> Any:
 
 
 class Registry:
-    """Entries by kind and name. ``before_use`` runs ahead of every look-up (it completes deferred plugins)."""
+    """Entries by kind and name.
 
-    def __init__(self, before_use: Callable[[], None] | None = None) -> None:
+    Args:
+        before_use: runs ahead of every look-up (it completes deferred plugins).
+        on_add: told of every entry before it is kept; it may refuse by raising.
+        on_remove: told of every entry that is taken out.
+    """
+
+    def __init__(
+        self,
+        before_use: Callable[[], None] | None = None,
+        on_add: Callable[[Entry], None] | None = None,
+        on_remove: Callable[[Entry], None] | None = None,
+    ) -> None:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._frozen = False
         self._before_use = before_use or (lambda: None)
+        self._on_add = on_add or (lambda entry: None)
+        self._on_remove = on_remove or (lambda entry: None)
 
     def add(self, entry: Entry) -> None:
         """Add an entry.
@@ -143,13 +156,14 @@ class Registry:
                 f"{entry.kind} {entry.name!r} is registered twice: by {taken.plugin} ({taken.target_text}) "
                 f"and by {entry.plugin} ({entry.target_text})"
             )
+        self._on_add(entry)
         self._entries[entry.kind][entry.name] = entry
 
     def discard(self, plugin: str) -> None:
         """Forget everything that ``plugin`` registered (a plugin that failed half-way leaves nothing)."""
-        for names in self._entries.values():
-            for name in [n for n, e in names.items() if e.plugin == plugin]:
-                del names[name]
+        for entry in self.registered_by(plugin):
+            del self._entries[entry.kind][entry.name]
+            self._on_remove(entry)
 
     def freeze(self) -> None:
         """Refuse every later ``add``."""
@@ -195,7 +209,10 @@ class Registry:
         try:
             yield self
         finally:
+            added = [e for k, names in self._entries.items() for n, e in names.items() if saved[k].get(n) is not e]
             self._entries, self._frozen = saved, frozen
+            for entry in added:
+                self._on_remove(entry)
 
     def load(self, kind: str, name: str) -> type[Any]:
         """The class registered under ``name``; it learns that name for its messages."""

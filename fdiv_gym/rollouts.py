@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fdiv_gym.engine import Engine
-from fdiv_gym.env import TextEnv, check_verdict
-from fdiv_gym.errors import ConfigError, EnvError
+from fdiv_gym.engine import Engine, check_completions
+from fdiv_gym.env import TextEnv
+from fdiv_gym.errors import ConfigError, EnvError, FdivGymError
+from fdiv_gym.options import label_of, naming
 from fdiv_gym.preferences import Message
 from fdiv_gym.rollout import Group, Sampling, Trajectory
 from fdiv_gym.task import Task
-from fdiv_gym.verdict import Status, Verdict
+from fdiv_gym.verdict import Status, Verdict, check_verdict
 
 
 class Codec:
@@ -121,7 +122,7 @@ def run_episodes(
     ]
     flat = [episode for group in episodes for episode in group]
     verdicts: dict[int, Verdict] = {}
-    completions = engine.generate(prompts, n, sampling)
+    completions = check_completions(engine, engine.generate(prompts, n, sampling), len(prompts), n)
     _take(flat, [c for group in completions for c in group])
     if after_rollouts is not None:
         after_rollouts([Group(t, tuple(e.frozen(None) for e in es)) for t, es in zip(tasks, episodes, strict=True)])
@@ -136,6 +137,7 @@ def run_episodes(
             break
         turn_sampling = replace(sampling, seed=derive_seed(sampling.seed, "turn", turn))
         answers = engine.generate([flat[i].token_ids for i in playing], 1, turn_sampling)
+        check_completions(engine, answers, len(playing), 1)
         _take([flat[i] for i in playing], [a[0] for a in answers])
     return [
         Group(task, tuple(e.frozen(verdicts[g * n + k]) for k, e in enumerate(group)))
@@ -193,16 +195,15 @@ def score_checked(
         return verdicts
     if not tasks:
         return []
-    try:
-        verdicts = list(env.score_batch(tasks, responses))
-    except EnvError:
-        raise
-    except Exception:
-        verdicts = [_score_alone(env, task, response) for task, response in zip(tasks, responses, strict=True)]
+    with naming(env):
+        try:
+            verdicts = list(env.score_batch(tasks, responses))
+        except FdivGymError:
+            raise
+        except Exception:
+            verdicts = [_score_alone(env, task, response) for task, response in zip(tasks, responses, strict=True)]
     if len(verdicts) != len(tasks):
-        raise EnvError(
-            f"environment {env.registered_name()!r} gave {len(verdicts)} verdicts for {len(tasks)} responses"
-        )
+        raise EnvError(f"{label_of(env)} gave {len(verdicts)} verdicts for {len(tasks)} responses")
     return [check_verdict(env, verdict) for verdict in verdicts]
 
 
@@ -215,7 +216,7 @@ def derive_seed(seed: int, *parts: object) -> int:
 def _score_alone(env: TextEnv, task: Task, response: str) -> Verdict:
     try:
         return env.score_batch([task], [response])[0]
-    except EnvError:
+    except FdivGymError:
         raise
     except Exception as error:
         return Verdict.error(f"{type(error).__name__}: {error}"[:200])

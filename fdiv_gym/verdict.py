@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fdiv_gym.errors import EnvError
+from fdiv_gym.errors import EnvError, FdivGymError, JudgeError, VerifierError
+
+if TYPE_CHECKING:
+    from fdiv_gym.options import Configurable
 
 
 class Status(StrEnum):
@@ -49,8 +53,7 @@ class Verdict:
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status(self.status))
         if self.status is Status.SCORED:
-            number = isinstance(self.score, (int, float)) or _is_numpy_number(self.score)
-            if not number or not math.isfinite(self.score):  # type: ignore[arg-type]
+            if not is_finite_number(self.score):
                 raise EnvError(f"a scored verdict needs a finite number as its score, got {self.score!r}")
             object.__setattr__(self, "score", float(self.score))  # type: ignore[arg-type]
         elif self.score is not None:
@@ -98,8 +101,30 @@ class Verdict:
         )
 
 
-def _is_numpy_number(value: object) -> bool:
-    # numpy's float64 is a float, its float32 and integers are not; numbers.Number covers them.
-    import numbers
+_ERRORS: dict[str, type[FdivGymError]] = {"verifier": VerifierError, "judge": JudgeError}
 
-    return isinstance(value, numbers.Real)
+
+def check_verdict(judge: Configurable, verdict: object) -> Verdict:
+    """Refuse what is not a Verdict within the declared range of an environment, a verifier or a judge.
+
+    Raises:
+        EnvError: (or VerifierError, JudgeError) naming the plugin, the value and what was expected.
+    """
+    from fdiv_gym.options import label_of  # pydantic is not imported with fdiv_gym
+
+    error = _ERRORS.get(judge.kind, EnvError)
+    if not isinstance(verdict, Verdict):
+        raise error(f"{label_of(judge)} must return a Verdict, got {verdict!r}")
+    low, high = judge.score_range  # type: ignore[attr-defined]
+    if verdict.score is not None and not low <= verdict.score <= high:
+        raise error(f"{label_of(judge)} gave the score {verdict.score!r}, outside its declared range [{low}, {high}]")
+    for name, value in verdict.components.items():
+        if not is_finite_number(value):
+            raise error(f"{label_of(judge)} gave the component {name!r} = {value!r}: a finite number was expected")
+    return verdict
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether a value is a finite real number, numpy's scalars included."""
+    # numpy's float64 is a float, its float32 and integers are not; numbers.Real covers them.
+    return isinstance(value, numbers.Real) and math.isfinite(value)

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import ClassVar, Literal, Self
 
 from fdiv_gym.errors import VerifierError
-from fdiv_gym.options import Configurable
-from fdiv_gym.verdict import Verdict
+from fdiv_gym.options import Configurable, naming
+from fdiv_gym.verdict import Verdict, check_verdict
 
 FixtureKind = Literal["full", "zero", "malformed", "adversarial", "determinism"]
 
@@ -55,7 +55,9 @@ class Verifier(Configurable):
             VerifierError: the two sequences differ in length.
         """
         check_pairs(references, responses)
-        return [self.verify(reference, response) for reference, response in zip(references, responses, strict=True)]
+        with naming(self):
+            pairs = zip(references, responses, strict=True)
+            return [check_verdict(self, self.verify(reference, response)) for reference, response in pairs]
 
     async def verify_async(self, reference: str, response: str) -> Verdict:
         """``verify`` without blocking the event loop."""

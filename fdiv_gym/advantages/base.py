@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from fdiv_gym.errors import PluginError
 from fdiv_gym.objectives.batch import Groups
-from fdiv_gym.options import Configurable
+from fdiv_gym.options import Configurable, label_of
 
 
 class Advantage(Configurable):
@@ -23,3 +25,24 @@ class Advantage(Configurable):
         compare minimum and maximum, because the mean of equal floats need not equal them.
         """
         raise NotImplementedError
+
+
+def checked_advantages(advantage: Advantage, groups: Groups) -> Tensor:
+    """``advantage.compute(groups)`` behind a boundary: what objectives call.
+
+    Raises:
+        PluginError: naming the plugin, what it gave and what was expected.
+    """
+    values: object = advantage.compute(groups)
+    expected = tuple(groups.rewards.shape)
+    if not isinstance(values, Tensor) or values.shape != groups.rewards.shape:
+        got = f"a tensor of shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise PluginError(f"{label_of(advantage)} gave {got}, expected one advantage for each response, {expected}")
+    wrong = ~torch.isfinite(values)
+    if bool(wrong.any()):
+        at = int(wrong.nonzero()[0])
+        raise PluginError(
+            f"{label_of(advantage)} gave {float(values[at])} for a response of reward {float(groups.rewards[at])}, "
+            "expected a finite number (0 where there is no score)"
+        )
+    return values.double()

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from fdiv_gym.divergences.base import Divergence
+from fdiv_gym.errors import PluginError
 from fdiv_gym.objectives.batch import MicroBatch
+from fdiv_gym.options import label_of
 
 
 def link_option(link: str) -> dict[str, str]:
@@ -26,12 +28,27 @@ def branch_sum(divergence: Divergence, v: Tensor, coefficient: Tensor) -> Tensor
 
     Returns:
         Scalar.
+
+    Raises:
+        PluginError: a branch is not finite at a finite v, or has another shape than v.
     """
     good = coefficient < 0
     bad = ~good & (coefficient != 0)  # a NaN counts here: it must reach the loss and be seen
     # Indexed, not masked by multiplication: 0 * inf is NaN.
-    loss = (coefficient[good] * divergence.positive(v[good])).sum()
-    return loss + (coefficient[bad] * divergence.negative(v[bad])).sum()
+    loss = (coefficient[good] * _checked(divergence, "positive", v[good])).sum()
+    return loss + (coefficient[bad] * _checked(divergence, "negative", v[bad])).sum()
+
+
+def _checked(divergence: Divergence, branch: str, v: Tensor) -> Tensor:
+    values: object = getattr(divergence, branch)(v)
+    if not isinstance(values, Tensor) or values.shape != v.shape:
+        got = f"a tensor of shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise PluginError(f"{label_of(divergence)}: {branch}(v) gave {got}, expected the shape {tuple(v.shape)}")
+    wrong = torch.isfinite(v) & ~torch.isfinite(values)
+    if bool(wrong.any()):
+        at, value = float(v.detach()[wrong][0]), float(values.detach()[wrong][0])
+        raise PluginError(f"{label_of(divergence)}: {branch}(v) = {value} at v = {at:g}, expected a finite number")
+    return values
 
 
 def mean_weights(members: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fdiv_gym import options as _options
+from fdiv_gym.advantages.base import checked_advantages
 from fdiv_gym.catalogue import get_advantage, get_divergence
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, Groups, MicroBatch, ObjectiveOutput, Preferences
@@ -54,7 +55,7 @@ class FGRPO(Objective):
     def prepare(self, groups: Groups | None, preferences: Preferences | None) -> Mapping[Stream, Coefficients]:
         """Coefficient -a_i w_i / ((1 + 1/beta) G P) of each response."""
         assert groups is not None
-        advantages = self.advantage.compute(groups)
+        advantages = checked_advantages(self.advantage, groups)
         weights = group_weights(groups, advantages, self.options.weighting)
         scale = on_policy_scale(self.options.beta)
         active = advantages != 0

@@ -1,0 +1,243 @@
+"""The conformance kit for trainers: real runs of a few steps on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fdiv_gym.config import RunConfig, parse_config
+from fdiv_gym.discovery import discovery
+from fdiv_gym.env import Split, TextEnv
+from fdiv_gym.errors import FdivGymError
+from fdiv_gym.observer import MOMENTS, Observer
+from fdiv_gym.options import label_of
+from fdiv_gym.registry import Entry
+from fdiv_gym.runfolder import CONFIG, EVALUATIONS, METRICS, PROVENANCE, SUMMARY, RunFolder
+from fdiv_gym.task import Task
+from fdiv_gym.testing.report import Report
+from fdiv_gym.testing.tiny import save_tiny_model
+from fdiv_gym.trainer import RunResult, Trainer
+from fdiv_gym.verdict import Verdict
+
+KIT = "fdiv-gym:testing"
+ENVIRONMENT = "conformance/Letters-v0"
+OBSERVER = "conformance-witness"
+VOWELS = "aeiou"
+STEPS = 4
+
+#: Settings of the kit's runs; each is used where the trainer has an option of that name.
+SMALL = {
+    "steps": STEPS, "prompts_per_step": 4, "group_size": 8, "learning_rate": 0.01, "warmup_steps": 0,
+    "evaluate_tasks": 2, "evaluate_samples": 1, "evaluate_every": 2, "checkpoint_every": 2, "keep_checkpoints": 9,
+}  # fmt: skip
+
+
+class Letters(TextEnv):
+    """Vowels are worth a point; a random model can be taught that in a step."""
+
+    has_oracle = False
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """A few short prompts."""
+        words = ("ab", "cd", "ef", "gh", "ij", "kl") if split == "train" else ("mn", "op")
+        return [Task(word) for word in words]
+
+    def score(self, task: Task, response: str) -> Verdict:
+        """The share of vowels."""
+        return Verdict.scored(sum(c in VOWELS for c in response) / max(len(response), 1))
+
+
+class Witness(Observer):
+    """Writes down what it is called with, and stops the run where it is told to."""
+
+    fatal = True
+    calls: list[tuple[str, int]] = []  # noqa: RUF012 - emptied before each run
+    stop_before: int = 0
+
+    def before_rollouts(self, step: int) -> None:
+        """Stop here, as a power cut would."""
+        Witness.calls.append(("before_rollouts", step))
+        if step == Witness.stop_before:
+            raise KeyError("the conformance kit stops the run here")
+
+
+def _noting(moment: str) -> Any:
+    def note(self: Observer, first: Any, *rest: Any) -> None:
+        Witness.calls.append((moment, first if isinstance(first, int) else first.steps))
+
+    return note
+
+
+for _moment in MOMENTS:
+    if _moment != "before_rollouts":
+        setattr(Witness, _moment, _noting(_moment))
+
+
+def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, tolerance: float = 0.0) -> Report:
+    """Check a trainer by short runs on a tiny model: about five seconds on a CPU.
+
+    Args:
+        trainer: an instance; its class and options are used, with the kit's few steps.
+        engine: the table [engine]; the default engine if None.
+        tolerance: largest difference of a weight between a resumed and a straight run (0: bit for bit).
+
+    Returns:
+        A report with one entry for each check.
+    """
+    report = Report(label_of(trainer))
+    with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
+        config = stack.enter_context(_configuration(trainer, Path(place), engine))
+        build = lambda: type(trainer)(**config.trainer.options)  # noqa: E731 - a fresh trainer for each run
+        straight, broken = Path(place) / "straight", Path(place) / "broken"
+        with report.section("fit"):
+            _run_folder(_fit(build(), config, straight), straight, report)
+        if not report.ok:
+            return report
+        with report.section("learns"):
+            _learns(Path(place) / "model", straight, report)
+        with report.section("observers"):
+            _observers(report)
+        with report.section("resume"):
+            _interrupted(build(), config, broken, report)
+            Witness.stop_before = 0
+            build().fit(config, broken, resume=True)
+            _same(straight, broken, tolerance, report)
+    return report
+
+
+@contextmanager
+def _configuration(trainer: Trainer, place: Path, engine: Mapping[str, Any] | None) -> Iterator[RunConfig]:
+    name = "conformance-trainer"
+    options = {k: v for k, v in trainer.options.model_dump(mode="json").items() if v is not None}
+    small = {k: v for k, v in SMALL.items() if k in type(trainer).Options.model_fields}
+    model = save_tiny_model(place / "model")
+    with discovery.registry.scoped() as registry:
+        registry.add(Entry("trainer", name, type(trainer), KIT))
+        registry.add(Entry("environment", ENVIRONMENT, Letters, KIT))
+        registry.add(Entry("observer", OBSERVER, Witness, KIT))
+        known = type(trainer).__dict__.get("_registered_name")
+        try:
+            yield parse_config(
+                {
+                    "env": {"id": ENVIRONMENT},
+                    "model": {"name_or_path": str(model)},
+                    "engine": {"max_new_tokens": 6, **(engine or {})},
+                    "objective": {"name": "f-grpo", "beta": 1.0},
+                    "trainer": {"name": name, **options, **small},
+                    "observers": [{"name": OBSERVER}],
+                }
+            )
+        finally:
+            if known is not None:
+                type(trainer)._registered_name = known  # type: ignore[attr-defined]
+
+
+def _fit(trainer: Trainer, config: RunConfig, folder: Path) -> RunResult:
+    Witness.calls.clear()
+    RunFolder.create(folder, config.resolved())
+    return trainer.fit(config, folder)
+
+
+def _run_folder(result: object, path: Path, report: Report) -> None:
+    if not isinstance(result, RunResult):
+        report.fail("fit", f"fit() gave {result!r}, expected a RunResult")
+        return
+    report.check("fit", result.status == "finished", f"the status is {result.status!r}, expected 'finished'")
+    report.check("fit", result.steps == STEPS, f"{result.steps} steps were done, expected {STEPS}")
+    folder = RunFolder(path)
+    for name in (CONFIG, PROVENANCE, SUMMARY, METRICS):
+        report.check("run-folder", (path / name).is_file(), f"the run folder has no {name}")
+    steps = [line.get("step") for line in folder.lines(METRICS)]
+    expected = list(range(1, STEPS + 1))
+    report.check("run-folder", steps == expected, f"{METRICS} has the steps {steps}, expected {expected}")
+    evaluated = [line.get("step") for line in folder.lines(EVALUATIONS)]
+    report.check(
+        "run-folder", evaluated[:1] == [0] and evaluated[-1:] == [STEPS],
+        f"{EVALUATIONS} has the steps {evaluated}, expected the first at 0 and the last at {STEPS}",
+    )  # fmt: skip
+    report.check("run-folder", bool(folder.checkpoints()), "the run folder has no checkpoint")
+    plugins = folder.read_json(PROVENANCE).get("plugins", {})
+    report.check("run-folder", bool(plugins), f"{PROVENANCE} names no plugins: a resume could not tell a change")
+
+
+def _learns(model: Path, run: Path, report: Report) -> None:
+    """The probability of a vowel, read off the weights, after two steps and at the end."""
+    checkpoints = RunFolder(run).checkpoints()
+    before = _vowels(model)
+    after = [_vowels(checkpoint / "model") for checkpoint in checkpoints]
+    report.figures["probability of a rewarded letter before"] = before
+    for checkpoint, probability in zip(checkpoints, after, strict=True):
+        report.check(
+            "learns", probability > before,
+            f"the probability of a rewarded letter went from {before:.4f} to {probability:.4f} at {checkpoint.name}, "
+            "expected it to rise",
+        )  # fmt: skip
+    report.figures["and after"] = after[-1]
+
+
+def _vowels(folder: Path) -> float:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    total = 0.0
+    prompts = ("ab", "cd", "ef", "gh", "ij", "kl")
+    for prompt in prompts:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([tokenizer.encode(prompt)])).logits[0, -1].double()
+        total += float(logits.softmax(-1)[tokenizer.convert_tokens_to_ids(list(VOWELS))].sum())
+    return total / len(prompts)
+
+
+def _observers(report: Report) -> None:
+    for moment in MOMENTS:
+        seen = [step for name, step in Witness.calls if name == moment]
+        if moment == "at_evaluation":
+            expected = bool(seen)
+        elif moment == "at_end":
+            expected = seen == [STEPS]
+        else:
+            expected = seen == list(range(1, STEPS + 1))
+        report.check("observers", expected, f"{moment} was called at {seen}")
+
+
+def _interrupted(trainer: Trainer, config: RunConfig, folder: Path, report: Report) -> None:
+    Witness.stop_before = STEPS // 2 + 1
+    try:
+        _fit(trainer, config, folder)
+    except FdivGymError:
+        return
+    report.fail("resume", "a fatal observer failed and the run went on")
+
+
+def _same(straight: Path, resumed: Path, tolerance: float, report: Report) -> None:
+    from safetensors.torch import load_file
+
+    last = [RunFolder(path).checkpoints()[-1].name for path in (straight, resumed)]
+    if not report.check("resume", last[0] == last[1], f"the last checkpoints are {last[0]} and {last[1]}"):
+        return
+    ours, theirs = [load_file(p / "checkpoints" / last[0] / "model" / "model.safetensors") for p in (straight, resumed)]
+    worst = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    report.check(
+        "resume", worst <= tolerance, f"a resumed run ends {worst:.3g} away from a straight one, allowed {tolerance:g}"
+    )
+    lines = [[json.dumps(_timeless(line)) for line in RunFolder(p).lines(METRICS)] for p in (straight, resumed)]
+    if tolerance == 0:
+        report.check("resume", lines[0] == lines[1], f"{METRICS} of a resumed run differs from that of a straight one")
+
+
+def _timeless(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if not key.startswith("time/")}
