@@ -101,6 +101,10 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
         """
         return {}
 
+    def counters(self) -> dict[str, float]:
+        """Totals since the environment was built that are worth a place in the log, e.g. what a judge cost."""
+        return {}
+
     def vote(self, task: Task, response: str) -> str | None:
         """What a response votes for where the majority decides; equal answers give equal texts.
 
