@@ -271,7 +271,9 @@ def bco(p, beta=0.1, frozen=None):
     return sum(good) / len(good) + sum(bad) / len(bad)
 
 
-def sft(p):
+def sft(p, per_token=True):
     rows = [i for i in range(len(p["chosen"])) if p["chosen"][i]]
+    if not per_token:
+        return -sum(sequence(p, "logps")[i] / len(tokens(p, i)) for i in rows) / len(rows)
     count = sum(len(tokens(p, i)) for i in rows)
     return -sum(sequence(p, "logps")[i] for i in rows) / count

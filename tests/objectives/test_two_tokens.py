@@ -94,6 +94,12 @@ def test_kldo_takes_the_logarithm_of_the_mean(step):
     )
 
 
+def test_bco_with_one_side_only_shifts_by_its_mean(step):
+    # v = 1/2 is its own mean: the margin is 0.
+    one = step.with_preference_rows(torch.tensor([0]))
+    assert float(evaluate(fg.get_objective("bco", beta=0.5), one).value) == pytest.approx(math.log(2), abs=1e-15)
+
+
 def test_metrics_are_means_over_the_step(step):
     outcome = evaluate(fg.get_objective("f-hal", divergence="pearson", advantage=EXACT), step, units=1)
     assert {name: pytest.approx(float(value)) for name, value in outcome.metrics.items()} == {

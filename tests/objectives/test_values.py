@@ -61,6 +61,7 @@ CASES = [
     ("kto", {"beta": 0.5}, lambda d, p, frozen=None: ref.kto(p, 0.5, frozen=frozen)),
     ("bco", {}, lambda d, p, frozen=None: ref.bco(p, frozen=frozen)),
     ("sft", {}, lambda d, p: ref.sft(p)),
+    ("sft", {"aggregation": "sequence"}, lambda d, p: ref.sft(p, per_token=False)),
 ]  # fmt: skip
 IDS = [f"{name}-{i}" for i, (name, _, _) in enumerate(CASES)]
 
