@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from fdiv_gym.task import Task
 
+#: What may differ between two copies of a text. Signs of mathematics stay: 1+2 and 1-2 are different problems.
+PUNCTUATION = frozenset(".,;:!?'\"`()[]{}$" + "\u2018\u2019\u201c\u201d")
+
 
 def content_hash(text: str) -> str:
     """A hash of the words of a text: case, spaces, punctuation and Unicode forms make no difference."""
     plain = unicodedata.normalize("NFKC", text).casefold()
-    # Signs of mathematics carry meaning: 1+2 and 1-2 are different problems.
-    kept = "".join(c if c.isalnum() or c in "+-*/^=<>\\" else " " for c in plain)
+    kept = "".join(" " if c in PUNCTUATION else c for c in plain)
     return hashlib.sha256(" ".join(kept.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -1,0 +1,1 @@
+"""The data sets of the package reasoning-gym as environments. Nothing is imported here; see the submodules."""

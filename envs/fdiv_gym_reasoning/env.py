@@ -1,0 +1,204 @@
+"""reasoning/<name>-v0: one data set of the package reasoning-gym."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import pydantic
+
+import fdiv_gym as fg
+from fdiv_gym.env import Split
+from fdiv_gym_reasoning import comparators
+from fdiv_gym_reasoning.catalogue import (
+    COMPARED,
+    DEPEND_ON_HASH_SEED,
+    GUARDED,
+    NAMES,
+    NEED_NO_METADATA,
+    ORACLE_IN_METADATA,
+    SLOW,
+    WITHOUT_ORACLE,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_ANSWER = 30_000
+TAG_LINE = "\n\nPut your final answer between <answer> and </answer>."
+#: A set makes entry i from seed + i, so the seeds of two splits or two runs must lie far apart.
+STRIDE, HELDOUT_OFFSET = 1_000_000, 2_000_000_000
+#: Entries drawn for each wanted task before a set counts as exhausted.
+ATTEMPTS = 4
+
+
+class ReasoningEnv(fg.TextEnv):
+    """One data set. A right answer is worth 1, any other 0; partial credit of the package is not given.
+
+    The package is imported at the first ``reset``. Entries whose own answer our scorer does not accept are
+    left out, as are training entries whose question is also among the held-out ones.
+
+    Raises:
+        ConfigError: an option is unknown or has a wrong value.
+    """
+
+    class Options(fg.TextEnv.Options):
+        """Which set, of what size and difficulty."""
+
+        dataset: Literal[NAMES] = "chain_sum"  # type: ignore[valid-type]
+        """The name in reasoning-gym; each ``reasoning/<name>-v0`` presets it."""
+        parameters: dict[str, Any] = pydantic.Field(default_factory=dict)
+        """Parameters of the set's configuration, e.g. ``{max_terms = 4}``; see reasoning-gym."""
+        answer: Literal["whole", "answer-tag"] = "whole"
+        """``whole``: the response is the answer; ``answer-tag``: the one text between <answer> and </answer>."""
+        train_tasks: int | None = pydantic.Field(None, ge=1)
+        """Training tasks at most; if unset 500, and fewer for the sets that are slow to make."""
+        heldout_tasks: int = pydantic.Field(50, ge=1)
+        """Held-out tasks at most."""
+        seed: int = pydantic.Field(0, ge=0, lt=1_000)
+        """Chooses the tasks of both splits."""
+
+    options: Options
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.has_oracle = self.options.dataset not in WITHOUT_ORACLE  # type: ignore[misc]
+        self._datasets: dict[int, Any] = {}
+        self._entries: dict[tuple[int, int], Mapping[str, Any]] = {}
+
+    def tasks(self, split: Split) -> Sequence[fg.Task]:
+        """Different questions, in the set's own order.
+
+        Raises:
+            EnvError: a parameter is not the set's, or the set failed to make an entry.
+        """
+        first = self.options.seed * STRIDE
+        if self.options.dataset in DEPEND_ON_HASH_SEED and sys.flags.hash_randomization:
+            log.warning(
+                "reasoning/%s-v0 makes other tasks in every process: set PYTHONHASHSEED=0", self.options.dataset
+            )
+        if split == "heldout":
+            return self._drawn(first + HELDOUT_OFFSET, self.options.heldout_tasks, frozenset())
+        known = frozenset(task.prompt for task in self.task_list("heldout"))
+        return self._drawn(first, self._train_tasks(), known)
+
+    def score(self, task: fg.Task, response: str) -> fg.Verdict:
+        """1 for a right answer, else 0; unscorable if the set does not make the task's question any more."""
+        answer = self._answer(response)
+        if answer is None:
+            return fg.Verdict.scored(0.0, "no answer between one pair of tags")
+        if not answer or len(answer) > MAX_ANSWER or "\x00" in answer:
+            return fg.Verdict.scored(0.0, "empty, too long or not text")
+        entry = self._entry(int(task.data["seed"]), int(task.data["index"]))
+        if not task.prompt.startswith(entry["question"]) and self.options.dataset not in NEED_NO_METADATA:
+            return fg.Verdict.unscorable("the data set makes another question of the same seed here")
+        return fg.Verdict.scored(float(self._is_right(answer, task, entry)))
+
+    def oracle(self, task: fg.Task) -> str | None:
+        """The set's own answer in the declared form, if there is one."""
+        if task.answer is None or self.options.answer == "whole":
+            return task.answer
+        return f"<answer>{task.answer}</answer>"
+
+    def vote(self, task: fg.Task, response: str) -> str | None:
+        """The answer with single spaces."""
+        answer = self._answer(response)
+        return " ".join(answer.split()) or None if answer is not None else None
+
+    # ---- judging ----------------------------------------------------------------------------------
+
+    def _is_right(self, answer: str, task: fg.Task, entry: Mapping[str, Any]) -> bool:
+        name = self.options.dataset
+        guard = GUARDED.get(name)
+        if guard is None:
+            compare: comparators.Comparator = getattr(comparators, COMPARED.get(name, "text"))
+            return compare(answer, task.answer or "", entry["metadata"])
+        if not guard.admits(answer):
+            return False
+        scorer = self._dataset(int(task.data["seed"]))
+        try:
+            # A copy: knight_swap writes into the entry.
+            return float(scorer.score_answer(answer, copy.deepcopy(dict(entry)))) >= 1.0 - 1e-9
+        except Exception:
+            # The scorer stumbles over an answer of the right form that makes no sense: that answer is wrong.
+            return False
+
+    def _answer(self, response: str) -> str | None:
+        if self.options.answer == "whole":
+            return response.strip()
+        visible = response.rpartition("</think>")[2]
+        if visible.count("<answer>") != 1 or visible.count("</answer>") != 1:
+            return None
+        before, _, after = visible.partition("<answer>")
+        return None if "</answer>" in before else after.partition("</answer>")[0].strip()
+
+    # ---- making tasks -----------------------------------------------------------------------------
+
+    def _drawn(self, seed: int, wanted: int, excluded: frozenset[str]) -> list[fg.Task]:
+        found: dict[str, fg.Task] = {}
+        for index in range(ATTEMPTS * wanted + 20):  # no more than the size given to the set
+            if len(found) == wanted:
+                break
+            task = self._task(seed, index)
+            if task is not None and task.prompt not in found and task.prompt not in excluded:
+                found[task.prompt] = task
+        return list(found.values())
+
+    def _train_tasks(self) -> int:
+        return self.options.train_tasks or SLOW.get(self.options.dataset, 500)
+
+    def _task(self, seed: int, index: int) -> fg.Task | None:
+        entry = self._entry(seed, index)
+        answer = entry["answer"]
+        key = ORACLE_IN_METADATA.get(self.options.dataset)
+        if key is not None:
+            answer = entry["metadata"][key]
+            answer = answer if isinstance(answer, str) else json.dumps(answer)
+        prompt = entry["question"] + (TAG_LINE if self.options.answer == "answer-tag" else "")
+        # Spaces and signs make a puzzle another one, so the whole question is its content.
+        content = hashlib.sha256(entry["question"].encode()).hexdigest()[:16]
+        data = {"seed": seed, "index": index, "content_hash": content}
+        task = fg.Task(prompt, None if answer is None else str(answer).strip(), data)
+        if self.has_oracle and not (task.answer and self._is_right(task.answer, task, entry)):
+            return None
+        return task
+
+    def _entry(self, seed: int, index: int) -> Mapping[str, Any]:
+        if (seed, index) not in self._entries:
+            dataset = self._dataset(seed)
+            try:
+                with _quiet():
+                    self._entries[seed, index] = dataset[index]
+            except Exception as error:
+                raise fg.EnvError(
+                    f"data set {self.options.dataset!r} failed at entry {index}: {error!r}"[:300]
+                ) from None
+        return self._entries[seed, index]
+
+    def _dataset(self, seed: int) -> Any:
+        if seed not in self._datasets:
+            size = ATTEMPTS * max(self._train_tasks(), self.options.heldout_tasks) + 20
+            given = {**self.options.parameters, "seed": seed, "size": size}
+            try:
+                with _quiet():
+                    import reasoning_gym
+
+                    self._datasets[seed] = reasoning_gym.create_dataset(self.options.dataset, **given)
+            except (TypeError, AssertionError, ValueError) as error:
+                raise fg.EnvError(f"data set {self.options.dataset!r} refuses its parameters: {error}") from None
+        return self._datasets[seed]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Some sets warn of files they leave open, and one prints a dot for every entry."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

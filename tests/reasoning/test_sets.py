@@ -1,0 +1,237 @@
+# ruff: noqa: RUF001 - signs of logic and of arithmetic
+"""Every data set: its own answer is right, nothing else is, and nothing that a model writes is evaluated."""
+
+import builtins
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import fdiv_gym as fg
+from fdiv_gym_reasoning.catalogue import (
+    BLOCKED,
+    COMPARED,
+    DEPEND_ON_HASH_SEED,
+    GUARDED,
+    NAMES,
+    ORACLE_IN_METADATA,
+    SLOW,
+    WITHOUT_ORACLE,
+)
+
+USABLE = [name for name in NAMES if name not in BLOCKED]
+QUICK = [name if name != "knight_swap" else pytest.param(name, marks=pytest.mark.slow) for name in USABLE]
+
+PWNED = "pwned_by_an_answer"
+CODE = (
+    f"__import__('os').system('touch {PWNED}')",
+    f"open('{PWNED}','w')",
+    f"[open('{PWNED}','w') for _ in (1,)]",
+    f"(lambda: open('{PWNED}','w'))()",
+    f"exec(\"open('{PWNED}','w')\")",
+    f"x.__class__.__init__.__globals__['open']('{PWNED}','w')",
+    f"1+len(str(open('{PWNED}','w')))",
+    f"sin(open('{PWNED}','w'))",
+    f"{{\"a\": \"__import__('os').system('touch {PWNED}')\"}}",
+)
+GARBAGE = (
+    "", " ", "\n", "?", "no idea", "the answer is 7", "None", "null", "nan", "inf", "-inf", "NaN", "Infinity", "1e999",
+    "1e999999999", "1/0", "[]", "{}", "[[]]", '""', "()", "0x", "٣", "\x00", "\ud800", "<answer>", "i", "=", ",",
+    "U99999999999", "A+99999999999", "9**9**9**9", "10**10**10**10", "factorial(10**9)", "2" * 10_000,
+    "(" * 10_000, "[" * 10_000, '{"a":' * 5_000, "-" * 10_000, "¬" * 10_000, "A∨" * 5_000, "x**" * 5_000,
+    "1," * 5_000, "up " * 5_000, "sin(" * 5_000, "A=" * 5_000, "1\n" * 5_000, "2 × " * 5_000, "#" * 200_000,
+)  # fmt: skip
+
+
+@functools.cache
+def env_of(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = fg.make(f"reasoning/{name}-v0", train_tasks=2, heldout_tasks=1)
+        env.task_list("train")
+    return env
+
+
+@contextlib.contextmanager
+def no_code(folder):
+    """Fails on every call of eval, exec, compile or sympy's parsers, and on the file that injections make."""
+    import sympy
+    from sympy.parsing import sympy_parser
+
+    calls = []
+
+    def forbidden(*arguments, **_):
+        calls.append(arguments)
+        raise ValueError(f"evaluated: {arguments!r:.200}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for module, names in (
+            (os, ("system", "popen")),
+            (sympy_parser, ("parse_expr", "eval_expr")),
+            (sympy, ("sympify", "parse_expr")),
+            (builtins, ("compile", "exec", "eval")),
+        ):
+            for attribute in names:
+                patch.setattr(module, attribute, forbidden)
+        yield
+    assert calls == []
+    assert not os.path.exists(folder / PWNED)
+
+
+def test_the_committed_list_is_that_of_the_package():
+    from reasoning_gym.factory import DATASETS
+
+    assert set(NAMES) == set(DATASETS)
+    assert list(NAMES) == sorted(NAMES)
+    for table in (COMPARED, GUARDED, ORACLE_IN_METADATA, SLOW, WITHOUT_ORACLE, DEPEND_ON_HASH_SEED):
+        assert set(table) <= set(NAMES)
+    assert not set(COMPARED) & set(GUARDED)
+
+
+def test_the_package_is_imported_at_the_first_reset_only():
+    script = (
+        "import sys, fdiv_gym as fg\n"
+        "env = fg.make('reasoning/chain_sum-v0', train_tasks=2, heldout_tasks=1)\n"
+        "assert len([e for e in fg.list_entries('environment') if e.name.startswith('reasoning/')]) == 106\n"
+        "assert 'reasoning_gym' not in sys.modules\n"
+        "env.reset(seed=0)\n"
+        "assert 'reasoning_gym' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_the_mixture_is_blocked_with_its_reason():
+    with pytest.raises(fg.PluginError, match="blocked: a mixture of other sets"):
+        fg.make("reasoning/composite-v0")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_its_own_answer_is_right_and_garbage_is_not(name, tmp_path):
+    env = env_of(name)
+    assert env.has_oracle == (name not in WITHOUT_ORACLE)
+    tasks = [*env.task_list("train"), *env.task_list("heldout")]
+    assert len({t.prompt for t in tasks}) == len(tasks) == 3
+    for task in tasks[1:]:
+        oracle = env.oracle(task)
+        assert (oracle is not None) == env.has_oracle
+        wrong = [*GARBAGE, *CODE, task.prompt[:2_000]]
+        if oracle is not None:
+            assert env.score(task, oracle).score == 1.0
+            assert env.score(task, f"\n {oracle} \n").score == 1.0
+            wrong += [repr(oracle), f"{oracle}; {CODE[0]}", f"{CODE[0]} or {oracle}", f"eval({oracle!r})"]
+            wrong += [f"{oracle} or not", f"I say {oracle}!", f"{oracle}\n\n{oracle}x"]
+        begun = time.monotonic()
+        with no_code(tmp_path):
+            scores = [env.score(task, answer).score for answer in wrong]
+        for answer, score in zip(wrong, scores, strict=True):
+            assert score == 0.0 or answer.strip() == oracle, (answer[:80], oracle)
+        assert time.monotonic() - begun < 3.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", USABLE)
+def test_gymnasium_accepts_every_set(name):
+    check_env(fg.make(f"reasoning/{name}-v0", train_tasks=2, heldout_tasks=1), skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", ["chain_sum", "rubiks_cube", "boxnet", "word_ladder"])
+def test_gymnasium_accepts_it(name):
+    check_env(fg.make(f"reasoning/{name}-v0", train_tasks=2, heldout_tasks=1), skip_render_check=True)
+
+
+#: The costliest answers that each grammar admits.
+COSTLY = {
+    "boxnet": "[" + ", ".join(['{"Agent[0.5, 0.5]": "move(box_red, square[0.5, 1.5])"}'] * 100) + "]",
+    "cryptarithm": ",".join(f"{chr(65 + i)}={i % 10}" for i in range(26)),
+    "jugs": "[" + ", ".join(['"pour A->B"'] * 200) + "]",
+    "kakurasu": "\n".join([" ".join("1" * 21)] * 21),
+    "knight_swap": "[" + ", ".join(['"w,A1,B3"'] * 200) + "]",
+    "quantum_lock": " → ".join(["B"] * 41),
+    "rubiks_cube": " ".join(["U'"] * 501),
+    "rush_hour": " ".join(["Z+5", "A-1"] * 100),
+    "shortest_path": " ".join(["right"] * 400),
+    "sokoban": "UDLR" * 125,
+    "tower_of_hanoi": "\n".join(["Move disk 1 from Peg 1 to Peg 2", "Move disk 1 from Peg 2 to Peg 1"] * 300),
+    "word_ladder": ",".join(["TIPS"] * 61),
+}
+
+
+@pytest.mark.parametrize("name", [case for case in QUICK if getattr(case, "values", [case])[0] in GUARDED])
+def test_the_costliest_answer_of_a_grammar_is_judged_quickly(name, tmp_path):
+    env = env_of(name)
+    assert GUARDED[name].admits(COSTLY[name])
+    begun = time.monotonic()
+    with no_code(tmp_path):
+        assert env.score(env.task_list("train")[0], COSTLY[name]).score == 0.0
+    assert time.monotonic() - begun < 1.0
+
+
+@pytest.mark.parametrize("name", list(GUARDED))
+def test_matching_a_grammar_is_linear(name):
+    pattern, unit = GUARDED[name].grammar, COSTLY[name]
+    for hostile in (unit * 300, unit + " " * 100_000, unit[:-1] * 300 + "!", "[" * 100_000, " " * 100_000):
+        begun = time.monotonic()
+        pattern.fullmatch(hostile[:200_000])
+        assert time.monotonic() - begun < 0.5
+
+
+class TestOptions:
+    def test_splits_and_seeds_share_no_question(self):
+        first = fg.make("reasoning/chain_sum-v0", train_tasks=30, heldout_tasks=20)
+        second = fg.make("reasoning/chain_sum-v0", train_tasks=30, heldout_tasks=20, seed=1)
+        train, heldout = first.task_list("train"), first.task_list("heldout")
+        assert (len(train), len(heldout)) == (30, 20)
+        assert not {t.prompt for t in train} & {t.prompt for t in heldout}
+        assert len({t.prompt for t in train} & {t.prompt for t in second.task_list("train")}) < 3
+        again = fg.make("reasoning/chain_sum-v0", train_tasks=30, heldout_tasks=20)
+        assert [t.hash for t in again.task_list("train")] == [t.hash for t in train]
+
+    def test_parameters_reach_the_set(self):
+        env = fg.make(
+            "reasoning/chain_sum-v0", train_tasks=5, heldout_tasks=1, parameters={"min_terms": 5, "max_terms": 5}
+        )
+        assert all(t.prompt.count("+") + t.prompt.count("-") >= 4 for t in env.task_list("train"))
+        with pytest.raises(fg.EnvError, match="refuses its parameters"):
+            fg.make("reasoning/chain_sum-v0", parameters={"min_trems": 5}).reset()
+        with pytest.raises(fg.EnvError, match="refuses its parameters"):
+            fg.make("reasoning/chain_sum-v0", parameters={"min_terms": -1}).reset()
+
+    def test_answer_tags(self):
+        env = fg.make("reasoning/chain_sum-v0", train_tasks=2, heldout_tasks=1, answer="answer-tag")
+        task = env.task_list("train")[0]
+        right = task.answer
+        assert task.prompt.endswith("between <answer> and </answer>.")
+        assert env.oracle(task) == f"<answer>{right}</answer>"
+        for response, score in (
+            (f"It is <answer> {right} </answer>.", 1.0),
+            (f"<think><answer>0</answer></think><answer>{right}</answer>", 1.0),
+            (right, 0.0),
+            (f"<answer>{right}</answer><answer>{right}</answer>", 0.0),
+            (f"</answer>{right}<answer>", 0.0),
+            (f"<answer>{right}", 0.0),
+        ):
+            assert env.score(task, response).score == score
+        assert env.vote(task, "<answer> 1  2 </answer>") == "1 2"
+        assert env.vote(task, "12") is None
+
+    def test_a_question_the_set_no_longer_makes_is_unscorable(self):
+        env = env_of("countdown")
+        task = env.task_list("train")[0]
+        other = fg.Task("another question", task.answer, task.data)
+        assert env.score(other, task.answer).status == "unscorable"
+
+    def test_a_fresh_environment_judges_saved_tasks(self):
+        task = env_of("countdown").task_list("train")[1]
+        assert fg.make("reasoning/countdown-v0").score(task, task.answer).score == 1.0
+
+    def test_sets_that_depend_on_the_hash_seed_say_so(self, caplog):
+        fg.make("reasoning/ransom_note-v0", train_tasks=1, heldout_tasks=1).reset()
+        randomised = bool(sys.flags.hash_randomization)
+        assert ("PYTHONHASHSEED" in caplog.text) == randomised
