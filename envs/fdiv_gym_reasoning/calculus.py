@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 MAX_LENGTH = 500
 MAX_DEPTH = 30
-POINTS = 24
+POINTS = 90
 NEEDED = 4
 TOLERANCE = 1e-6
 

@@ -131,7 +131,7 @@ GUARDED = {
     "quantum_lock": _guard(r"[A-C](?: ?→ ?[A-C]){0,40}", 300),
     "rubiks_cube": _guard(r"[UDLRFB]'?(?: [UDLRFB]'?){0,500}", 2_000),
     "rush_hour": _guard(r"[A-Z][-+][1-5](?:[ ,][A-Z][-+][1-5]){0,200}", 1_000),
-    "shortest_path": _guard(r"(?:up|down|left|right)(?: (?:up|down|left|right)){0,400}", 3_000),
+    "shortest_path": _guard(r"infeasible|(?:up|down|left|right)(?: (?:up|down|left|right)){0,400}", 3_000),
     "sokoban": _guard(r"[UDLR]{1,500}", 500),
     "tower_of_hanoi": _guard(rf"{_STEP}(?:\n{_STEP}){{0,600}}", 30_000),
     "word_ladder": _guard(r"[A-Za-z]{2,12}(?:, ?[A-Za-z]{2,12}){1,60}", 1_000),

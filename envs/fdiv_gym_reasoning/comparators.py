@@ -58,7 +58,7 @@ def three_digits(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
 
 def probability(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
     """The same decimal or fraction, to 0.0001."""
-    value, right = rational(answer), rational(oracle)
+    value, right = (rational(side) if "/" in side else decimal(side) for side in (answer, oracle))
     return value is not None and right is not None and abs(value - right) <= Fraction(1, 10_000)
 
 

@@ -1,0 +1,76 @@
+"""The example of each family of environments, for two steps with a tiny model; and a resumed curriculum."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import fdiv_gym as fg
+from fdiv_gym.config import load_config
+from fdiv_gym.runfolder import RunFolder
+
+FOLDER = Path(__file__).parents[2] / "examples" / "environments"
+TINY = [
+    "model.embedded.layers=1", "model.embedded.warm_start_steps=2", "model.embedded.warm_start_batch=4",
+    "trainer.steps=2", "trainer.prompts_per_step=2", "trainer.group_size=2", "trainer.evaluate_tasks=4",
+    "trainer.evaluate_samples=1",
+]  # fmt: skip
+SMALL = {
+    "reasoning.toml": ["env.train_tasks=8", "env.heldout_tasks=4"],
+    "arithmetic.toml": ["env.train_tasks=50"],
+    "hints.toml": ["env.train_tasks=50"],
+    "polynomials.toml": ["env.train_tasks=50"],
+}
+
+
+def fit(name, folder, overrides=(), resume=False):
+    config = load_config(FOLDER / name, [*TINY, *SMALL.get(name, []), *overrides])
+    if not resume:
+        RunFolder.create(folder, config.resolved())
+    return fg.get_trainer(config.trainer.flat("name")).fit(config, folder, resume=resume)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
+    monkeypatch.chdir(FOLDER.parents[1])
+
+
+@pytest.mark.parametrize(
+    "name", ["arithmetic.toml", "dataset.toml", "hints.toml", "polynomials.toml", "reasoning.toml"]
+)
+def test_it_trains(name, tmp_path):
+    result = fit(name, tmp_path / "run")
+    assert (result.status, result.steps) == ("finished", 2)
+    lines = RunFolder(result.folder).lines("metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(line["verdicts/unscored"] == 0 for line in lines)
+
+
+def test_every_example_is_valid_and_named_here():
+    tested = {"arithmetic.toml", "dataset.toml", "hints.toml", "polynomials.toml", "reasoning.toml", "gsm8k.toml"}
+    assert {path.name for path in FOLDER.glob("*.toml")} == tested
+    for path in FOLDER.glob("*.toml"):
+        assert load_config(path).env is not None
+
+
+def test_a_resumed_run_goes_on_at_the_level_it_had_reached(tmp_path):
+    steps = ["env.window=2", "env.promote_at=1e-9", "env.demote_at=0", "trainer.checkpoint_every=1", "env.level=5"]
+
+    from fdiv_gym_math.procedural.arithmetic import Arithmetic
+
+    with pytest.MonkeyPatch.context() as patch:
+        # A model this small is never right, so that half of its answers count as right.
+        patch.setattr(Arithmetic, "is_right", lambda env, task, answer: len(answer) % 2 == 0)
+        whole = fit("arithmetic.toml", tmp_path / "whole", [*steps, "trainer.steps=4"])
+        fit("arithmetic.toml", tmp_path / "cut", [*steps, "trainer.steps=2"])
+        resumed = fit("arithmetic.toml", tmp_path / "cut", [*steps, "trainer.steps=4"], resume=True)
+
+    def levels(result):
+        samples = RunFolder(result.folder).lines("samples.jsonl")
+        return [(s["step"], s["data"]["level"]) for s in samples if s["split"] == "train"]
+
+    assert levels(resumed) == levels(whole)
+    assert max(level for _, level in levels(whole)) > 1
+    record = json.loads((whole.folder / "config.json").read_text())
+    assert record["env"]["curriculum"] is True
