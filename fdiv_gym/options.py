@@ -23,7 +23,9 @@ M = TypeVar("M", bound=pydantic.BaseModel)
 class Options(pydantic.BaseModel):
     """Base of all option models: frozen, no unknown keys, no infinities by accident."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
 
 
 def build_options(model: type[M], values: Mapping[str, Any], where: str) -> M:

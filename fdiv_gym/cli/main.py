@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fdiv_gym.cli import plugin_commands
 from fdiv_gym.errors import FdivGymError
 
 app = typer.Typer(
@@ -125,6 +126,17 @@ def rescore(
     from fdiv_gym.cli.eval import run_rescore
 
     run_rescore(run, with_, set_ or [], diff, json_)
+
+
+plugin_commands.add_to(app)
+
+
+@app.command()
+def prove(json_: JsonFlag = False) -> None:
+    """Measure the theory's claims on exact tables and print them beside their bounds; status 1 if one fails."""
+    from fdiv_gym.cli.prove import prove_command
+
+    prove_command(json_)
 
 
 def main() -> None:

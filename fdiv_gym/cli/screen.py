@@ -1,0 +1,48 @@
+"""Plain text that stays readable on 80 columns, and JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+MOST_COLUMNS = 100
+
+
+def columns() -> int:
+    """Width to write for: the terminal's, but no more than people like to read."""
+    return min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS)
+
+
+def write(text: str = "", indent: int = 0, hanging: int | None = None) -> None:
+    """Print a paragraph, wrapped; ``hanging`` indents its further lines."""
+    lines = textwrap.wrap(
+        " ".join(text.split()), columns(), initial_indent=" " * indent,
+        subsequent_indent=" " * (indent if hanging is None else hanging), break_on_hyphens=False,
+    )  # fmt: skip
+    typer.echo("\n".join(lines))
+
+
+def write_rows(rows: Iterable[Sequence[str]], indent: int = 2) -> None:
+    """Print rows of two cells: the first in a column as wide as it needs (up to a third), the second wrapped."""
+    rows = [(first, second) for first, second in rows]
+    most = columns() // 3
+    width = max((len(first) for first, _ in rows if len(first) <= most), default=0)
+    for first, second in rows:
+        start = indent + width + 2
+        lines = textwrap.wrap(" ".join(second.split()), max(columns() - start, 20), break_on_hyphens=False) or [""]
+        if len(first) > width:
+            typer.echo(" " * indent + first)
+            first = ""
+        typer.echo((" " * indent + first.ljust(width) + "  " + lines[0]).rstrip())
+        for line in lines[1:]:
+            typer.echo(" " * start + line)
+
+
+def write_json(record: Any) -> None:
+    """Print a JSON document."""
+    typer.echo(json.dumps(record, indent=2, default=str))
