@@ -210,6 +210,10 @@ class TestCurriculum:
         assert other.state_dict() == env.state_dict()
         assert other.choose_tasks(10, seed=3) == env.choose_tasks(10, seed=3)
 
+    def test_the_first_heldout_tasks_are_of_all_levels(self):
+        tasks = make("Modular", level=4, curriculum=True).task_list("heldout")
+        assert [t.data["level"] for t in tasks[:8]] == [1, 2, 3, 4] * 2
+
     def test_without_the_option_nothing_adapts(self):
         env = make("Modular", level=3)
         assert not env.adapts

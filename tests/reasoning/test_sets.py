@@ -235,3 +235,14 @@ class TestOptions:
         fg.make("reasoning/ransom_note-v0", train_tasks=1, heldout_tasks=1).reset()
         randomised = bool(sys.flags.hash_randomization)
         assert ("PYTHONHASHSEED" in caplog.text) == randomised
+
+
+def test_the_documentation_lists_every_set():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "reasoning.md").read_text()
+    before, _, ours = text.partition("## Scorers of ours")
+    for name in USABLE:
+        assert (f"| {name} |" in before) == (name in GUARDED)
+        assert (f"| {name} |" in ours) == (name in COMPARED)
+        assert name in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -75,9 +76,11 @@ class Procedural(fg.TextEnv):
     # ---- the contract of TextEnv ------------------------------------------------------------------
 
     def tasks(self, split: Split) -> Sequence[fg.Task]:
-        """The problems of ``level``; with a curriculum those of all levels up to it, easiest first."""
+        """The problems of ``level``; with a curriculum those of all levels up to it, one of each in turn."""
         first = 1 if self.options.curriculum else self.options.level
-        return [task for level in range(first, self.options.level + 1) for task in self._of_level(level, split)]
+        levels = [self._of_level(level, split) for level in range(first, self.options.level + 1)]
+        # In turn, so that an evaluation on the first tasks is one on all levels.
+        return [task for row in itertools.zip_longest(*levels) for task in row if task is not None]
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """1 for a right answer in the declared form, else 0."""
