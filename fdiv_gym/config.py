@@ -39,7 +39,7 @@ class EmbeddedModelConfig(Options):
     """Width of one attention head."""
     context: int = pydantic.Field(256, ge=16)
     """Longest prompt and response together, in tokens (characters)."""
-    warm_start_steps: int = pydantic.Field(600, ge=0)
+    warm_start_steps: int = pydantic.Field(700, ge=0)
     """Optimizer steps on the environment's noisy demonstrations."""
     warm_start_batch: int = pydantic.Field(128, ge=1)
     """Demonstrations in each of these steps."""

@@ -20,7 +20,7 @@ class TrainerOptions(fg.Options):
     """Responses to each prompt; a group of one has no baseline."""
     micro_batch_size: int = pydantic.Field(256, ge=1)
     """Rows in one forward pass; changes memory, not results."""
-    learning_rate: float = pydantic.Field(1e-3, gt=0)
+    learning_rate: float = pydantic.Field(3e-4, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = pydantic.Field(0.0, ge=0)
     """AdamW's weight decay."""
