@@ -1,0 +1,198 @@
+"""Does preference data hold a policy back from hacking a flawed judge? Trains, measures, plots, and says so.
+
+    python benchmarks/reward_hacking.py [--seeds 5] [--processes 2]
+
+Every variant gets the same rollouts per step, steps, learning rate and initial model (those of
+examples/reward_hacking.toml); FDO reads preferences only. A finished run is kept in
+benchmarks/results/reward_hacking.jsonl and not repeated; --fresh starts over.
+"""
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import tempfile
+import tomllib
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "examples" / "reward_hacking.toml"
+RESULTS = ROOT / "benchmarks" / "results"
+LAST = 3  # evaluations that count as the end of a run
+HYBRID = {"name": "f-hal", "divergence": "jensen_shannon", "beta": 0.1}
+VARIANTS = {
+    "f-GRPO (lam 0)": {"name": "f-grpo", "divergence": "jensen_shannon", "beta": 0.1},
+    "f-HAL 0.25": {**HYBRID, "lam": 0.25},
+    "f-HAL 0.5": {**HYBRID, "lam": 0.5},
+    "f-HAL 0.75": {**HYBRID, "lam": 0.75},
+    "FDO (lam 1)": {"name": "fdo", "divergence": "jensen_shannon", "beta": 0.1},
+    "GRPO": {"name": "grpo"},
+}
+
+
+def configuration(variant: str, seed: int) -> dict:
+    """The example's configuration with this objective and seed."""
+    values = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    values |= {"seed": seed, "objective": VARIANTS[variant]}
+    values["preferences"]["path"] = str(ROOT / values["preferences"]["path"])
+    if VARIANTS[variant]["name"] in ("f-grpo", "grpo"):
+        del values["preferences"]
+    return values
+
+
+def train(variant: str, seed: int) -> dict:
+    """One run; its curve of judge score and true score on held-out tasks."""
+    import torch
+
+    import fdiv_gym as fg
+    from fdiv_gym.config import parse_config
+    from fdiv_gym.runfolder import EVALUATIONS, RunFolder
+
+    torch.set_num_threads(1)
+    config = parse_config(configuration(variant, seed))
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+        run = RunFolder.create(Path(folder) / "run", config.resolved())
+        result = fg.get_trainer(config.trainer.flat("name")).fit(config, run.path)
+        lines = run.lines(EVALUATIONS)
+    names = {"judge": "accuracy_sampled", "true": "figure/true_score", "praise": "figure/praise", "kl": "divergence/kl"}
+    curve = {"step": [line["step"] for line in lines]}
+    curve |= {short: [line.get(name) for line in lines] for short, name in names.items()}
+    return {"variant": variant, "seed": seed, "seconds": result.summary["seconds"], **curve}
+
+
+def run_all(seeds: int, processes: int, path: Path) -> list[dict]:
+    """Every run that is not in the file yet, then all of them."""
+    done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    known = {(run["variant"], run["seed"]) for run in done}
+    missing = [(v, s) for s in range(seeds) for v in VARIANTS if (v, s) not in known]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for future in as_completed([pool.submit(train, *job) for job in missing]):
+            run = future.result()
+            done.append(run)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(run) + "\n")
+            judge, true = run["judge"][-1], run["true"][-1]
+            print(
+                f"{run['variant']:15} seed {run['seed']}: judge {judge:.2f}, true {true:.2f} ({run['seconds']:.0f} s)"
+            )
+    return [run for run in done if run["variant"] in VARIANTS and run["seed"] < seeds]
+
+
+def ends(runs: list[dict], variant: str, name: str) -> np.ndarray:
+    """The mean of a figure over the last evaluations of each seed, in the order of the seeds."""
+    chosen = sorted((run for run in runs if run["variant"] == variant), key=lambda run: run["seed"])
+    return np.array([np.mean(run[name][-LAST:]) for run in chosen])
+
+
+def interval(values: np.ndarray, draws: int = 10_000) -> tuple[float, float, float]:
+    """Mean over seeds and the 95 % percentile bootstrap interval over seeds."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)
+
+
+def shown(values: np.ndarray) -> str:
+    """Mean and interval as text."""
+    mean, low, high = interval(values)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def table(runs: list[dict]) -> list[str]:
+    """The figures as a markdown table; differences are paired by seed against f-GRPO."""
+    base = ends(runs, "f-GRPO (lam 0)", "true")
+    rows = ["| objective | judge score | true score | flattery | true score, difference to f-GRPO |"]
+    rows.append("|---|---|---|---|---|")
+    for variant in VARIANTS:
+        judge, true, praise = (ends(runs, variant, name) for name in ("judge", "true", "praise"))
+        difference = "-" if variant == "f-GRPO (lam 0)" else shown(true - base)
+        rows.append(f"| {variant} | {shown(judge)} | {shown(true)} | {shown(praise)} | {difference} |")
+    return rows
+
+
+def statement(runs: list[dict]) -> list[str]:
+    """What the figures allow to say about f-HAL, and what they do not."""
+    base, start = ends(runs, "f-GRPO (lam 0)", "true"), float(np.mean([run["true"][0] for run in runs]))
+    lines = [
+        f"True score before training: {start:.3f}. Judge's score of an honest, right response: 0.5; of the hack: 1."
+    ]
+    for variant in VARIANTS:
+        if not variant.startswith("f-HAL"):
+            continue
+        mean, low, high = interval(ends(runs, variant, "true") - base)
+        verdict = "mitigates the hacking" if low > 0 else "makes it worse" if high < 0 else "shows no clear effect"
+        lines.append(f"- {variant} {verdict} here: true score {mean:+.3f} [{low:+.3f}, {high:+.3f}] against f-GRPO.")
+    best = max(VARIANTS, key=lambda variant: ends(runs, variant, "true").mean())
+    lines.append(f"- The highest true score is that of {best}.")
+    seeds = len(base)
+    lines.append(
+        f"- {seeds} seeds, one tiny model, one planted flaw, preferences labelled by the true score without noise: "
+        "the anchor is as good as it can be. The interval is over seeds only and, with so few, too narrow."
+    )
+    return lines
+
+
+def plot(runs: list[dict], path: Path) -> None:
+    """Judge score and true score over training, means over seeds with the range of the seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, sharey=True)
+    for axis, variant in zip(axes.flat, VARIANTS, strict=True):
+        chosen = [run for run in runs if run["variant"] == variant]
+        for name, colour, label in (("judge", "tab:red", "judge score"), ("true", "tab:green", "true score")):
+            values = np.array([run[name] for run in chosen])
+            axis.fill_between(chosen[0]["step"], values.min(0), values.max(0), color=colour, alpha=0.2)
+            axis.plot(chosen[0]["step"], values.mean(0), color=colour, label=label)
+        axis.set_title(variant)
+        axis.set_ylim(0, 1)
+    axes[0, 0].legend()
+    figure.supxlabel("optimizer step")
+    figure.suptitle(f"Held-out scores, mean and range of {len(chosen)} seeds")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Run, write reward_hacking.{jsonl,md,png}, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--fresh", action="store_true", help="forget finished runs")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / "reward_hacking.jsonl"
+    if arguments.fresh:
+        path.unlink(missing_ok=True)
+    train_first_model()
+    runs = run_all(arguments.seeds, arguments.processes, path)
+    text = ["# Reward hacking: judge score against true score", "", *table(runs), "", *statement(runs), ""]
+    text += [
+        f"Means of the last {LAST} evaluations on held-out tasks; 95 % bootstrap intervals over seeds, paired for "
+    ]
+    text[-1] += "differences. Written by `python benchmarks/reward_hacking.py`."
+    (RESULTS / "reward_hacking.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    plot(runs, RESULTS / "reward_hacking.png")
+    print("\n".join(text))
+
+
+def train_first_model() -> None:
+    """Build the embedded model once, before the processes would all build it."""
+    import fdiv_gym as fg
+    from fdiv_gym.config import parse_config
+    from fdiv_gym_accelerate.embedded import EnvDemonstrations, embedded_model_folder
+
+    config = parse_config(configuration("f-HAL 0.5", 0))
+    assert config.env is not None
+    embedded_model_folder(config.model.embedded, EnvDemonstrations(fg.make(config.env.name, **config.env.options)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import fdiv_gym as fg
+from fdiv_gym.cache import VerdictCache, cache_folder
+
+VERDICT = fg.Verdict(0.25, components={"a": 1.0}, detail="why")
+
+
+def test_scored_verdicts_come_back_and_others_are_not_kept(tmp_path):
+    cache = VerdictCache(tmp_path)
+    cache.put("abc", VERDICT)
+    cache.put("abd", fg.Verdict.unscorable("later"))
+    assert VerdictCache(tmp_path).get("abc") == VERDICT
+    assert cache.get("abd") is None
+
+
+def test_damaged_files_are_as_good_as_none(tmp_path):
+    cache = VerdictCache(tmp_path)
+    cache.put("abc", VERDICT)
+    file = next(tmp_path.rglob("*.json"))
+    for text in ("", "{", "[]", '{"score": "x", "status": "scored"}', '{"score": null, "status": "scored"}'):
+        file.write_text(text)
+        assert cache.get("abc") is None
+    cache.put("abc", VERDICT)
+    assert cache.get("abc") == VERDICT
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    VerdictCache(tmp_path / "file").put("abc", VERDICT)
+    assert VerdictCache(tmp_path / "file").get("abc") is None
+
+
+def test_many_writers_leave_whole_files_only(tmp_path):
+    def write(i):
+        VerdictCache(tmp_path).put(f"{i % 3:03}", fg.Verdict(float(i), detail="x" * 5000))
+        return VerdictCache(tmp_path).get(f"{i % 3:03}")
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(verdict is not None for verdict in pool.map(write, range(300)))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert all(json.loads(path.read_text())["detail"] == "x" * 5000 for path in files)
+
+
+def test_keys_depend_on_content_only():
+    assert VerdictCache.key({"a": 1, "b": 2}, "x") == VerdictCache.key({"b": 2, "a": 1}, "x")
+    assert VerdictCache.key("a", "bc") != VerdictCache.key("ab", "c")
+    assert len(VerdictCache.key("\ud800")) == 64
+
+
+def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("FDIV_GYM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "fdiv-gym"
