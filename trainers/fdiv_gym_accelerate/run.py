@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from transformers import get_scheduler
 
 import fdiv_gym as fg
@@ -22,28 +19,17 @@ from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, RunFol
 from fdiv_gym_accelerate import drift
 from fdiv_gym_accelerate import metrics as figures
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
-from fdiv_gym_accelerate.embedded import Demonstrations, EnvDemonstrations
 from fdiv_gym_accelerate.evaluation import evaluate, sample_record
 from fdiv_gym_accelerate.observing import Observers
-from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source, weights_hash
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
-from fdiv_gym_accelerate.sources import PreferenceDemonstrations, PreferenceSource, TaskSource
+from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
+from fdiv_gym_accelerate.start import check_counts, demonstrations_of, load_policy, start_accelerator
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups, whole_preferences
 from fdiv_gym_accelerate.update import Updater
 
 TIMEOUTS = "timeouts.jsonl"
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
-
-
-@dataclass
-class Policy:
-    """The model being trained, its tokenizer and its frozen start."""
-
-    model: Any
-    tokenizer: Any
-    reference: Any | None
-    source_hash: str
 
 
 class Run:
@@ -64,16 +50,21 @@ class Run:
         self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, screen: Screen, *, resume: bool
     ) -> None:
         self.config, self.settings, self.folder = config, settings, folder
-        self.accelerator = self._accelerator()
+        self.accelerator = start_accelerator(settings.precision, config.tracker, folder)
         self.screen = screen
         self.env = None if config.env is None else fg.make(config.env.name, **config.env.options)
         self.objective = fg.get_objective(config.objective.flat("name"))
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
-        self.policy = self._load_policy()
+        self.policy = load_policy(
+            config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
+            with_reference=self.objective.needs_reference,
+        )  # fmt: skip
         self.engine = fg.get_engine(config.engine.flat("name"))
         self.engine.start(self.policy.model, self.policy.tokenizer)
         self.codec = Codec(self.policy.tokenizer, config.model.chat)
-        self.tasks, self.preferences = self._sources()
+        check_counts(config, settings, self.accelerator.num_processes)
+        self.tasks = self._task_source()
+        self.preferences = self._preference_source()
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
             self.engine.options.temperature, settings.micro_batch_size,
@@ -96,8 +87,7 @@ class Run:
         if resume:
             self._resume()
         if self.accelerator.is_main_process and not folder.read_json(PROVENANCE):
-            record = provenance(config) | {"initial_weights": self.policy.source_hash}
-            folder.write_json(PROVENANCE, record)
+            folder.write_json(PROVENANCE, provenance(config) | self._identity())
 
     # ---- a step -----------------------------------------------------------------------------------
 
@@ -108,7 +98,7 @@ class Run:
         self.objective.at_step(step, self.settings.steps)
         self.observers.call("before_rollouts", step)
         line: dict[str, float] = {}
-        groups = self._rollouts(step, line) if self.tasks is not None else None
+        groups = self._rollouts(step, line) if "rollouts" in self.objective.streams else None
         rollout_seconds = time.monotonic() - begun
         line |= self._update(step, groups)
         self.step = step
@@ -168,7 +158,7 @@ class Run:
             streams["rollouts"] = rollout_stream(groups, pad_token)
             self.updater.score_in_advance(streams["rollouts"])
             whole, own["rollouts"] = whole_groups(groups, streams["rollouts"])
-        if self.preferences is not None:
+        if self.preferences is not None and "preferences" in self.objective.streams:
             process, processes = self.accelerator.process_index, self.accelerator.num_processes
             streams["preferences"], chosen = self.preferences.step(step, process, processes, pad_token)
             self.updater.score_in_advance(streams["preferences"])
@@ -242,7 +232,10 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint."""
         if self.accelerator.is_main_process:
-            extra: dict[str, Any] = {"seconds": self.seconds + time.monotonic() - self._begun}
+            extra: dict[str, Any] = {
+                "seconds": self.seconds + time.monotonic() - self._begun,
+                "positions": self._positions(),
+            }
             if self.env is not None:
                 extra["environment"] = self.env.state_dict()
             policy = self.policy
@@ -273,80 +266,48 @@ class Run:
         if self.config.tracker is not None:
             self.accelerator.end_training()
 
-    # ---- beginnings -------------------------------------------------------------------------------
+    def _positions(self) -> dict[str, int]:
+        """How far each stream has been read, in tasks and in preference units."""
+        positions = {}
+        if self.tasks is not None:
+            positions["rollouts"] = self.step * self.settings.prompts_per_step
+        if self.preferences is not None and self.config.preferences is not None:
+            positions["preferences"] = self.step * self.config.preferences.pairs_per_step
+        return positions
 
-    def _accelerator(self) -> Accelerator:
-        tracker = self.config.tracker
-        precision = "bf16" if self.settings.precision == "bf16" else "no"
-        # accelerate keeps the precision of the first run in a process; another run may want another.
-        AcceleratorState._reset_state()
-        try:
-            accelerator = Accelerator(
-                mixed_precision=precision,
-                log_with=tracker.name if tracker else None,
-                project_dir=str(self.folder.path) if tracker else None,
+    def _identity(self) -> dict[str, str]:
+        """What a resumed run must find unchanged beside the plugins: initial weights and preference data."""
+        identity = {"initial_weights": self.policy.source_hash}
+        if self.preference_data is not None:
+            identity["preference_data"] = self.preference_data.fingerprint
+        return identity
+
+    def _task_source(self) -> TaskSource | None:
+        if self.env is None or "rollouts" not in self.objective.streams:
+            return None
+        return TaskSource(self.env, self.config.seed, self.settings.prompts_per_step)
+
+    def _preference_source(self) -> PreferenceSource | None:
+        if self.preference_data is None or self.config.preferences is None:
+            return None
+        if self.objective.needs_pairs and not self.preference_data.paired:
+            raise fg.ConfigError(
+                f"objective {self.config.objective.name!r} needs pairs, preferences "
+                f"{self.config.preferences.path} holds labelled single responses"
             )
-            if tracker is not None:
-                accelerator.init_trackers(tracker.project)
-        except (ValueError, ImportError) as error:
-            raise fg.TrainerError(f"accelerate cannot start: {error}") from None
-        if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"):
-            raise fg.TrainerError(
-                f"the trainer 'accelerate' keeps a whole model on each process; "
-                f"{accelerator.distributed_type.value} is not supported"
-            )
-        return accelerator
-
-    def _load_policy(self) -> Policy:
-        with self.accelerator.main_process_first():
-            source = model_source(self.config.model, self._demonstrations(), self.screen.warm_start)
-        device = self.accelerator.device
-        revision = self.config.model.revision
-        model = load_model(source, revision).to(device)
-        model.config.use_cache = True
-        reference = None
-        if self.objective.needs_reference:
-            reference = load_model(source, revision).to(device).requires_grad_(False).eval()
-        return Policy(model, load_tokenizer(source, revision), reference, weights_hash(model))
-
-    def _demonstrations(self) -> Demonstrations | None:
-        if self.env is not None:
-            return EnvDemonstrations(self.env)
-        return None if self.preference_data is None else PreferenceDemonstrations(self.preference_data)
-
-    def _sources(self) -> tuple[TaskSource | None, PreferenceSource | None]:
-        """Where rollouts and preferences come from, as far as the objective reads them."""
-        for key, count in (
-            ("trainer.prompts_per_step", self.settings.prompts_per_step),
-            ("preferences.pairs_per_step", self.config.preferences.pairs_per_step if self.config.preferences else None),
-        ):
-            if count is not None and count < self.accelerator.num_processes:
-                raise fg.ConfigError(
-                    f"{key} = {count} leaves some of the {self.accelerator.num_processes} processes idle"
-                )
-        tasks, preferences = None, None
-        if "rollouts" in self.objective.streams and self.env is not None:
-            tasks = TaskSource(self.env, self.config.seed, self.settings.prompts_per_step)
-        if self.preference_data is not None and self.config.preferences is not None:
-            if self.objective.needs_pairs and not self.preference_data.paired:
-                raise fg.ConfigError(
-                    f"objective {self.config.objective.name!r} needs pairs, preferences "
-                    f"{self.config.preferences.path} holds labelled single responses"
-                )
-            context = getattr(self.policy.model.config, "max_position_embeddings", None)
-            preferences = PreferenceSource(
-                self.preference_data, self.codec, self.config.preferences, self.config.seed, context
-            )
-            self.screen.message(f"preferences: {figures.counts_line(preferences.counts)}")
-        return tasks, preferences
+        context = getattr(self.policy.model.config, "max_position_embeddings", None)
+        source = PreferenceSource(self.preference_data, self.codec, self.config.preferences, self.config.seed, context)
+        self.screen.message(f"preferences: {figures.counts_line(source.counts)}")
+        return source
 
     def _resume(self) -> None:
-        recorded = self.folder.read_json(PROVENANCE).get("initial_weights")
-        if recorded is not None and recorded != self.policy.source_hash:
-            raise fg.TrainerError(
-                f"the initial model of {self.folder.path} had weights {recorded}, "
-                f"{self.config.model.name_or_path!r} now has {self.policy.source_hash}: the reference would differ"
-            )
+        recorded = self.folder.read_json(PROVENANCE)
+        for what, value in self._identity().items():
+            if recorded.get(what, value) != value:
+                raise fg.TrainerError(
+                    f"the run in {self.folder.path} began with {what.replace('_', ' ')} {recorded[what]}, "
+                    f"which now read {value}: restore them, or start a new run"
+                )
         checkpoints = self.folder.checkpoints()
         if checkpoints:
             self.step, extra = load_checkpoint(checkpoints[-1], self.policy.model, self.optimizer, self.schedule)

@@ -1,0 +1,94 @@
+"""What a run needs before its first step: accelerate, the policy and its reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+import fdiv_gym as fg
+from fdiv_gym.config import ModelConfig, TrackerConfig
+from fdiv_gym.preferences import PreferenceData
+from fdiv_gym.runfolder import RunFolder
+from fdiv_gym_accelerate.embedded import Demonstrations, EnvDemonstrations
+from fdiv_gym_accelerate.policy import load_model, load_tokenizer, model_source, weights_hash
+from fdiv_gym_accelerate.screen import Screen
+from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.sources import PreferenceDemonstrations
+
+
+@dataclass
+class Policy:
+    """The model being trained, its tokenizer and its frozen start."""
+
+    model: Any
+    tokenizer: Any
+    reference: Any | None
+    source_hash: str
+
+
+def start_accelerator(precision: str, tracker: TrackerConfig | None, folder: RunFolder) -> Accelerator:
+    """Device, precision and trackers.
+
+    Raises:
+        TrainerError: bf16 or the tracker is not to be had here, or the model would be sharded.
+    """
+    # accelerate keeps the precision of the first run in a process; another run may want another.
+    AcceleratorState._reset_state()
+    try:
+        accelerator = Accelerator(
+            mixed_precision="bf16" if precision == "bf16" else "no",
+            log_with=tracker.name if tracker else None,
+            project_dir=str(folder.path) if tracker else None,
+        )
+        if tracker is not None:
+            accelerator.init_trackers(tracker.project)
+    except (ValueError, ImportError) as error:
+        raise fg.TrainerError(f"accelerate cannot start: {error}") from None
+    if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"):
+        raise fg.TrainerError(
+            f"the trainer 'accelerate' keeps a whole model on each process; "
+            f"{accelerator.distributed_type.value} is not supported"
+        )
+    return accelerator
+
+
+def load_policy(
+    config: ModelConfig,
+    accelerator: Accelerator,
+    screen: Screen,
+    demonstrations: Demonstrations | None,
+    *,
+    with_reference: bool,
+) -> Policy:
+    """Load (or build) the initial model; the reference is a second, frozen copy of it."""
+    with accelerator.main_process_first():
+        source = model_source(config, demonstrations, screen.warm_start)
+    model = load_model(source, config.revision).to(accelerator.device)
+    reference = None
+    if with_reference:
+        reference = load_model(source, config.revision).to(accelerator.device).requires_grad_(False).eval()
+    return Policy(model, load_tokenizer(source, config.revision), reference, weights_hash(model))
+
+
+def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None) -> Demonstrations | None:
+    """What the embedded model is warmed up on: the environment, or else the preference data."""
+    if env is not None:
+        return EnvDemonstrations(env)
+    return None if preferences is None else PreferenceDemonstrations(preferences)
+
+
+def check_counts(config: fg.RunConfig, settings: TrainerOptions, processes: int) -> None:
+    """Refuse a step that would leave a process without work.
+
+    Raises:
+        ConfigError: fewer prompts or preference units in a step than processes.
+    """
+    counts = {"trainer.prompts_per_step": settings.prompts_per_step}
+    if config.preferences is not None:
+        counts["preferences.pairs_per_step"] = config.preferences.pairs_per_step
+    for key, count in counts.items():
+        if count < processes:
+            raise fg.ConfigError(f"{key} = {count} is less than the number of processes, {processes}")
