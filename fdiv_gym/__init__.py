@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fdiv_gym.discovery import Plugin, discovery
+from fdiv_gym.discovery import Plugin
+from fdiv_gym.discovery import discovery as _discovery  # not under its own name: that is the submodule's
 from fdiv_gym.environments import make
 from fdiv_gym.errors import (
     ConfigError,
@@ -151,4 +152,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-discovery.run()
+_discovery.run()

@@ -13,8 +13,10 @@ from fdiv_gym.catalogue import get
 from fdiv_gym.cli.screen import write, write_json
 from fdiv_gym.config import apply_overrides
 from fdiv_gym.discovery import discovery
-from fdiv_gym.errors import ConfigError
+from fdiv_gym.env import TextEnv
+from fdiv_gym.errors import ConfigError, EnvError
 from fdiv_gym.registry import Entry
+from fdiv_gym.testing.env import SPLITS
 from fdiv_gym.testing.report import Report
 
 
@@ -78,8 +80,9 @@ def check_entry(entry: Entry, options: Mapping[str, Any], *, alone: bool) -> dic
         return record | {"status": "skipped", "reason": reason, "reports": []}
     try:
         reports = kit_reports(entry, options)
-    except ConfigError as error:
-        # A name that cannot be built from its defaults alone has nothing to check until somebody sets them.
+    except (ConfigError, NoTasksHereError) as error:
+        # A name that its defaults alone cannot build, or whose data are not on this machine, has nothing
+        # to check until somebody provides them.
         if alone:
             raise
         return record | {"status": "skipped", "reason": str(error), "reports": []}
@@ -94,6 +97,8 @@ def check_entry(entry: Entry, options: Mapping[str, Any], *, alone: bool) -> dic
 def kit_reports(entry: Entry, options: Mapping[str, Any]) -> list[Report]:
     """Build an instance (of a divergence: one for each link) and run the kit of its kind."""
     instance = get(entry.kind, entry.name, **options)
+    if entry.kind == "environment":
+        _ask_for_tasks(instance)
     if entry.kind == "divergence" and "link" not in options:
         links = instance.link_names
         return [testing.check_divergence(get("divergence", entry.name, **options, link=link)) for link in links]
@@ -110,6 +115,21 @@ def kit_reports(entry: Entry, options: Mapping[str, Any]) -> list[Report]:
         "observer": testing.check_observer,
     }
     return [kits[entry.kind](instance)]
+
+
+class NoTasksHereError(EnvError):
+    """An environment says that it has no tasks for one split on this machine."""
+
+
+def _ask_for_tasks(env: TextEnv) -> None:
+    for split in SPLITS:
+        try:
+            env.task_list(split)
+        except EnvError:
+            try:
+                env.tasks(split)  # an empty split is a fault, and the kit's to report
+            except EnvError as error:
+                raise NoTasksHereError(str(error)) from None
 
 
 def _show(record: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Templates of ``fdiv-gym new``; words between @ signs are filled in."""

@@ -1,0 +1,126 @@
+"""``fdiv-gym new``: every kind is generated, installed, tested, listed, checked and trained with."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+from fdiv_gym.cli.new import RECIPES, write_package
+from fdiv_gym.errors import ConfigError
+
+NAMES = {kind: "mine/Backwards-v0" if kind == "environment" else f"my-{kind}" for kind in RECIPES}
+
+#: Two steps with each plugin, in one process: what it costs is mostly imports.
+TRAINING = """
+import json, sys, tempfile
+from pathlib import Path
+import fdiv_gym as fg
+from fdiv_gym.config import parse_config
+from fdiv_gym.discovery import discovery
+from fdiv_gym.runfolder import RunFolder
+
+TINY = {"layers": 1, "heads": 1, "warm_start_steps": 2, "warm_start_batch": 4}
+ADDITION = {"id": "math/Addition-v0", "digits": 1}
+BASE = {"engine": {"max_new_tokens": 4}, "objective": {"name": "f-grpo"},
+        "trainer": {"steps": 2, "prompts_per_step": 2, "group_size": 2, "evaluate_tasks": 4, "evaluate_samples": 1}}
+
+class Asks(fg.TextEnv):
+    has_oracle = False
+    class Options(fg.TextEnv.Options):
+        verifier: str = "math"
+    def tasks(self, split):
+        return [fg.Task("ab>", "x")] if split == "train" else [fg.Task("cd>", "y")]
+    def score(self, task, response):
+        return fg.get_verifier(self.options.verifier).verify(task.answer, response)
+
+RUNS = {
+    "divergence": {"objective": {"name": "f-grpo", "divergence": "my-divergence"}},
+    "objective": {"objective": {"name": "my-objective"}},
+    "advantage": {"objective": {"name": "f-grpo", "advantage": "my-advantage"}},
+    "environment": {"env": {"id": "mine/Backwards-v0"}},
+    "verifier": {"env": {"id": "asks/Asks-v0", "verifier": "my-verifier"}},
+    "judge": {"env": {"id": "safety/Preference-v0", "judge": "my-judge"}, "engine": {"max_new_tokens": 4}},
+    "engine": {"engine": {"name": "my-engine", "max_new_tokens": 4}},
+    "trainer": {"trainer": {"name": "my-trainer", **BASE["trainer"]}},
+    "observer": {"observers": [{"name": "my-observer"}]},
+}
+done = {}
+with discovery.registry.scoped() as registry:
+    registry.add(fg.Entry("environment", "asks/Asks-v0", Asks, "test:test"))
+    for kind, changes in RUNS.items():
+        config = parse_config({"env": ADDITION, "model": {"embedded": TINY}, **BASE, **changes})
+        folder = Path(tempfile.mkdtemp())
+        RunFolder.create(folder / "run", config.resolved())
+        result = fg.get_trainer(config.trainer.flat("name")).fit(config, folder / "run")
+        plugins = sorted(RunFolder(folder / "run").read_json("provenance.json")["plugins"])
+        done[kind] = {"status": result.status, "steps": result.steps, "plugins": plugins,
+                      "exported": (folder / "run" / "model" / "config.json").is_file()}
+print(json.dumps(done))
+"""
+
+
+@pytest.fixture(scope="module")
+def generated(bare_venv, tmp_path_factory):
+    """A venv with one package of every kind, installed by one pip call."""
+    folder = tmp_path_factory.mktemp("generated")
+    for kind, name in NAMES.items():
+        write_package(kind, name, folder / kind)
+    made = bare_venv()
+    made.install(*(folder / kind for kind in NAMES))
+    return made, folder
+
+
+def test_all_their_tests_pass(generated):
+    made, folder = generated
+    tests = [str(folder / kind / "tests") for kind in NAMES]
+    # An import mode without __init__ files, and warnings as errors, as in our own tests.
+    said = made.run("-m", "pytest", "-q", "-W", "error", "--import-mode=importlib", "-p", "no:cacheprovider", *tests)
+    assert f"{2 * len(NAMES)} passed" in said
+
+
+def test_they_are_listed_described_and_found(generated):
+    made, _ = generated
+    listed = {(e["kind"], e["name"]): e for e in json.loads(made.cli("list", "--json"))}
+    for kind, name in NAMES.items():
+        entry = listed[kind, name]
+        assert entry["status"] == "ok"
+        assert entry["plugin"] == ("mine-backwards:plugin" if kind == "environment" else f"my-{kind}:plugin")
+    assert "scaled chi-square" in made.cli("describe", "divergence", "my-divergence")
+    checked = json.loads(made.cli("check", "--package", "my-divergence", "--json"))
+    assert [(c["name"], c["status"]) for c in checked] == [("my-divergence", "passed")]
+
+
+def test_they_train(generated):
+    made, _ = generated
+    done = json.loads(made.run("-c", textwrap.dedent(TRAINING), FDIV_GYM_QUIET="1").strip().splitlines()[-1])
+    assert set(done) == set(NAMES)
+    for kind, outcome in done.items():
+        assert (outcome["status"], outcome["steps"]) == ("finished", 2), kind
+        own = "mine-backwards:plugin" if kind == "environment" else f"my-{kind}:plugin"
+        assert own in outcome["plugins"], kind
+    assert [kind for kind, outcome in done.items() if outcome["exported"]] == ["trainer"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("divergenc", "x", "there is no template for 'divergenc' \\(did you mean 'divergence'"),
+        ("divergence", "kl", "divergence 'kl' is registered by fdiv-gym:core already"),
+        ("divergence", "json", "a package 'json' is installed already"),
+        ("divergence", "2nd", "cannot name a package"),
+        ("divergence", "lambda", "cannot name a package"),
+        ("environment", "a/b", "namespace/Name-v0"),
+    ],
+)
+def test_names_that_are_refused(tmp_path, kind, name, message):
+    with pytest.raises(ConfigError, match=message):
+        write_package(kind, name, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        write_package("judge", "kind-judge", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
