@@ -1,0 +1,44 @@
+"""The command ``fdiv-gym check judge NAME --labelled FILE``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fdiv_gym.catalogue import get_judge
+from fdiv_gym.cli.screen import write_json
+from fdiv_gym.config import apply_overrides
+from fdiv_gym.discovery import discovery
+from fdiv_gym.errors import ConfigError
+from fdiv_gym.evaluation.judges import judge_reliability, read_labelled, summary_lines
+
+
+def show_reliability(
+    kind: str | None, name: str | None, labelled: Path, overrides: Sequence[str], *, as_json: bool
+) -> None:
+    """Measure a judge on labelled responses and print what was found.
+
+    Raises:
+        ConfigError: anything but one judge is named, or the file cannot be read.
+    """
+    if kind != "judge" or name is None:
+        raise ConfigError("--labelled goes with one judge: fdiv-gym check judge NAME --labelled FILE")
+    records = read_labelled(str(labelled))
+    options = apply_overrides({}, overrides)
+    if "cache" in discovery.registry.get("judge", name).load().Options.model_fields:
+        options.setdefault("cache", False)  # asked again, it must think again
+    judge = get_judge(name, **options)
+    try:
+        report = judge_reliability(judge, records)
+    finally:
+        judge.close()
+    if as_json:
+        write_json({"judge": name, **report})
+        return
+    table = Table(title=f"judge {name} on {labelled.name}", show_header=False)
+    for what, value in summary_lines(report):
+        table.add_row(what, value)
+    Console().print(table)
