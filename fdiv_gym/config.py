@@ -207,7 +207,7 @@ def _plugin_table(table: str, key: str, kind: str, default: str | None, values: 
     given = {**entry.options, **options}
     checked = build_options(model, given, f"[{table}] ({kind} {name!r})")
     dumped = checked.model_dump(mode="json")
-    return PluginTable(name=name, options={k: v for k, v in dumped.items() if k not in entry.options})
+    return PluginTable(name=name, options={k: v for k, v in dumped.items() if k not in entry.options or k in options})
 
 
 def _table(name: str, values: Any) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import io
 import json
@@ -81,9 +82,7 @@ class ReasoningEnv(fg.TextEnv):
         """
         first = self.options.seed * STRIDE
         if self.options.dataset in DEPEND_ON_HASH_SEED and sys.flags.hash_randomization:
-            log.warning(
-                "reasoning/%s-v0 makes other tasks in every process: set PYTHONHASHSEED=0", self.options.dataset
-            )
+            warn_of_hash_seed(self.options.dataset)
         if split == "heldout":
             return self._drawn(first + HELDOUT_OFFSET, self.options.heldout_tasks, frozenset())
         known = frozenset(task.prompt for task in self.task_list("heldout"))
@@ -194,6 +193,12 @@ class ReasoningEnv(fg.TextEnv):
             except (TypeError, AssertionError, ValueError) as error:
                 raise fg.EnvError(f"data set {self.options.dataset!r} refuses its parameters: {error}") from None
         return self._datasets[seed]
+
+
+@functools.cache
+def warn_of_hash_seed(dataset: str) -> None:
+    """Say once in a process that another process makes other tasks."""
+    log.warning("reasoning/%s-v0 makes other tasks in every process: set PYTHONHASHSEED=0", dataset)
 
 
 @contextlib.contextmanager

@@ -70,9 +70,10 @@ def default_folder(model: str, plan: Plan) -> Path:
 def show_evaluation(done: Evaluated) -> None:
     """The figures as a table, then what one should know of them."""
     r, console = done.results, Console()
-    table = Table(
-        title=f"{r['env']['id']}, {r['split']}: {r['tasks']} tasks, {r['samples']} {r['mode']} responses each"
-    )
+    responses = "1 response" if r["samples"] == 1 else f"{r['samples']} responses"
+    title = f"{r['env']['id']}, {r['split']}: {r['tasks']} tasks, {responses} each, {r['mode']}"
+    console.print(title, style="bold", highlight=False, soft_wrap=True)
+    table = Table()
     for heading in ("", "value", "95 % interval", "tasks"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, figure in r["figures"].items():
@@ -86,7 +87,9 @@ def show_evaluation(done: Evaluated) -> None:
     console.print(table)
     console.print(
         f"without a score: {r['unscored']:.1%}; cut off at the length limit: {r['cut_off']:.1%}; "
-        f"tokens a response: {r['response_tokens']:.1f}"
+        f"tokens a response: {r['response_tokens']:.1f}",
+        highlight=False,
+        soft_wrap=True,
     )
     shared = r["contamination"]
     if shared is not None:
@@ -112,7 +115,8 @@ def run_rescore(run: Path, other: str | None, overrides: list[str], diff: bool, 
 def show_rescored(done: Rescored, diff: bool) -> None:
     """Counts, means and, if asked for, every disagreement."""
     console, summary = Console(), done.summary()
-    table = Table(title=f"{summary['samples']} samples judged again, {summary['disagreements']} disagreements")
+    console.print(f"{summary['samples']} samples judged again, {summary['disagreements']} disagreements", style="bold")
+    table = Table()
     for heading in ("", "before", "after"):
         table.add_column(heading, justify="right" if heading else "left")
     means = (summary["mean_before"], summary["mean_after"])

@@ -79,7 +79,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, a model folder, a hub id, or 'embedded'.")],
     env: Annotated[str | None, typer.Option("--env", help="The environment; default: that of the run.")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="A TOML file with [env], [engine] and [model].")
+        Path | None, typer.Option("--config", help="A TOML file with tables env, engine and model.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key, e.g. --set env.digits=3 (repeatable).")

@@ -292,3 +292,15 @@ class TestCommandLine:
         assert text.count("unscorable -> 0") == 6
         record = json.loads(self.call("rescore", tmp_path / "e", "--with", "suffix", "--diff", "--json"))
         assert len(record["disagreeing"]) == 6
+
+
+def test_an_option_that_overrides_a_preset_one_stays_in_the_configuration():
+    from fdiv_gym.config import parse_config
+
+    with discovery.registry.scoped() as registry:
+        Registrar(registry, "test:preset").add("environment", "test/Preset-v0", Echo, options={"right": "{}!"})
+        preset = parse_config({"env": {"id": "test/Preset-v0"}})
+        assert "right" not in preset.resolved()["env"]
+        changed = parse_config({"env": {"id": "test/Preset-v0", "right": "{}?"}})
+        assert parse_config(changed.resolved()) == changed
+        assert changed.env.options["right"] == "{}?"
