@@ -250,3 +250,43 @@ def test_the_documentation_lists_every_set():
         assert (f"| {name} |" in before) == (name in GUARDED)
         assert (f"| {name} |" in ours) == (name in COMPARED)
         assert name in text
+
+
+AUDIT = """
+import os, sys
+import fdiv_gym as fg
+from fdiv_gym_reasoning.catalogue import BLOCKED, NAMES
+
+doing, seen = None, []
+
+def hook(event, arguments):
+    if doing is None:
+        return
+    outside = event in ("subprocess.Popen", "os.system", "os.remove", "os.rename", "os.mkdir", "socket.connect")
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    # Imports execute files; text that is evaluated has no file.
+    code = event == "exec" and arguments[0].co_filename == "<string>" and doing[1] == "score"
+    if outside or writes or code or (event == "compile" and doing[1] == "score"):
+        seen.append((doing, event, str(arguments)[:100]))
+
+sys.dont_write_bytecode = True
+sys.addaudithook(hook)
+for name in NAMES:
+    if name in BLOCKED:
+        continue
+    env = fg.make(f"reasoning/{name}-v0", train_tasks=5, heldout_tasks=1)
+    doing = name, "make"
+    tasks = env.task_list("train")
+    doing = name, "score"
+    for task in tasks:
+        for text in (task.answer or "", "1+1", "[1, 2]", '{"0": 1}', "x**2", "A = 1", "up", "U", "1 2\\n3 4"):
+            env.score(task, text)
+    doing = None
+assert not seen, seen
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_written_sent_started_or_evaluated(tmp_path):
+    subprocess.run([sys.executable, "-c", AUDIT], check=True, timeout=300, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
