@@ -254,6 +254,7 @@ def test_the_documentation_lists_every_set():
 
 AUDIT = """
 import os, sys
+import reasoning_gym  # imports matplotlib, which makes its folders
 import fdiv_gym as fg
 from fdiv_gym_reasoning.catalogue import BLOCKED, NAMES
 
