@@ -74,3 +74,23 @@ def test_a_resumed_run_goes_on_at_the_level_it_had_reached(tmp_path):
     assert max(level for _, level in levels(whole)) > 1
     record = json.loads((whole.folder / "config.json").read_text())
     assert record["env"]["curriculum"] is True
+
+
+def test_a_run_and_an_untrained_model_can_be_evaluated_and_the_run_rescored(tmp_path):
+    from fdiv_gym.evaluation.plan import Plan, configure
+    from fdiv_gym.evaluation.rescore import rescore
+    from fdiv_gym.evaluation.run import evaluate
+
+    run = fit("dataset.toml", tmp_path / "run").folder
+    config, trained_on = configure(str(run))
+    done = evaluate(Plan(config, tasks=4, samples=3, trained_on=trained_on), tmp_path / "eval")
+    assert done.results["tasks"] == 4
+    assert done.results["contamination"]["shared"] == []
+    assert done.results["model"] == str(run / "checkpoints" / "step-000002" / "model")
+    assert rescore(run).summary()["disagreements"] == 0
+    assert rescore(done.folder, "math", {"extraction": "whole"}).summary()["disagreements"] == 0
+    untrained, nothing = configure("embedded", None, FOLDER / "dataset.toml", TINY[:3])
+    assert nothing is None
+    plan = Plan(untrained, tasks=4, samples=1, greedy=True)
+    first, second = (evaluate(plan, tmp_path / name) for name in ("a", "b"))
+    assert (first.folder / "samples.jsonl").read_text() == (second.folder / "samples.jsonl").read_text()
