@@ -37,7 +37,7 @@ BLOCKED = {
 }
 
 #: Sets that take a tenth of a second or more for an entry, with the number of training tasks by default.
-SLOW = {"futoshiki": 200, "intermediate_integration": 200, "knight_swap": 40, "zebra_puzzles": 200}
+SLOW = {"futoshiki": 60, "intermediate_integration": 60, "knight_swap": 20, "zebra_puzzles": 60}
 
 #: Sets whose entries follow from Python's hash seed too: another process makes other questions.
 DEPEND_ON_HASH_SEED = frozenset(

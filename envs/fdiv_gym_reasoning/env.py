@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import hashlib
-import io
 import json
 import logging
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pydantic
@@ -29,6 +26,7 @@ from fdiv_gym_reasoning.catalogue import (
     SLOW,
     WITHOUT_ORACLE,
 )
+from fdiv_gym_reasoning.source import Source, source
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +58,8 @@ class ReasoningEnv(fg.TextEnv):
         answer: Literal["whole", "answer-tag"] = "whole"
         """``whole``: the response is the answer; ``answer-tag``: the one text between <answer> and </answer>."""
         train_tasks: int | None = pydantic.Field(None, ge=1)
-        """Training tasks at most; if unset 500, and fewer for the sets that are slow to make."""
-        heldout_tasks: int = pydantic.Field(50, ge=1)
+        """Training tasks at most; if unset 200, and fewer for the sets that are slow to make."""
+        heldout_tasks: int = pydantic.Field(30, ge=1)
         """Held-out tasks at most."""
         seed: int = pydantic.Field(0, ge=0, lt=1_000)
         """Chooses the tasks of both splits."""
@@ -71,8 +69,13 @@ class ReasoningEnv(fg.TextEnv):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.has_oracle = self.options.dataset not in WITHOUT_ORACLE  # type: ignore[misc]
-        self._datasets: dict[int, Any] = {}
-        self._entries: dict[tuple[int, int], Mapping[str, Any]] = {}
+
+    @property
+    def source(self) -> Source:
+        """Where the entries come from; shared by all environments of the same set and parameters."""
+        o = self.options
+        size = ATTEMPTS * max(self._train_tasks(), o.heldout_tasks) + 20
+        return source(o.dataset, json.dumps(o.parameters, sort_keys=True), size)
 
     def tasks(self, split: Split) -> Sequence[fg.Task]:
         """Different questions, in the set's own order.
@@ -95,7 +98,7 @@ class ReasoningEnv(fg.TextEnv):
             return fg.Verdict.scored(0.0, "no answer between one pair of tags")
         if not answer or len(answer) > MAX_ANSWER or "\x00" in answer:
             return fg.Verdict.scored(0.0, "empty, too long or not text")
-        entry = self._entry(int(task.data["seed"]), int(task.data["index"]))
+        entry = self.source.entry(int(task.data["seed"]), int(task.data["index"]))
         if not task.prompt.startswith(entry["question"]) and self.options.dataset not in NEED_NO_METADATA:
             return fg.Verdict.unscorable("the data set makes another question of the same seed here")
         return fg.Verdict.scored(float(self._is_right(answer, task, entry)))
@@ -121,7 +124,7 @@ class ReasoningEnv(fg.TextEnv):
             return compare(answer, task.answer or "", entry["metadata"])
         if not guard.admits(answer):
             return False
-        scorer = self._dataset(int(task.data["seed"]))
+        scorer = self.source.dataset(int(task.data["seed"]))
         try:
             # A copy: knight_swap writes into the entry.
             return float(scorer.score_answer(answer, copy.deepcopy(dict(entry)))) >= 1.0 - 1e-9
@@ -151,10 +154,10 @@ class ReasoningEnv(fg.TextEnv):
         return list(found.values())
 
     def _train_tasks(self) -> int:
-        return self.options.train_tasks or SLOW.get(self.options.dataset, 500)
+        return self.options.train_tasks or SLOW.get(self.options.dataset, 200)
 
     def _task(self, seed: int, index: int) -> fg.Task | None:
-        entry = self._entry(seed, index)
+        entry = self.source.entry(seed, index)
         answer = entry["answer"]
         key = ORACLE_IN_METADATA.get(self.options.dataset)
         if key is not None:
@@ -169,41 +172,8 @@ class ReasoningEnv(fg.TextEnv):
             return None
         return task
 
-    def _entry(self, seed: int, index: int) -> Mapping[str, Any]:
-        if (seed, index) not in self._entries:
-            dataset = self._dataset(seed)
-            try:
-                with _quiet():
-                    self._entries[seed, index] = dataset[index]
-            except Exception as error:
-                raise fg.EnvError(
-                    f"data set {self.options.dataset!r} failed at entry {index}: {error!r}"[:300]
-                ) from None
-        return self._entries[seed, index]
-
-    def _dataset(self, seed: int) -> Any:
-        if seed not in self._datasets:
-            size = ATTEMPTS * max(self._train_tasks(), self.options.heldout_tasks) + 20
-            given = {**self.options.parameters, "seed": seed, "size": size}
-            try:
-                with _quiet():
-                    import reasoning_gym
-
-                    self._datasets[seed] = reasoning_gym.create_dataset(self.options.dataset, **given)
-            except (TypeError, AssertionError, ValueError) as error:
-                raise fg.EnvError(f"data set {self.options.dataset!r} refuses its parameters: {error}") from None
-        return self._datasets[seed]
-
 
 @functools.cache
 def warn_of_hash_seed(dataset: str) -> None:
     """Say once in a process that another process makes other tasks."""
     log.warning("reasoning/%s-v0 makes other tasks in every process: set PYTHONHASHSEED=0", dataset)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Some sets warn of files they leave open, and one prints a dot for every entry."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

@@ -1,0 +1,78 @@
+"""Entries of a data set of reasoning-gym, made once in a process and shared by its environments."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fdiv_gym.errors import EnvError
+
+
+class Source:
+    """One data set with its parameters.
+
+    Args:
+        name: in reasoning-gym.
+        parameters: of the set's configuration, as JSON.
+        size: entries for each seed.
+    """
+
+    def __init__(self, name: str, parameters: str, size: int) -> None:
+        self._name, self._parameters, self._size = name, parameters, size
+        self._datasets: dict[int, Any] = {}
+        self._entries: dict[tuple[int, int], Mapping[str, Any]] = {}
+        self._lock = threading.Lock()
+
+    def entry(self, seed: int, index: int) -> Mapping[str, Any]:
+        """Question, answer and metadata of one entry; must not be changed.
+
+        Raises:
+            EnvError: the set failed to make it.
+        """
+        dataset = self.dataset(seed)
+        with self._lock:
+            if (seed, index) not in self._entries:
+                try:
+                    with _quiet():
+                        self._entries[seed, index] = dataset[index]
+                except Exception as error:
+                    raise EnvError(f"data set {self._name!r} failed at entry {index}: {error!r}"[:300]) from None
+            return self._entries[seed, index]
+
+    def dataset(self, seed: int) -> Any:
+        """The package's object for one seed.
+
+        Raises:
+            EnvError: a parameter is not the set's.
+        """
+        with self._lock:
+            if seed not in self._datasets:
+                given = {**json.loads(self._parameters), "seed": seed, "size": self._size}
+                try:
+                    with _quiet():
+                        import reasoning_gym
+
+                        self._datasets[seed] = reasoning_gym.create_dataset(self._name, **given)
+                except (TypeError, AssertionError, ValueError) as error:
+                    raise EnvError(f"data set {self._name!r} refuses its parameters: {error}") from None
+            return self._datasets[seed]
+
+
+@functools.lru_cache(maxsize=8)
+def source(name: str, parameters: str, size: int) -> Source:
+    """The source of a data set; the same object for the same arguments."""
+    return Source(name, parameters, size)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Some sets warn of files they leave open, and one prints a dot for every entry."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
