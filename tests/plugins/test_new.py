@@ -6,6 +6,7 @@ import json
 import textwrap
 
 import pytest
+
 from fdiv_gym.cli.new import RECIPES, write_package
 from fdiv_gym.errors import ConfigError
 

@@ -1,0 +1,24 @@
+"""What this package offers; the classes are imported when they are first used."""
+
+import fdiv_gym as fg
+
+
+@fg.hookimpl
+def fdiv_gym_register(registrar: fg.Registrar) -> None:
+    """A divergence that needs no class, an environment, an objective."""
+    registrar.add(
+        "divergence",
+        "le-cam-like",
+        "fdiv_gym.divergences.generated:FromGenerator",
+        summary="f = (t - 1)^2/(t + 3), from its generator alone",
+        options={"generator": "(t - 1)**2/(t + 3)"},
+        requires=["torch"],
+    )
+    registrar.add("environment", "sorting-house/Sort-v0", "sorting_house.sort:Sort", summary="sort a few digits")
+    registrar.add(
+        "objective",
+        "clipped-reward",
+        "sorting_house.clipped:ClippedReward",
+        summary="f-grpo with its advantages cut off at a limit",
+        requires=["torch"],
+    )

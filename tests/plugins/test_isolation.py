@@ -1,0 +1,179 @@
+"""One bad plugin never takes another down: every way to fail, the plugin imported before and after the core."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+
+GOOD = """
+import fdiv_gym as fg
+
+@fg.hookimpl
+def fdiv_gym_register(registrar):
+    registrar.add("judge", "{name}", "{package}:Fine", summary="fine")
+"""
+HEAD = "import fdiv_gym as fg\n@fg.hookimpl\n"
+
+#: package -> (source of its plugin module, metadata)
+FAULTS = {
+    "raises": ("raise ValueError('two\\nlines')", ""),
+    "leaves": ("import sys; sys.exit('bye')", ""),
+    "slips": ("class Slippery(BaseException): pass\nraise Slippery('through')", ""),
+    "doubled": (
+        HEAD + "def fdiv_gym_register(registrar):\n"
+        "    registrar.add('judge', 'first-of-two', 'doubled:X')\n"
+        "    registrar.add('divergence', 'kl', 'doubled:X')\n", "",
+    ),
+    "misspelt": (HEAD + "def fdiv_gym_registre(registrar): pass", ""),
+    "wrongarg": (HEAD + "def fdiv_gym_register(registry): pass", ""),
+    "silent": ("import fdiv_gym", ""),
+    "lacking": ("import no_such_package_anywhere", ""),
+    "extra": ("import no_such_package_anywhere", "Requires-Dist: no-such-package-anywhere; extra == 'fast'\n"),
+    "future": (GOOD.format(name="future", package="future"), "Requires-Dist: fdiv-gym>=99\n"),
+    "needy": (
+        HEAD + "def fdiv_gym_register(registrar):\n"
+        "    registrar.add('judge', 'needy', 'needy:X', requires=['no_such_package_anywhere'], extra='big')\n", "",
+    ),
+    "stringy": (
+        HEAD + "def fdiv_gym_register(registrar):\n"
+        "    registrar.add('judge', 's', 'stringy:X', requires='torch')\n", "",
+    ),
+    "untargeted": (HEAD + "def fdiv_gym_register(registrar):\n    registrar.add('judge', 'u', 'untargeted.X')\n", ""),
+    "environmental": (
+        HEAD + "def fdiv_gym_register(registrar):\n"
+        "    registrar.add('environment', 'NoVersion', 'environmental:X')\n", "",
+    ),
+    "unkind": (HEAD + "def fdiv_gym_register(registrar):\n    registrar.add('jugde', 'u', 'unkind:X')\n", ""),
+    "good": (GOOD.format(name="good", package="good.fine"), ""),
+    "blocked_one": (GOOD.format(name="blocked-one", package="blocked_one.fine"), ""),
+}  # fmt: skip
+
+FINE = """
+import fdiv_gym as fg
+
+class Fine(fg.Judge):
+    async def judge(self, tasks, responses):
+        return [fg.Verdict.scored(1.0) for _ in responses]
+"""
+
+
+@pytest.fixture(scope="module")
+def house(bare_venv):
+    """A venv with every faulty package, installed by hand."""
+    made = bare_venv()
+    for package, (source, metadata) in FAULTS.items():
+        folder = made.site / package
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+        (folder / "plugin.py").write_text(textwrap.dedent(source))
+        (folder / "fine.py").write_text(FINE)
+        info = made.site / f"{package}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n{metadata}")
+        (info / "entry_points.txt").write_text(f"[fdiv_gym]\nmain = {package}.plugin\n")
+    return made
+
+
+@pytest.fixture(scope="module")
+def found(house):
+    said = house.cli("plugins", "--json", FDIV_GYM_BLOCK="Blocked.One")
+    return {plugin["name"]: plugin for plugin in json.loads(said)}
+
+
+@pytest.mark.parametrize(
+    ("package", "status", "cause"),
+    [
+        ("raises", "broken", "ValueError: two lines"),
+        ("leaves", "broken", "SystemExit: bye"),
+        ("slips", "broken", "Slippery: through"),
+        ("doubled", "broken", "divergence 'kl' is registered twice: by fdiv-gym:core"),
+        ("misspelt", "broken", "unknown hook 'fdiv_gym_registre'"),
+        ("wrongarg", "broken", "Argument(s) {'registry'} are declared in the hookimpl"),
+        ("silent", "broken", "it registered nothing: define fdiv_gym_register(registrar)"),
+        ("lacking", "broken", "ModuleNotFoundError: No module named 'no_such_package_anywhere'"),
+        ("extra", "unavailable(fast)", "needs no_such_package_anywhere: pip install 'extra[fast]'"),
+        ("future", "broken", "it needs fdiv-gym>=99, this is fdiv-gym"),
+        ("needy", "unavailable(big)", "judge needy needs no_such_package_anywhere: pip install 'needy[big]'"),
+        ("stringy", "broken", "requires of judge 's' must be a list, got 'torch'"),
+        ("untargeted", "broken", "must read 'package.module:Class', got 'untargeted.X'"),
+        ("environmental", "broken", "must read 'namespace/Name-vN'"),
+        ("unkind", "broken", "unknown kind 'jugde' (did you mean 'judge'?)"),
+        ("good", "ok", ""),
+        ("blocked-one", "blocked", "named in FDIV_GYM_BLOCK"),
+    ],
+)
+def test_each_failure_is_reported_with_its_cause(found, package, status, cause):
+    plugin = found[f"{package}:main"]
+    assert (plugin["status"], plugin["version"]) == (status, "1.2")
+    assert cause in plugin["cause"]
+    assert "\n" not in plugin["cause"]
+    if status == "broken":
+        assert plugin["registered"] == []
+
+
+def test_everything_else_works(found):
+    assert {p["status"] for name, p in found.items() if name.startswith("fdiv-gym:")} == {"ok"}
+    assert found["good:main"]["registered"] == ["judge good"]
+
+
+def test_the_table_is_readable_on_80_columns(house):
+    lines = house.cli("plugins").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "raises:main 1.2  broken" in lines
+    assert "    ValueError: two lines" in lines
+
+
+def test_strict_makes_it_fatal(house):
+    said = house.cli("--strict", "list", status=2)
+    assert said.startswith("error: broken plugins: ")
+    assert "raises:main: ValueError: two lines" in said
+
+
+def test_an_unavailable_name_says_how_to_mend_it(house):
+    said = house.run("-c", "import fdiv_gym as fg; fg.get_judge('needy')", status=1)
+    assert "MissingExtraError: judge 'needy' of plugin needy:main needs no_such_package_anywhere" in said
+    assert "pip install 'needy[big]'" in said
+
+
+@pytest.mark.parametrize(
+    "imports", ["import good.plugin, fdiv_gym as fg", "import fdiv_gym as fg, good.plugin", "import good.fine"]
+)
+def test_a_plugin_may_be_imported_before_or_after_the_core(house, imports):
+    code = (
+        f"{imports}\nimport fdiv_gym as fg\n"
+        "print(fg.get_judge('good').judge_batch([fg.Task('a')], ['b'])[0].score)\n"
+        "print([p.status for p in fg.list_plugins() if p.name == 'good:main'])\n"
+        "from fdiv_gym.discovery import discovery\n"
+        "try: discovery.registry.add(fg.Entry('judge', 'late', 'a:B', 'me'))\n"
+        "except fg.PluginError as error: print(error)\n"
+    )
+    score, status, frozen = house.run("-c", code).splitlines()
+    assert (score, status) == ("1.0", "['ok']")
+    assert frozen.startswith("the registry is frozen: plugin me cannot add judge 'late' now")
+
+
+def test_a_plugin_that_is_being_imported_is_deferred(house):
+    (house.site / "good" / "curious.py").write_text("")
+    code = (
+        "import sys, types, importlib.util\n"
+        "spec = importlib.util.find_spec('good'); module = importlib.util.module_from_spec(spec)\n"
+        "spec._initializing = True; sys.modules['good'] = module\n"
+        "import fdiv_gym as fg\n"
+        "print([p.status for p in fg.list_plugins() if p.name == 'good:main'])\n"
+        "spec._initializing = False\n"
+        "print([p.status for p in fg.list_plugins() if p.name == 'good:main'])\n"
+    )
+    assert house.run("-c", code).split() == ["['deferred']", "['ok']"]
+
+
+def test_blocking_one_entry_point_or_a_whole_distribution(house):
+    def status(block: str) -> dict[str, str]:
+        return {p["name"]: p["status"] for p in json.loads(house.cli("plugins", "--json", FDIV_GYM_BLOCK=block))}
+
+    one = status("fdiv-gym:math,good:main")
+    assert (one["fdiv-gym:math"], one["good:main"], one["fdiv-gym:alpha"]) == ("blocked", "blocked", "ok")
+    whole = status("fdiv_gym")
+    assert whole.pop("fdiv-gym:core") == "ok"
+    assert {s for name, s in whole.items() if name.startswith("fdiv-gym:")} == {"blocked"}
