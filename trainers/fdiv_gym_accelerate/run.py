@@ -227,7 +227,7 @@ class Run:
     def is_evaluated(self) -> bool:
         """Whether the run folder holds an evaluation of this step (a resumed run may have one already)."""
         lines = self.folder.lines(EVALUATIONS)
-        return self.env is None or bool(lines and lines[-1]["step"] == self.step)
+        return bool(lines and lines[-1]["step"] == self.step)
 
     def save(self) -> None:
         """Write a checkpoint."""
