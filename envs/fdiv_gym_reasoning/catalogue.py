@@ -36,8 +36,16 @@ BLOCKED = {
     "composite": "a mixture of other sets, which has no tasks of its own: train on the sets themselves",
 }
 
-#: Sets that take a tenth of a second or more for an entry, with the number of training tasks by default.
-SLOW = {"futoshiki": 60, "intermediate_integration": 60, "knight_swap": 20, "zebra_puzzles": 60}
+#: Sets that take a twentieth of a second or more for an entry, with the number of training tasks by default.
+SLOW = {
+    "futoshiki": 60,
+    "intermediate_integration": 60,
+    "knight_swap": 20,
+    "number_sequence": 60,
+    "puzzle24": 60,
+    "sokoban": 60,
+    "zebra_puzzles": 60,
+}
 
 #: Sets whose entries follow from Python's hash seed too: another process makes other questions.
 DEPEND_ON_HASH_SEED = frozenset(
