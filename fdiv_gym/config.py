@@ -95,7 +95,6 @@ class RunConfig(pydantic.BaseModel):
     engine: PluginTable
     objective: PluginTable
     trainer: PluginTable
-    judge: PluginTable | None = None
     preferences: PreferencesConfig | None = None
     tracker: TrackerConfig | None = None
     observers: tuple[PluginTable, ...] = ()
@@ -107,8 +106,6 @@ class RunConfig(pydantic.BaseModel):
             chosen: PluginTable | None = getattr(self, table)
             if chosen is not None:
                 record[table] = chosen.flat(key)
-        if self.judge is not None:
-            record["judge"] = self.judge.flat("name")
         if self.preferences is not None:
             record["preferences"] = self.preferences.model_dump(mode="json")
         if self.tracker is not None:
@@ -166,11 +163,10 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     """
     record = dict(values)
     _refuse_unknown(record)
+    _hand_over_judge(record)
     for table, (key, kind, default) in PLUGIN_TABLES.items():
         if table in record or default is not None:
             record[table] = _plugin_table(table, key, kind, default, record.get(table, {}))
-    if "judge" in record:
-        record["judge"] = _plugin_table("judge", "name", "judge", None, record["judge"])
     if "model" in record:
         record["model"] = build_options(ModelConfig, _table("model", record["model"]), "[model]")
     if "preferences" in record:
@@ -190,9 +186,23 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
 def _refuse_unknown(record: Mapping[str, Any]) -> None:
     from fdiv_gym.errors import near_miss
 
+    known = [*RunConfig.model_fields, "judge"]
     for key in record:
-        if key not in RunConfig.model_fields:
-            raise ConfigError(f"configuration: unknown key {key!r} ({near_miss(key, RunConfig.model_fields)})")
+        if key not in known:
+            raise ConfigError(f"configuration: unknown key {key!r} ({near_miss(key, known)})")
+
+
+def _hand_over_judge(record: dict[str, Any]) -> None:
+    """The table [judge] is the environment's option ``judge``, on a place of its own."""
+    if "judge" not in record:
+        return
+    judge = dict(_table("judge", record.pop("judge")))
+    if record.get("env") is None:
+        raise ConfigError("[judge] is the judge of an environment: add a table [env]")
+    env = dict(_table("env", record["env"]))
+    if "judge" in env:
+        raise ConfigError("the judge is given twice: as [judge] and as env.judge; remove one of them")
+    record["env"] = env | {"judge": judge}
 
 
 def _plugin_table(table: str, key: str, kind: str, default: str | None, values: Any) -> PluginTable:

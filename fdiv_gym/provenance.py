@@ -46,8 +46,6 @@ def entries_in_use(config: RunConfig) -> list[Entry]:
         if chosen is not None:
             found[kind, chosen.name] = registry.get(kind, chosen.name)
             found.update(_nested(chosen.options))
-    if config.judge is not None:
-        found["judge", config.judge.name] = registry.get("judge", config.judge.name)
     for observer in config.observers:
         found["observer", observer.name] = registry.get("observer", observer.name)
     return list(found.values())
