@@ -83,12 +83,20 @@ def check(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="An option of it, e.g. --set alpha=2 (repeatable).")
     ] = None,
+    labelled: Annotated[
+        Path | None, typer.Option("--labelled", help="Measure a judge on these labelled responses instead.")
+    ] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Check plugins against their contract; status 1 if any check fails.
 
     Example: fdiv-gym check divergence kl
     """
+    if labelled is not None:
+        from fdiv_gym.cli.judge_report import show_reliability
+
+        show_reliability(kind, name, labelled, set_ or [], as_json=json_)
+        return
     from fdiv_gym.cli.check import run_checks
 
     run_checks(kind, name, set_ or [], everything=all_, package=package, as_json=json_)
