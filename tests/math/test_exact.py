@@ -41,12 +41,12 @@ def test_anything_else_is_refused(text):
 
 
 def test_a_megabyte_is_refused_at_once():
-    begun = time.monotonic()
+    begun = time.process_time()
     for text in ("1+" * 500_000, "(" * 1_000_000, "9" * 1_000_000):
         with pytest.raises(NotExactError):
             evaluate(text)
         assert rational(text) is None
-    assert time.monotonic() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(

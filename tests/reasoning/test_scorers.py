@@ -82,10 +82,10 @@ def test_other_texts_are_no_expressions(text):
 
 
 def test_huge_powers_cost_nothing():
-    begun = time.monotonic()
+    begun = time.process_time()
     for text in ("9**9**9**9", "x**9999999**9999999", "exp(exp(exp(exp(x))))", "+".join(["x**2"] * 99)):
         assert not is_antiderivative(text, "x", "x")
-    assert time.monotonic() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(

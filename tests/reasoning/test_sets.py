@@ -128,12 +128,13 @@ def test_its_own_answer_is_right_and_garbage_is_not(name, tmp_path):
             assert env.score(task, f"\n {oracle} \n").score == 1.0
             wrong += [repr(oracle), f"{oracle}; {CODE[0]}", f"{CODE[0]} or {oracle}", f"eval({oracle!r})"]
             wrong += [f"{oracle} or not", f"I say {oracle}!", f"{oracle}\n\n{oracle}x"]
-        begun = time.monotonic()
         with no_code(tmp_path):
+            begun = time.process_time()
             scores = [env.score(task, answer).score for answer in wrong]
+            spent = time.process_time() - begun
         for answer, score in zip(wrong, scores, strict=True):
             assert score == 0.0 or answer.strip() == oracle, (answer[:80], oracle)
-        assert time.monotonic() - begun < 3.0
+        assert spent < 3.0
 
 
 @pytest.mark.slow
@@ -168,19 +169,20 @@ COSTLY = {
 def test_the_costliest_answer_of_a_grammar_is_judged_quickly(name, tmp_path):
     env = env_of(name)
     assert GUARDED[name].admits(COSTLY[name])
-    begun = time.monotonic()
+    task = env.task_list("train")[0]
     with no_code(tmp_path):
-        assert env.score(env.task_list("train")[0], COSTLY[name]).score == 0.0
-    assert time.monotonic() - begun < 1.0
+        begun = time.process_time()
+        assert env.score(task, COSTLY[name]).score == 0.0
+        assert time.process_time() - begun < 1.0
 
 
 @pytest.mark.parametrize("name", list(GUARDED))
 def test_matching_a_grammar_is_linear(name):
     pattern, unit = GUARDED[name].grammar, COSTLY[name]
     for hostile in (unit * 300, unit + " " * 100_000, unit[:-1] * 300 + "!", "[" * 100_000, " " * 100_000):
-        begun = time.monotonic()
+        begun = time.process_time()
         pattern.fullmatch(hostile[:200_000])
-        assert time.monotonic() - begun < 0.5
+        assert time.process_time() - begun < 0.5
 
 
 class TestOptions:
