@@ -29,6 +29,8 @@ VARIANTS = {
     "f-HAL 0.25": {**HYBRID, "lam": 0.25},
     "f-HAL 0.5": {**HYBRID, "lam": 0.5},
     "f-HAL 0.75": {**HYBRID, "lam": 0.75},
+    "f-HAL 0.25, matched": {**HYBRID, "lam": 0.25, "off_policy_scale": "matched"},
+    "f-HAL 0.5, matched": {**HYBRID, "lam": 0.5, "off_policy_scale": "matched"},
     "FDO (lam 1)": {"name": "fdo", "divergence": "jensen_shannon", "beta": 0.1},
     "GRPO": {"name": "grpo"},
 }
@@ -78,7 +80,7 @@ def run_all(seeds: int, processes: int, path: Path) -> list[dict]:
                 file.write(json.dumps(run) + "\n")
             judge, true = run["judge"][-1], run["true"][-1]
             print(
-                f"{run['variant']:15} seed {run['seed']}: judge {judge:.2f}, true {true:.2f} ({run['seconds']:.0f} s)"
+                f"{run['variant']:20} seed {run['seed']}: judge {judge:.2f}, true {true:.2f} ({run['seconds']:.0f} s)"
             )
     return [run for run in done if run["variant"] in VARIANTS and run["seed"] < seeds]
 
@@ -121,19 +123,26 @@ def statement(runs: list[dict]) -> list[str]:
     lines = [
         f"True score before training: {start:.3f}. Judge's score of an honest, right response: 0.5; of the hack: 1."
     ]
+    fdo = ends(runs, "FDO (lam 1)", "true")
     for variant in VARIANTS:
         if not variant.startswith("f-HAL"):
             continue
-        mean, low, high = interval(ends(runs, variant, "true") - base)
+        true = ends(runs, variant, "true")
+        low, high = interval(true - base)[1:]
         verdict = "mitigates the hacking" if low > 0 else "makes it worse" if high < 0 else "shows no clear effect"
-        lines.append(f"- {variant} {verdict} here: true score {mean:+.3f} [{low:+.3f}, {high:+.3f}] against f-GRPO.")
+        lines.append(
+            f"- {variant} {verdict}: true score {shown(true - base)} against f-GRPO, {shown(true - fdo)} against FDO."
+        )
     best = max(VARIANTS, key=lambda variant: ends(runs, variant, "true").mean())
     lines.append(f"- The highest true score is that of {best}.")
     seeds = len(base)
-    lines.append(
-        f"- {seeds} seeds, one tiny model, one planted flaw, preferences labelled by the true score without noise: "
-        "the anchor is as good as it can be. The interval is over seeds only and, with so few, too narrow."
-    )
+    lines += [
+        "- With the paper's scale the on-policy stream carries 1/(1 + 1/beta) = 1/11, so every lam tried here lies "
+        "close to FDO; `matched` gives both streams the same factor.",
+        f"- {seeds} seeds, one tiny model, one planted flaw, and preferences labelled by the true score without "
+        "noise: the anchor is as good as it can be, and no preference data of real people is. FDO alone avoids the "
+        "flaw as well, since it never asks the judge. The intervals are over seeds only and, so few, too narrow.",
+    ]
     return lines
 
 
@@ -144,7 +153,7 @@ def plot(runs: list[dict], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6), sharex=True, sharey=True)
     for axis, variant in zip(axes.flat, VARIANTS, strict=True):
         chosen = [run for run in runs if run["variant"] == variant]
         for name, colour, label in (("judge", "tab:red", "judge score"), ("true", "tab:green", "true score")):
