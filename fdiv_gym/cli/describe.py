@@ -47,15 +47,16 @@ def description(kind: str, name: str) -> dict[str, Any]:
         "doc": inspect.cleandoc(plugin_class.__doc__ or ""),
         "options": [
             option_record(key, field)
+            | ({"default": entry.options[key], "required": False} if key in entry.options else {})
+            | {"description": meaning(plugin_class.Options, key)}
             for key, field in plugin_class.Options.model_fields.items()
-            if key not in entry.options
         ],
         "source": _source(plugin_class),
     }
 
 
 def option_record(name: str, field: pydantic.fields.FieldInfo) -> dict[str, Any]:
-    """One option: type, bounds, default, meaning (with the unit)."""
+    """One option: type, bounds and default."""
     required = field.is_required()
     default = None if required else field.get_default(call_default_factory=True)
     if default is PydanticUndefined:
@@ -69,8 +70,16 @@ def option_record(name: str, field: pydantic.fields.FieldInfo) -> dict[str, Any]
         "bounds": bounds,
         "required": required,
         "default": default,
-        "description": " ".join((field.description or "").replace("``", "").split()),
     }
+
+
+def meaning(model: type[pydantic.BaseModel], name: str) -> str:
+    """What an option means, with its unit; a subclass that only changes the default inherits the text."""
+    for owner in model.__mro__:
+        field = getattr(owner, "model_fields", {}).get(name)
+        if field is not None and field.description:
+            return " ".join(field.description.replace("``", "").split())
+    return ""
 
 
 def type_text(annotation: Any) -> str:
@@ -104,7 +113,10 @@ def show_description(kind: str, name: str, as_json: bool) -> None:
     if record["doc"]:
         typer.echo()
         for paragraph in record["doc"].split("\n\n"):
-            write(paragraph.replace("``", ""), indent=2)
+            if paragraph.startswith("  "):  # an example, as it stands
+                typer.echo("\n".join("  " + line for line in paragraph.split("\n")))
+            else:
+                write(paragraph.replace("``", "").replace("::", ":"), indent=2)
     if record["options"]:
         typer.secho("\noptions", bold=True)
         write_rows((o["name"], _option_line(o)) for o in record["options"])

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fdiv_gym as fg
+from fdiv_gym.cli.describe import meaning
 from fdiv_gym.cli.main import app
 from fdiv_gym.discovery import discovery
 
@@ -63,8 +64,8 @@ def test_every_option_of_every_plugin_says_what_it_is():
     silent = []
     for entry in discovery.registry.entries():
         if entry.status == "ok" and not entry.name.startswith("reasoning/"):
-            fields = entry.load().Options.model_fields
-            silent += [f"{entry.kind} {entry.name}: {k}" for k, f in fields.items() if not f.description]
+            model = entry.load().Options
+            silent += [f"{entry.kind} {entry.name}: {k}" for k in model.model_fields if not meaning(model, k)]
     assert silent == []
 
 
@@ -103,7 +104,7 @@ def test_check_skips_what_needs_options_or_extras(cli):
     found = {r["name"]: (r["status"], r["reason"]) for r in json.loads(said)}
     assert found["banned"] == ("skipped", "licence")
     assert found["far"] == ("skipped", "unavailable(far): pip install 'strangers[far]'")
-    with pytest.raises(fg.EnvError, match="needs env.source"):
+    with pytest.raises(fg.EnvError, match=r"needs env\.source"):
         cli("check", "environment", "math/Dataset-v0")
     assert cli("check", "divergence", "from_generator", "--set", "generator=t**2 - 1")[0] == 0
 

@@ -1,0 +1,52 @@
+"""The documentation builds strictly, without a network, and its pages load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytest.importorskip("mkdocs", reason="needs the extra docs")
+pytest.importorskip("material", reason="needs the extra docs")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    # A proxy that nobody serves: whatever wants the network fails at once.
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT, capture_output=True, text=True, env=os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    remote = re.compile(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(https?:)?//[^\">]+")
+    found = [
+        (page.name, match.group(0))
+        for page in site.rglob("*.html")
+        for match in remote.finditer(page.read_text(encoding="utf-8"))
+        if 'rel="canonical"' not in match.group(0)
+    ]
+    assert found == []
+
+
+def test_the_reference_holds_the_public_functions(site):
+    text = (site / "reference" / "functional.html").read_text(encoding="utf-8")
+    for name in ("f_grpo_loss", "fdo_loss", "f_hal_loss", "group_advantages"):
+        assert f'id="fdiv_gym.functional.{name}"' in text
+
+
+def test_every_page_is_in_the_navigation():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")]
+    assert [p for p in pages if p not in nav and not p.startswith("decisions/")] == []
