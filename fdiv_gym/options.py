@@ -97,8 +97,10 @@ class Configurable:
 
 def label_of(plugin: Configurable) -> str:
     """How a message names an instance: its kind, its name, and the plugin that registered it, if any did."""
-    label = f"{plugin.kind} {plugin.registered_name()!r}"
-    return f"{label} of plugin {plugin.entry.plugin}" if plugin.entry is not None else label
+    if plugin.entry is None:
+        return f"{plugin.kind} {plugin.registered_name()!r}"
+    # One class may be registered under many names; the entry knows which of them this instance was made by.
+    return f"{plugin.kind} {plugin.entry.name!r} of plugin {plugin.entry.plugin}"
 
 
 @contextlib.contextmanager

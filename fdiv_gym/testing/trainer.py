@@ -93,7 +93,10 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
     report = Report(label_of(trainer))
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
         config = stack.enter_context(_configuration(trainer, Path(place), engine))
-        build = lambda: type(trainer)(**config.trainer.options)  # noqa: E731 - a fresh trainer for each run
+
+        def build() -> Trainer:
+            return type(trainer)(**config.trainer.options)
+
         straight, broken = Path(place) / "straight", Path(place) / "broken"
         with report.section("fit"):
             _run_folder(_fit(build(), config, straight), straight, report)

@@ -150,3 +150,14 @@ def test_everything_that_is_registered_conforms(cli):
     status, said = cli("check", "--all", "--json")
     assert [(r["kind"], r["name"]) for r in json.loads(said) if r["status"] == "failed"] == []
     assert status == 0
+
+
+def test_every_environment_and_judge_of_our_own_conforms():
+    from fdiv_gym.cli.check import check_entry
+
+    entries = [e for kind in ("environment", "judge") for e in discovery.registry.entries(kind)]
+    records = [check_entry(e, {}, alone=False) for e in entries if not e.name.startswith("reasoning/")]
+    assert [r for r in records if r["status"] == "failed"] == []
+    passed = {r["name"] for r in records if r["status"] == "passed"}
+    assert {"math/Addition-v0", "math/Hints-v0", "safety/Refusal-v0", "rule", "pairwise"} <= passed
+    assert all(r["reason"] for r in records if r["status"] == "skipped")
