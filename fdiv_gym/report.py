@@ -79,8 +79,8 @@ def _plots(metrics: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[s
         ("Training reward", {"reward": "reward/mean"}, "mean reward"),
         ("Groups whose rewards are all equal", {"all equal": "groups/all_equal"}, "share"),
         ("Divergence from the reference", {"estimate": "divergence/estimate"}, "D_f, estimated on rollouts"),
-        ("Gradient norm", {"all": "grad_norm", "rollouts": "grad_norm/rollouts", "preferences": "grad_norm/preferences"},
-         "before clipping"),
+        ("Gradient norm", {"all": "grad_norm", "rollouts": "grad_norm/rollouts",
+                           "preferences": "grad_norm/preferences"}, "before clipping"),
         ("Response length", {"tokens": "response/tokens"}, "tokens"),
     ):  # fmt: skip
         present = {label: key for label, key in curves.items() if any(key in line for line in metrics)}

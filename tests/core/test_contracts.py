@@ -4,13 +4,14 @@ import json
 import math
 import pickle
 
-import fdiv_gym as fg
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
+
+import fdiv_gym as fg
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed, score_checked
 from fdiv_gym.spaces import TextSpace
-from gymnasium.utils.env_checker import check_env
 
 
 class Echo(fg.TextEnv):
@@ -44,7 +45,7 @@ def test_could_not_tell_has_no_score():
         assert verdict.score is None
         assert not verdict.is_scored
         assert fg.Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
-    with pytest.raises(fg.EnvError, match="has no score, got 0.0"):
+    with pytest.raises(fg.EnvError, match=r"has no score, got 0\.0"):
         fg.Verdict(0.0, fg.Status.TIMEOUT)
 
 

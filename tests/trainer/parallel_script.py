@@ -23,10 +23,7 @@ def main(output: Path, objective_name: str) -> None:
     engine.start(model, tokenizer)
     groups = run_episodes(env, engine, Codec(tokenizer), env.task_list("train")[:6], 3, engine.sampling(0))
     scores = iter(torch.rand(18, generator=torch.Generator().manual_seed(0)).tolist())
-    judged = [
-        fg.Group(g.task, tuple(replaced(t, next(scores)) for t in g.trajectories))
-        for g in groups
-    ]
+    judged = [fg.Group(g.task, tuple(replaced(t, next(scores)) for t in g.trajectories)) for g in groups]
     own_groups = judged[accelerator.process_index :: accelerator.num_processes]
     objective = fg.get_objective(objective_name)
     updater = Updater(objective, model, reference, accelerator, micro_batch_size=2)

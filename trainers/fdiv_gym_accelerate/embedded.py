@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import fdiv_gym as fg
+from fdiv_gym.cache import cache_folder
 from fdiv_gym.config import EmbeddedModelConfig
 from fdiv_gym_accelerate.quiet import quiet_transformers
 
@@ -25,14 +26,6 @@ PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ALPHABET = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
 
 Progress = Callable[[int, int, float], None]
-
-
-def cache_folder() -> Path:
-    """Where embedded models are kept: ``FDIV_GYM_CACHE``, or ``fdiv-gym`` in the user's cache folder."""
-    chosen = os.environ.get("FDIV_GYM_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdiv-gym"
 
 
 class Demonstrations(Protocol):
