@@ -138,7 +138,8 @@ def statement(runs: list[dict]) -> list[str]:
     seeds = len(base)
     lines += [
         "- With the paper's scale the on-policy stream carries 1/(1 + 1/beta) = 1/11, so every lam tried here lies "
-        "close to FDO; `matched` gives both streams the same factor.",
+        "close to FDO; `matched` gives both streams the same factor. The two matched variants "
+        "were added after the first results were seen, and all runs share one learning rate, 3e-4, chosen on seed 0.",
         f"- {seeds} seeds, one tiny model, one planted flaw, and preferences labelled by the true score without "
         "noise: the anchor is as good as it can be, and no preference data of real people is. FDO alone avoids the "
         "flaw as well, since it never asks the judge. The intervals are over seeds only and, so few, too narrow.",
