@@ -78,7 +78,7 @@ class RichScreen:
 
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[figures]}"),
@@ -138,14 +138,14 @@ def make_screen() -> Screen:
 
 
 def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """The figures of a step that fit beside the bar."""
+    """The figures of a step that fit beside the bar on 80 columns."""
+    metrics = {**metrics, "time/kilotokens": metrics.get("time/tokens_per_second", 0.0) / 1000}
     shown = []
     for key, label, form in (
         ("reward/mean", "reward", "{:.3f}"),
         ("groups/all_equal", "equal", "{:.0%}"),
-        ("divergence/estimate", "D", "{:.3f}"),
-        ("loss", "loss", "{:+.4f}"),
-        ("time/tokens_per_second", "tok/s", "{:.0f}"),
+        ("divergence/estimate", "D", "{:.2g}"),
+        ("time/kilotokens", "ktok/s", "{:.1f}"),
     ):
         value = metrics.get(key)
         if value is not None:
