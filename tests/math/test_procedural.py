@@ -141,6 +141,34 @@ def test_answer_forms_and_wordings():
     assert env.vote(task, "12") is None
 
 
+@pytest.mark.parametrize("answer", ["whole", "boxed", "last-number"])
+@pytest.mark.parametrize("name", ["Arithmetic", "Hints", "LinearEquation", "Fractions"])
+def test_the_question_repeated_is_never_paid(name, answer):
+    options = {"operators": "+-*/", "digits": 1, "terms": 2} if name in ("Arithmetic", "Hints") else {}
+    for level in (1, 2, 4):
+        env = make(name, level=level, answer=answer, train_tasks=100, **options)
+        for task in env.task_list("train"):
+            question = task.prompt.rstrip("=")
+            for echo in (
+                question,
+                f"{question}=",
+                f"{question} = ?",
+                f"x={question}",
+                f"\\boxed{{{question}}}",
+                f"({question})",
+            ):
+                assert env.score(task, echo).score == 0.0, (task.prompt, echo)
+            assert env.score(task, env.oracle(task)).score == 1.0
+            if answer == "last-number":
+                assert env.score(task, f"{question}={task.answer}").score == 1.0
+
+
+@pytest.mark.parametrize("name", ["Countdown", "Polynomial"])
+def test_an_expression_is_no_last_number(name):
+    with pytest.raises(fg.ConfigError, match="the answer is an expression, not a number"):
+        make(name, answer="last-number")
+
+
 def test_hints_play_out():
     env = make("Hints", turns=3)
     env.reset(seed=0, options={"task": 0})

@@ -53,8 +53,8 @@ class Arithmetic(Procedural):
         return f"{text}=", str(evaluate(text).value), {}
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
-        """Whether it is the same whole number."""
-        return rational(answer) == rational(task.answer or "")
+        """Whether it is the same whole number, not a quotient: ``6/3`` may be the question itself."""
+        return "/" not in answer and rational(answer) == rational(task.answer or "")
 
 
 def _divisor(number: int, below: int, rng: np.random.Generator) -> int:

@@ -17,6 +17,8 @@ from fdiv_gym_math.verifier.extraction import Policy, extract
 DRY_DRAWS = 3_000
 """Random draws in a row without a new problem after which a small space of problems counts as exhausted."""
 
+_CLOSING = " \t\r\n=:?.!)}]$"
+
 
 class Procedural(fg.TextEnv):
     """Problems drawn at random for a level, judged exactly and in bounded time.
@@ -87,6 +89,8 @@ class Procedural(fg.TextEnv):
         found = extract(response, self.options.answer)
         if found.answer is None:
             return fg.Verdict.scored(0.0, found.reason)
+        if self.options.answer == "last-number" and ends_with_question(response, task.prompt):
+            return fg.Verdict.scored(0.0, "the question repeated")
         if len(found.answer) > 1_000:
             return fg.Verdict.scored(0.0, "the answer is too long")
         return fg.Verdict.scored(float(self.is_right(task, found.answer)))
@@ -185,6 +189,23 @@ class Procedural(fg.TextEnv):
 def is_heldout(text: str) -> bool:
     """One problem in ten, by content: the same on every machine and for every option."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % 10 == 0
+
+
+def ends_with_question(response: str, prompt: str) -> bool:
+    """Whether a response stops where the question does; ``0+12=`` must not be paid for its 12."""
+    question = prompt.rpartition("\n")[2].rstrip(_CLOSING)
+    return response.rstrip(_CLOSING).endswith(question)
+
+
+def number_is_no_answer(policy: Policy) -> Policy:
+    """Refuse ``last-number`` where the answer is an expression.
+
+    Raises:
+        ValueError: it is that policy.
+    """
+    if policy == "last-number":
+        raise ValueError("the answer is an expression, not a number: choose whole, boxed, answer-tag or hash")
+    return policy
 
 
 def signed(value: int) -> str:

@@ -10,7 +10,7 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.exact import NotExactError, evaluate
-from fdiv_gym_math.procedural.base import Procedural
+from fdiv_gym_math.procedural.base import Procedural, number_is_no_answer
 
 LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 25), 4: (4, 50), 5: (6, 100)}
 """Level to how many numbers there are, and the greatest of them."""
@@ -33,6 +33,8 @@ class Countdown(Procedural):
         """Whether every number must be used."""
         largest_target: int = pydantic.Field(1000, ge=10)
         """Targets are whole numbers from 1 to this."""
+
+        _answer = pydantic.field_validator("answer")(number_is_no_answer)
 
     options: Options
     instruction = "Combine the given numbers, each at most once, with + - * / and brackets to reach the target."

@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 import numpy as np
+import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.exact import squeeze
-from fdiv_gym_math.procedural.base import Procedural, nonzero
+from fdiv_gym_math.procedural.base import Procedural, nonzero, number_is_no_answer
 
 _TERM = re.compile(r"([-+])(?:([0-9]{1,12})(?:\*?(x)(?:\^([0-9]{1,2}))?)?|(x)(?:\^([0-9]{1,2}))?)")
 
@@ -26,6 +27,12 @@ class Polynomial(Procedural):
     quadratic; a product of three linear ones.
     """
 
+    class Options(Procedural.Options):
+        """Where the answer stands; a last number is none."""
+
+        _answer = pydantic.field_validator("answer")(number_is_no_answer)
+
+    options: Options
     instruction = "Expand and collect the terms, for example 3x^2-x+5."
 
     def problem(self, level: int, rng: np.random.Generator) -> tuple[str, str, dict[str, Any]]:
