@@ -89,16 +89,28 @@ def _conversation(record: Mapping[str, Any], prompt_column: str, response_column
         if last.role != "assistant":
             raise InvalidRowError(f"the last message of {response_column!r} is not the assistant's")
         response, before = last.content, tuple(turns)
-    if not response:
+    if not _text(response, response_column):
         raise InvalidRowError(f"{response_column!r} is empty")
-    given = record.get(prompt_column)
-    if before:
-        return before, response
-    if given is None:
-        raise InvalidRowError(f"no {prompt_column!r}, and {response_column!r} is no chat that contains one")
-    if isinstance(given, str):
-        return given, response
-    return _messages(given, prompt_column), response
+    return before or _prompt(record.get(prompt_column), prompt_column, response_column), response
+
+
+def _prompt(value: Any, column: str, response_column: str) -> Prompt:
+    if value is None:
+        raise InvalidRowError(f"no {column!r}, and {response_column!r} is no chat that contains one")
+    if not isinstance(value, str):
+        return _messages(value, column)
+    if not _text(value, column):
+        raise InvalidRowError(f"{column!r} is empty")
+    return value
+
+
+def _text(value: str, column: str) -> str:
+    """``value``, if a tokenizer can read it: JSON may hold halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRowError(f"{column!r} is no valid Unicode") from None
+    return value
 
 
 def _messages(value: Any, column: str) -> tuple[Message, ...]:
@@ -109,7 +121,7 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
         role, content = (item.get("role"), item.get("content")) if isinstance(item, Mapping) else (None, None)
         if not isinstance(role, str) or not isinstance(content, str):
             raise InvalidRowError(f"{column!r} holds a message without role or content")
-        messages.append(Message(role, content))
+        messages.append(Message(role, _text(content, column)))
     return tuple(messages)
 
 

@@ -156,9 +156,15 @@ def load_preferences(config: PreferencesConfig) -> PreferenceData:
 
 
 def encode_units(
-    units: Sequence[PreferenceUnit], codec: Codec, config: PreferencesConfig
+    units: Sequence[PreferenceUnit], codec: Codec, config: PreferencesConfig, *, required: bool = True
 ) -> tuple[list[PreferenceRow], dict[str, int]]:
     """Tokens of every unit that fits, a pair as its chosen row followed by its rejected row.
+
+    Args:
+        units: what to encode.
+        codec: the policy's tokenizer.
+        config: the limits.
+        required: whether it is an error if no unit fits.
 
     Returns:
         The rows, and counts: ``encoded`` (units), ``prompt_too_long`` (units left out),
@@ -183,7 +189,7 @@ def encode_units(
         counts["encoded"] += 1
         counts["responses_cut"] += sum(len(a) < len(b) for a, b in zip(cut, whole, strict=True))
         rows += [PreferenceRow(prompt, ids, chosen, number) for ids, (_, chosen) in zip(cut, sides, strict=True)]
-    if units and not rows:
+    if units and not rows and required:
         raise ConfigError(
             f"preferences {config.path}: no unit is left after cutting ({counts}): raise "
             "preferences.max_prompt_tokens or preferences.max_response_tokens"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from fdiv_gym.errors import ConfigError, MissingExtraError
 
 Record = tuple[str, Mapping[str, Any]]
-FILE_FORMATS = {".csv": "csv", ".parquet": "parquet"}
+LONGEST_CELL = 2**31 - 1
 
 
 def read_records(source: str, split: str = "train", revision: str | None = None, what: str = "data") -> list[Record]:
@@ -27,13 +28,15 @@ def read_records(source: str, split: str = "train", revision: str | None = None,
         MissingExtraError: the ``datasets`` package is needed and not installed.
     """
     path = Path(source).expanduser()
-    if path.suffix in (".jsonl", ".json", *FILE_FORMATS) and not path.is_file():
+    if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not path.is_file():
         raise ConfigError(f"{what}: there is no file {source}")
     try:
         if path.suffix == ".jsonl":
             return _json_lines(path, what)
         if path.suffix == ".json":
             return _json_list(path, what)
+        if path.suffix == ".csv":
+            return _csv_lines(path, what)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} {source} cannot be read: {error}") from None
     return _through_datasets(path, source, split, revision, what)
@@ -41,7 +44,7 @@ def read_records(source: str, split: str = "train", revision: str | None = None,
 
 def _json_lines(path: Path, what: str) -> list[Record]:
     rows: list[Record] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             rows.append((f"line {number}", _object(line, f"{what} {path}, line {number}")))
     return rows
@@ -49,18 +52,37 @@ def _json_lines(path: Path, what: str) -> list[Record]:
 
 def _json_list(path: Path, what: str) -> list[Record]:
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{what} {path} is not JSON: {error}") from None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ConfigError(f"{what} {path} must hold a list of objects; one object a line belongs in a .jsonl file")
     return [(f"item {i}", item) for i, item in enumerate(items, 1)]
 
 
+def _csv_lines(path: Path, what: str) -> list[Record]:
+    """All cells as texts, an empty one as None: a guess of types would make a number of "4" and nothing of "NA"."""
+    rows: list[Record] = []
+    csv.field_size_limit(LONGEST_CELL)  # the default refuses long responses
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        try:
+            for record in reader:
+                if None in record or None in record.values():
+                    raise ConfigError(
+                        f"{what} {path}, line {reader.line_num}: the row does not have the "
+                        f"{len(reader.fieldnames or ())} cells of the first line; quote cells that hold commas"
+                    )
+                rows.append((f"line {reader.line_num}", {name: cell or None for name, cell in record.items()}))
+        except csv.Error as error:
+            raise ConfigError(f"{what} {path}, line {reader.line_num} is not CSV: {error}") from None
+    return rows
+
+
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON: {error}; mend or remove the line") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected one object with named columns, got {text[:40]!r}")
@@ -73,8 +95,8 @@ def _through_datasets(path: Path, source: str, split: str, revision: str | None,
     except ImportError:
         raise MissingExtraError(f"reading {source} needs the package datasets: pip install 'fdiv-gym[train]'") from None
     try:
-        if path.suffix in FILE_FORMATS:
-            data = datasets.load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), split="train")
+        if path.suffix == ".parquet":
+            data = datasets.load_dataset("parquet", data_files=str(path), split="train")
         elif (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
             data = datasets.load_from_disk(str(path))
             data = data[split] if isinstance(data, datasets.DatasetDict) else data

@@ -18,6 +18,9 @@ class Letters:
         return [ord(letter) for letter in text]
 
 
+CSV = "prompt,chosen,rejected\np,good,bad\n"
+
+
 def write(folder, records, name="data.jsonl"):
     path = folder / name
     path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in records) + "\n")
@@ -96,6 +99,9 @@ def test_json_list_and_csv_and_parquet(tmp_path, monkeypatch):
         ({"prompt": "p", "chosen": "b", "rejected": "b"}, "both responses are equal"),
         ({"prompt": "p", "chosen": "b"}, "'rejected' is neither a text nor a list of messages"),
         ({"chosen": "a", "rejected": "b"}, "no 'prompt', and 'chosen' is no chat that contains one"),
+        ({"prompt": "", "chosen": "a", "rejected": "b"}, "'prompt' is empty"),
+        ({"prompt": "p", "chosen": "\ud800", "rejected": "b"}, "'chosen' is no valid Unicode"),
+        ({"prompt": "\ud800", "chosen": "a", "rejected": "b"}, "'prompt' is no valid Unicode"),
         ({"prompt": 3, "chosen": "a", "rejected": "b"}, "'prompt' is neither a text nor a list of messages"),
         (
             {"prompt": "p", "chosen": [{"role": "assistant"}], "rejected": "b"},
@@ -129,6 +135,7 @@ def test_invalid_rows_are_counted_by_reason_and_refused_when_too_many(tmp_path, 
     ("lines", "message"),
     [
         ([pair(), "{broken"], "line 2 is not JSON"),
+        ([pair(), "[" * 100_000], "line 2 is not JSON"),
         ([pair(), "[1]"], r"line 2: expected one object with named columns, got '\[1\]'"),
         ([{"question": "p", "chosen": "a", "answer": "b"}], "no column 'rejected'"),
         ([{"prompt": "p", "responses": "b", "label": 1}], r"no column 'response' \(did you mean 'responses'"),
@@ -147,6 +154,36 @@ def test_missing_file_and_unreachable_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"cannot be loaded: .*; give a file"):
         load(str(tmp_path / "empty"))
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path):
+    for name, text in (("a.jsonl", json.dumps(pair())), ("a.json", json.dumps([pair()])), ("a.csv", CSV)):
+        (tmp_path / name).write_text("\ufeff" + text, encoding="utf-8")
+        assert len(load(str(tmp_path / name)).units) == 1, name
+
+
+def test_cells_of_csv_are_texts(tmp_path):
+    (tmp_path / "a.csv").write_text('prompt,chosen,rejected\n2+2,4,5.0\nname?,NA,"a, ""b""\nc"\n')
+    assert load(str(tmp_path / "a.csv")).units == (
+        PreferenceUnit("2+2", "4", "5.0"),
+        PreferenceUnit("name?", "NA", 'a, "b"\nc'),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no row"),
+        (CSV.split("\n")[0], "holds no row"),
+        (CSV + "a,b,c,d\n", "line 3: the row does not have the 3 cells of the first line"),
+        (CSV + "a,b\n", "line 3: the row does not have the 3 cells of the first line"),
+        (CSV + "p,,bad\n", r"1 of 2 rows are invalid \(line 3: 'chosen'"),
+    ],
+)
+def test_wrong_csv_is_refused(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load(str(tmp_path / "a.csv"))
 
 
 def test_contradictions_are_kept_and_counted(tmp_path):
@@ -188,6 +225,18 @@ def test_encoding_that_leaves_nothing_is_refused():
     config = PreferencesConfig(path="data.jsonl", max_prompt_tokens=1)
     with pytest.raises(ConfigError, match="no unit is left"):
         encode_units([PreferenceUnit("abc", "a", "b")], Codec(Letters()), config)
+
+
+def test_heldout_units_that_do_not_fit_stop_nothing():
+    from fdiv_gym.preferences import PreferenceData
+    from fdiv_gym_accelerate.sources import PreferenceSource
+
+    short, long = PreferenceUnit("a", "x", "y"), PreferenceUnit("abcd", "x", "y")
+    data = PreferenceData((short,), (long,), {"read": 2}, True, "f")
+    config = PreferencesConfig(path="unused", max_prompt_tokens=3)
+    source = PreferenceSource(data, Codec(Letters()), config, 0, None)
+    assert source.heldout == []
+    assert (source.counts["encoded"], source.counts["prompt_too_long"]) == (1, 1)
 
 
 def test_chats_need_a_template():

@@ -91,8 +91,8 @@ class PreferenceSource:
         self, data: PreferenceData, codec: Codec, config: PreferencesConfig, seed: int, context: int | None
     ) -> None:
         rows, counts = encode_units(data.units, codec, config)
-        heldout, _ = encode_units(data.heldout, codec, config)
-        self.counts = {**data.counts, **counts}
+        heldout, left_out = encode_units(data.heldout, codec, config, required=False)
+        self.counts = {**data.counts, **{name: n + left_out[name] for name, n in counts.items()}}
         self._units = units_of(rows)
         self.heldout = units_of(heldout)
         self._count = config.pairs_per_step
