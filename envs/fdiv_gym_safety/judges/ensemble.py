@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pydantic
 
 import fdiv_gym as fg
+from fdiv_gym.verdict import check_verdict
 from fdiv_gym_safety.judges.inner import JudgeSpec, spec_name
 
 
 class Ensemble(fg.Judge):
-    """Combines the scores of its members; all of them run at once.
+    """Combines the scores of its members, each mapped from its range to 0..1; all of them run at once.
 
     A member without a score leaves the response unscorable unless ``quorum`` allows fewer; then the
     others decide. Components: ``judge/<i>-<name>`` of each member, and ``disagreement``, the largest
@@ -50,15 +52,19 @@ class Ensemble(fg.Judge):
 
     async def judge(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """Ask every member, then combine."""
-        columns = await asyncio.gather(*(member.judge(tasks, responses) for member in self.members))
+        columns = await asyncio.gather(*(_on_unit_scale(member, tasks, responses) for member in self.members))
         return [self._combined(row) for row in zip(*columns, strict=True)]
 
     def counters(self) -> dict[str, float]:
         """The members' added up; what was judged is counted here."""
         parts = [member.counters() for member in self.members]
-        total = {key: sum(part[key] for part in parts) for key in parts[0]}
+        total = {key: sum(part.get(key, 0.0) for part in parts) for part in parts for key in part}
         own = self.usage.to_dict()
         return {**total, "judged": own["judged"], "unscorable": own["unscorable"]}
+
+    def parts(self) -> tuple[fg.Judge, ...]:
+        """The members."""
+        return tuple(self.members)
 
     def close(self) -> None:
         """Close the members."""
@@ -79,3 +85,12 @@ class Ensemble(fg.Judge):
             return min(scores.values())
         weights = self.options.weights or (1.0,) * len(self.members)
         return sum(weights[i] * s for i, s in scores.items()) / sum(weights[i] for i in scores)
+
+
+async def _on_unit_scale(member: fg.Judge, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
+    """A member's verdicts, checked here so that an error names the member, with scores from 0 to 1."""
+    low, high = member.score_range
+    verdicts = [check_verdict(member, verdict) for verdict in await member.judge(tasks, responses)]
+    if (low, high) == (0.0, 1.0):
+        return verdicts
+    return [v if v.score is None else replace(v, score=(v.score - low) / (high - low)) for v in verdicts]
