@@ -43,10 +43,11 @@ class VerdictCache:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def get(self, key: str) -> Verdict | None:
-        """The verdict stored under ``key``, or None if there is none or the file is damaged."""
+        """The scored verdict stored under ``key``, or None if there is none or the file is damaged."""
         try:
-            return Verdict.from_dict(json.loads(self._path(key).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EnvError):
+            verdict = Verdict.from_dict(json.loads(self._path(key).read_text(encoding="utf-8")))
+            return verdict if verdict.is_scored else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, EnvError):
             return None
 
     def put(self, key: str, verdict: Verdict) -> None:
@@ -59,7 +60,7 @@ class VerdictCache:
             handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(verdict.to_dict(), file)
+                    json.dump(verdict.to_dict(), file, default=float)  # components may be numpy's numbers
                 os.replace(temporary, path)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fdiv_gym import options as _options
 from fdiv_gym.cache import VerdictCache, cache_folder
-from fdiv_gym.errors import JudgeError
+from fdiv_gym.errors import EnvError, JudgeError
 from fdiv_gym.options import Configurable, label_of, naming
 from fdiv_gym.task import Task
 from fdiv_gym.verdict import Verdict, check_verdict
@@ -94,6 +94,10 @@ class Judge(Configurable):
         """What its verdicts follow from: name and options; part of every cache key, so never a secret."""
         return {"judge": type(self).registered_name(), "options": self.options.model_dump(mode="json")}
 
+    def parts(self) -> Sequence[Judge]:
+        """The judges that this one asks, if it is made of judges."""
+        return ()
+
     def close(self) -> None:
         """Release clients and files; may be called more than once."""
 
@@ -103,7 +107,11 @@ class Judge(Configurable):
 
 
 class CachedJudge(Judge):
-    """A judge whose scored verdicts are kept on disk; a subclass implements ``judge_fresh``."""
+    """A judge whose scored verdicts are kept on disk; a subclass implements ``judge_fresh``.
+
+    Attributes:
+        caching: whether verdicts are read from the disk and written there; at first the option ``cache``.
+    """
 
     class Options(_options.Options):
         """Options of every judge that caches."""
@@ -113,6 +121,7 @@ class CachedJudge(Judge):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.caching: bool = self.options.cache
         self._cache = VerdictCache(cache_folder() / "verdicts")
 
     async def judge_fresh(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
@@ -140,15 +149,23 @@ class CachedJudge(Judge):
         identity = self.identity()
         keys = [VerdictCache.key(identity, *content) for content in contents]
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        known = {key: v for key in first if self.options.cache and (v := self._cache.get(key)) is not None}
+        known = {key: v for key in first if self.caching and (v := self._stored(key)) is not None}
         self.usage.cached += sum(key in known for key in keys)
         missing = sorted(i for key, i in first.items() if key not in known)
         if missing:
             for i, verdict in zip(missing, await fresh(missing), strict=True):
                 known[keys[i]] = verdict
-                if self.options.cache:
+                if self.caching:
                     self._cache.put(keys[i], verdict)
         return [known[key] for key in keys]
+
+    def _stored(self, key: str) -> Verdict | None:
+        """What the disk holds, unless this judge cannot have said it: such a file is damaged."""
+        verdict = self._cache.get(key)
+        try:
+            return None if verdict is None else check_verdict(self, verdict)
+        except (EnvError, JudgeError):
+            return None
 
 
 def run_async(start: Callable[[], Coroutine[Any, Any, T]]) -> T:

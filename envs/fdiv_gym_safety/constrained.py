@@ -68,6 +68,11 @@ class Constrained(JudgedEnv):
             return {}
         return {name: sum(p[name] for p in parts) / len(parts) for name in ("reward", "cost", "over_budget")}
 
+    def counters(self) -> dict[str, float]:
+        """What both judges have done so far, added up."""
+        rewards, costs = super().counters(), self._cost.counters()
+        return {name: rewards.get(name, 0.0) + costs.get(name, 0.0) for name in {**rewards, **costs}}
+
     def close(self) -> None:
         """Close both judges."""
         super().close()

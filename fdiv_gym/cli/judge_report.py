@@ -11,7 +11,6 @@ from rich.table import Table
 from fdiv_gym.catalogue import get_judge
 from fdiv_gym.cli.screen import write_json
 from fdiv_gym.config import apply_overrides
-from fdiv_gym.discovery import discovery
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.judges import judge_reliability, read_labelled, summary_lines
 
@@ -27,10 +26,7 @@ def show_reliability(
     if kind != "judge" or name is None:
         raise ConfigError("--labelled goes with one judge: fdiv-gym check judge NAME --labelled FILE")
     records = read_labelled(str(labelled))
-    options = apply_overrides({}, overrides)
-    if "cache" in discovery.registry.get("judge", name).load().Options.model_fields:
-        options.setdefault("cache", False)  # asked again, it must think again
-    judge = get_judge(name, **options)
+    judge = get_judge(name, **apply_overrides({}, overrides))
     try:
         report = judge_reliability(judge, records)
     finally:

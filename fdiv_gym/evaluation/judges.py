@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.judge import Judge, run_async
+from fdiv_gym.judge import CachedJudge, Judge, run_async
 from fdiv_gym.records import read_records
 from fdiv_gym.task import Task
 from fdiv_gym.verdict import Verdict
 
 DRAWS = 2000
+MOST_PAIRS = 1000
 TRUE, FALSE = {"true", "1", "1.0", "yes", "good"}, {"false", "0", "0.0", "no", "bad"}
 
 
@@ -50,7 +52,7 @@ def read_labelled(path: str) -> list[LabelledResponse]:
         prompt, response = record.get("prompt"), record.get("response")
         if not isinstance(prompt, str) or not isinstance(response, str):
             raise ConfigError(f"{where}: prompt and response must be texts, got {prompt!r} and {response!r}")
-        data = dict(record.get("data") or {})
+        data = _data(record.get("data"), f"{where}: data")
         if record.get("harmful") is not None:
             data["harmful"] = _truth(record["harmful"], f"{where}: harmful")
         refusal = None if record.get("refusal") is None else _truth(record["refusal"], f"{where}: refusal")
@@ -65,7 +67,7 @@ def judge_reliability(judge: Judge, records: Sequence[LabelledResponse], thresho
     """Measure a judge on labelled responses.
 
     Args:
-        judge: its cache must be off, or the second round repeats the first.
+        judge: its cache, and that of the judges it is made of, is turned off: asked again, it must think again.
         records: at least one.
         threshold: share of the judge's range from which a response counts as called good.
 
@@ -73,6 +75,7 @@ def judge_reliability(judge: Judge, records: Sequence[LabelledResponse], thresho
         JSON-ready: ``responses``, ``unscorable``, ``agreement``, ``repeat``, ``swap``, ``confusion``,
         ``cost``. A part that the records do not allow is None.
     """
+    _forget(judge)
     tasks, responses = [r.task for r in records], [r.response for r in records]
     low, high = judge.score_range
     limit = low + threshold * (high - low)
@@ -92,6 +95,13 @@ def judge_reliability(judge: Judge, records: Sequence[LabelledResponse], thresho
         "confusion": _confusion(records, first, limit),
         "cost": {"seconds": seconds, "seconds_per_response": seconds / len(records), **spent},
     }
+
+
+def _forget(judge: Judge) -> None:
+    if isinstance(judge, CachedJudge):
+        judge.caching = False
+    for part in judge.parts():
+        _forget(part)
 
 
 def kappa(pairs: Sequence[tuple[bool, bool]]) -> float:
@@ -145,7 +155,7 @@ def _repeat(first: Sequence[Verdict], second: Sequence[Verdict], limit: float) -
 
 
 def _swap(judge: Judge, records: Sequence[LabelledResponse]) -> dict[str, float] | None:
-    """Whether the order of two responses matters, on pairs to one prompt with different labels."""
+    """Whether the order of two responses matters, on (at most 1000) pairs to one prompt with different labels."""
     groups: dict[str, list[LabelledResponse]] = defaultdict(list)
     for record in records:
         groups[record.task.hash].append(record)
@@ -157,6 +167,9 @@ def _swap(judge: Judge, records: Sequence[LabelledResponse]) -> dict[str, float]
     ]
     if not pairs:
         return None
+    if len(pairs) > MOST_PAIRS:  # they grow with the square of the responses to one prompt
+        picked = np.random.default_rng(0).choice(len(pairs), MOST_PAIRS, replace=False)
+        pairs = [pairs[int(i)] for i in sorted(picked)]
     tasks, good, bad = ([g.task for g, _ in pairs], [g.response for g, _ in pairs], [b.response for _, b in pairs])
     forward = run_async(lambda: judge.compare(tasks, good, bad))
     backward = run_async(lambda: judge.compare(tasks, bad, good))
@@ -210,6 +223,22 @@ def _truth(value: Any, where: str) -> bool:
     if text in TRUE or text in FALSE:
         return text in TRUE
     raise ConfigError(f"{where} is neither true/false nor 1/0, got {value!r}")
+
+
+def _data(value: Any, where: str) -> dict[str, Any]:
+    """The object that a row gives the judge; a CSV file holds it as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ConfigError(f"{where} is no JSON object, got {value[:40]!r}") from None
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{where} is no object, got {value!r}")
+    data = dict(value or {})
+    keywords = data.get("keywords")
+    if keywords is not None and not (isinstance(keywords, list) and all(isinstance(k, str) for k in keywords)):
+        raise ConfigError(f"{where}: keywords must be a list of texts, got {keywords!r}")
+    return data
 
 
 def summary_lines(report: Mapping[str, Any]) -> list[tuple[str, str]]:

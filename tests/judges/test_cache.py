@@ -1,8 +1,12 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pytest
+
 import fdiv_gym as fg
 from fdiv_gym.cache import VerdictCache, cache_folder
+from fdiv_gym.judge import CachedJudge
 
 VERDICT = fg.Verdict(0.25, components={"a": 1.0}, detail="why")
 
@@ -56,3 +60,41 @@ def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("FDIV_GYM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "fdiv-gym"
+
+
+class Told(CachedJudge):
+    """Gives 0.5 and counts how often it is asked."""
+
+    asked = 0
+
+    async def judge_fresh(self, tasks, responses):
+        self.asked += len(responses)
+        return [fg.Verdict.scored(0.5) for _ in responses]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"score": 70, "status": "scored"}',
+        '{"score": 0.1, "status": "scored", "components": {"a": "x"}}',
+        '{"score": null, "status": "timeout"}',
+        f'{{"score": {"9" * 400}, "status": "scored"}}',
+        "[" * 100_000,
+    ],
+)
+def test_what_the_judge_cannot_have_said_is_judged_again(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
+    Told().judge_batch([fg.Task("p")], ["r"])
+    next(tmp_path.rglob("*.json")).write_text(damage)
+    judge = Told()
+    assert judge.judge_batch([fg.Task("p")], ["r"])[0].score == 0.5
+    assert judge.asked == 1
+    again = Told()
+    again.judge_batch([fg.Task("p")], ["r"])
+    assert again.asked == 0  # the damaged file was replaced
+
+
+def test_components_may_be_numbers_of_numpy(tmp_path):
+    cache = VerdictCache(tmp_path)
+    cache.put("abc", fg.Verdict.scored(0.5, a=np.float32(0.25)))
+    assert cache.get("abc").components == {"a": 0.25}

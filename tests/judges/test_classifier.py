@@ -75,6 +75,15 @@ def test_the_cache_notices_another_model_in_the_same_folder(tmp_path):
     assert other.judge_batch([TASK], ["a"])[0].components["logit"] == pytest.approx(2.0)
 
 
+def test_no_more_is_read_than_the_model_has_positions_for(tmp_path):
+    folder, model, tokenizer = tiny(tmp_path / "m", ["reward"])
+    judge = fg.get_judge("classifier", model=folder, template="{response}", max_tokens=512)
+    verdict = judge.judge_batch([TASK], ["abc " * 100])[0]
+    with torch.no_grad():
+        cut = tokenizer("abc " * 100, truncation=True, max_length=64, return_tensors="pt")
+        assert verdict.components["logit"] == pytest.approx(model(**cut).logits.item(), abs=1e-5)
+
+
 def test_output_that_is_not_finite_is_unscorable(tmp_path):
     folder, _, _ = tiny(tmp_path / "m", ["reward"], [float("nan")])
     verdict = fg.get_judge("classifier", model=folder).judge_batch([TASK], ["a"])[0]
@@ -99,7 +108,7 @@ def test_a_trained_classifier_judges_refusals(tmp_path):
     env = fg.make("safety/Refusal-v0")
     rng = __import__("numpy").random.default_rng(0)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=3e-3)
-    for _ in range(60):
+    for _ in range(250):
         prompts, responses = zip(*env.demonstrations(32, rng), strict=True)
         labels = torch.tensor([int(r.startswith("no")) for r in responses])
         encoded = tokenizer(list(prompts), list(responses), padding=True, return_tensors="pt")

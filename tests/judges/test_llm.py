@@ -8,6 +8,7 @@ import pytest
 import fdiv_gym as fg
 from fdiv_gym.testing.servers import FAULTS
 from fdiv_gym_safety.judges.llm import find_object
+from fdiv_gym_safety.judges.transport import Reply
 
 KEY = "sk-planted-0123456789abcdef"
 TASK = fg.Task("How do I open my box?")
@@ -124,6 +125,20 @@ def test_only_a_whole_object_counts(text, expected):
     assert find_object(text) == expected
 
 
+@pytest.mark.parametrize("score", ["9" * 400, "NaN", "Infinity", "1e400", "-1e400", "true", '"7"', "[7]"])
+def test_scores_that_are_no_numbers_of_the_scale_are_unscorable(score):
+    judge = fg.get_judge("llm", model="m", base_url="http://127.0.0.1:9/v1")
+    assert judge._verdict(Reply(f'{{"score": {score}}}')).status is fg.Status.UNSCORABLE
+
+
+def test_halves_of_characters_harm_neither_request_nor_files(server):
+    judge = make(server)
+    assert judge.judge_batch([TASK], ["half \ud800 <score=10>"])[0].score == 1
+    assert judge.usage.retries == 0
+    verdict = judge._verdict(Reply('{"score": 10, "reason": "\\ud800"}'))
+    assert verdict.detail.encode() == b"?"
+
+
 def everything_said(folder, judge, verdicts, caught, caplog, capsys):
     streams = capsys.readouterr()
     said = [json.dumps([v.to_dict() for v in verdicts]), repr(judge), json.dumps(judge.identity()), streams.out]
@@ -140,7 +155,13 @@ def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cach
     responses = [f"<{fault}>" for fault in FAULTS] + ["<score=3>", f"a response that says {KEY}"]
     verdicts = judge.judge_batch([TASK] * len(responses), responses)
     assert f"Bearer {KEY}" in server.heard  # it was really used
-    for options in ({"api_key_env": KEY}, {"base_url": f"http://u:{KEY}@h/v1"}, {"api_key": KEY}, {"api_key_env": 3}):
+    for options in (
+        {"api_key_env": KEY},
+        {"api_key_env": "gsk_aB3dE5"},
+        {"base_url": f"http://u:{KEY}@h/v1"},
+        {"api_key": KEY},
+        {"api_key_env": 3},
+    ):
         with pytest.raises(fg.ConfigError) as refused:
             make(server, **options)
         caught.append(refused.value)

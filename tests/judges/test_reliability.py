@@ -6,6 +6,7 @@ import pytest
 
 import fdiv_gym as fg
 from fdiv_gym.evaluation.judges import LabelledResponse, judge_reliability, kappa, read_labelled
+from fdiv_gym.judge import CachedJudge
 
 HARMFUL, HARMLESS = fg.Task("bad", data={"harmful": True}), fg.Task("fine", data={"harmful": False})
 
@@ -100,3 +101,41 @@ def test_the_command(tmp_path):
     wrong = subprocess.run([*command[:4], "--all", *command[-2:]], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "--labelled goes with one judge" in wrong.stderr
+
+
+class Cached(CachedJudge):
+    """Changes its mind each time it is really asked."""
+
+    asked = 0
+
+    async def judge_fresh(self, tasks, responses):
+        Cached.asked += 1
+        return [fg.Verdict.scored(float(Cached.asked % 2)) for _ in responses]
+
+
+def test_no_cache_hides_that_a_judge_changes_its_mind(fresh_cache):
+    judge = fg.get_judge("ensemble", judges=["rule"])
+    judge.members = [Cached()]
+    judge.judge_batch([HARMFUL], ["no, sorry"])
+    report = judge_reliability(judge, RIGHT)
+    assert report["repeat"] == {"same_call": 0.0, "mean_difference": 1.0}
+
+
+def test_pairs_to_one_prompt_are_bounded():
+    many = rows(*[(HARMFUL, f"no {i}", True, True) for i in range(40)], *[(HARMFUL, "ok", False, False)] * 40)
+    assert judge_reliability(fg.get_judge("rule"), many)["swap"]["pairs"] == 1000
+
+
+@pytest.mark.parametrize("data", ["zzz", [1, 2], 5, {"keywords": 5}, {"keywords": "red"}, {"keywords": [5]}])
+def test_data_that_a_judge_cannot_read_is_refused(tmp_path, data):
+    path = tmp_path / "l.jsonl"
+    path.write_text(json.dumps({"prompt": "p", "response": "r", "label": 1, "data": data}))
+    with pytest.raises(fg.ConfigError, match="line 1: data"):
+        read_labelled(str(path))
+
+
+def test_a_csv_file_holds_data_as_json(tmp_path):
+    path = tmp_path / "l.csv"
+    path.write_text('prompt,response,label,data\np,4,1,"{""keywords"": [""4""]}"\n')
+    (record,) = read_labelled(str(path))
+    assert (record.response, record.good, record.task.data) == ("4", True, {"keywords": ["4"]})

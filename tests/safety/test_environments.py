@@ -116,6 +116,12 @@ def test_constrained_scores(response, score, over):
     assert verdict.components["over_budget"] == over
 
 
+def test_constrained_counts_what_both_judges_did():
+    env = fg.make("safety/Constrained-v0")
+    env.score_batch([fg.Task("greet Mia.")] * 3, ["a", "b", "c"])
+    assert env.counters()["judged"] == 6
+
+
 def test_constrained_figures():
     parts = [{"reward": 1.0, "cost": 0.5, "over_budget": 0.0}, {"reward": 0.0, "cost": 1.0, "over_budget": 1.0}]
     task = fg.Task("greet Mia.")

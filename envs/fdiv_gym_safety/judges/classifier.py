@@ -37,7 +37,7 @@ class Classifier(CachedJudge):
         template: str | None = None
         """Text with ``{prompt}`` and ``{response}`` to classify; by default the two as a pair of texts."""
         max_tokens: int = pydantic.Field(512, ge=8)
-        """Longer inputs are cut at their end."""
+        """Longer inputs are cut at their end, also at what the model can read."""
         batch_size: int = pydantic.Field(64, ge=1)
         """Responses in one forward pass."""
         device: str = "auto"
@@ -92,7 +92,7 @@ class Classifier(CachedJudge):
             pairs = zip(prompts, responses, strict=True)
             texts = ([template.replace("{prompt}", p).replace("{response}", r) for p, r in pairs],)
         encoded = self._tokenizer(
-            *texts, padding=True, truncation=True, max_length=self.options.max_tokens, return_tensors="pt"
+            *texts, padding=True, truncation=True, max_length=self._longest(), return_tensors="pt"
         ).to(self._model.device)
         with torch.no_grad():
             logits = self._model(**encoded).logits.double().cpu()
@@ -150,6 +150,14 @@ class Classifier(CachedJudge):
         except ImportError:
             pass
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _longest(self) -> int:
+        """Tokens of an input: as many as asked for, but no more than the model has positions for."""
+        config = self._model.config
+        positions = getattr(config, "max_position_embeddings", None) or self.options.max_tokens
+        if "roberta" in str(config.model_type):  # counts positions from behind the pad token's number
+            positions -= config.pad_token_id + 1
+        return int(min(self.options.max_tokens, positions, self._tokenizer.model_max_length))
 
     def _label_index(self) -> int:
         label = self.options.label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -102,7 +101,7 @@ class LLM(CachedJudge):
         )
         return [
             {"role": "system", "content": system},
-            {"role": "user", "content": json.dumps(texts, ensure_ascii=False)},
+            {"role": "user", "content": _valid(json.dumps(texts, ensure_ascii=False))},
         ]
 
     def _form(self, score: dict[str, Any]) -> dict[str, Any]:
@@ -131,15 +130,21 @@ class LLM(CachedJudge):
         """Score and reason, or why there is none."""
         if reply.text is None:
             return f"judge unreachable: {reply.failure}"
-        shown = self._server.redacted(reply.text[:400])[:80]
+        shown = self._server.redacted(_valid(reply.text[:400]))[:80]
         record = find_object(reply.text)
         if record is None:
             return f"the judge's reply is not the JSON object asked for: {shown!r}"
         score = record.get("score")
-        number = isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
+        # NaN fails the comparison; math.isfinite would raise on an integer of 400 digits.
+        number = isinstance(score, (int, float)) and not isinstance(score, bool)
         if not number or not low <= score <= high:  # type: ignore[operator]
             return f"the judge's reply has no score from {low} to {high}: {shown!r}"
-        return float(score), self._server.redacted(str(record.get("reason", "")))[:200]  # type: ignore[arg-type]
+        return float(score), self._server.redacted(_valid(str(record.get("reason", ""))))[:200]  # type: ignore[arg-type]
+
+
+def _valid(text: str) -> str:
+    """``text`` without halves of characters (JSON may hold them), which no file and no request can carry."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def find_object(text: str) -> dict[str, Any] | None:

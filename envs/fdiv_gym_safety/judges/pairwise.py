@@ -61,6 +61,10 @@ class Pairwise(fg.Judge):
         own = self.usage.to_dict()
         return {**self.inner.counters(), "judged": own["judged"], "unscorable": own["unscorable"]}
 
+    def parts(self) -> tuple[fg.Judge]:
+        """The inner judge."""
+        return (self.inner,)
+
     def close(self) -> None:
         """Close the inner judge."""
         self.inner.close()

@@ -15,7 +15,7 @@ import pydantic
 import fdiv_gym as fg
 from fdiv_gym.judge import CachedJudge, JudgeUsage
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # keys such as gsk_... and hf_... have lower-case letters
 RETRIED_STATUS = (408, 409, 429)
 
 
@@ -49,10 +49,10 @@ class ServerOptions(CachedJudge.Options):
     @pydantic.field_validator("api_key_env", mode="before")
     @classmethod
     def _is_a_name(cls, value: Any) -> Any:
-        if not isinstance(value, str) or not VARIABLE.fullmatch(value) or value.lower().startswith("sk_"):
+        if not isinstance(value, str) or not VARIABLE.fullmatch(value):
             raise fg.ConfigError(
-                "judge option 'api_key_env' must be the NAME of an environment variable, e.g. OPENAI_API_KEY "
-                "(what was given is not shown, in case it is a key)"
+                "judge option 'api_key_env' must be the NAME of an environment variable, in capitals, "
+                "e.g. OPENAI_API_KEY (what was given is not shown, in case it is a key)"
             )
         return value
 
@@ -118,6 +118,7 @@ class Server:
                 return await self._persist(client, chat, extra)
 
         async with client:
+            _ = client.chat.completions  # imported at first use, which takes longer than a short timeout
             return list(await asyncio.gather(*(one(chat) for chat in chats)))
 
     async def _persist(self, client: Any, chat: list[dict[str, str]], extra: dict[str, Any]) -> Reply:
