@@ -47,13 +47,10 @@ SLOW = {
     "zebra_puzzles": 60,
 }
 
-#: Sets whose entries follow from Python's hash seed too: another process makes other questions.
+#: Sets whose entries follow from Python's hash seed too; made in a process that fixes it (``fixed_order``).
 DEPEND_ON_HASH_SEED = frozenset(
     {"isomorphic_strings", "list_functions", "polynomial_multiplication", "ransom_note", "word_ladder"}
 )
-
-#: Those of them whose answers are judged without the metadata of the entry.
-NEED_NO_METADATA = DEPEND_ON_HASH_SEED - {"word_ladder"}
 
 #: Sets that offer no right answer of their own.
 WITHOUT_ORACLE = frozenset({"boxnet", "propositional_logic", "rush_hour"})

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import json
-import logging
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,17 +15,13 @@ from fdiv_gym.env import Split
 from fdiv_gym_reasoning import comparators
 from fdiv_gym_reasoning.catalogue import (
     COMPARED,
-    DEPEND_ON_HASH_SEED,
     GUARDED,
     NAMES,
-    NEED_NO_METADATA,
     ORACLE_IN_METADATA,
     SLOW,
     WITHOUT_ORACLE,
 )
 from fdiv_gym_reasoning.source import Source, source
-
-log = logging.getLogger(__name__)
 
 MAX_ANSWER = 30_000
 TAG_LINE = "\n\nPut your final answer between <answer> and </answer>."
@@ -84,8 +77,6 @@ class ReasoningEnv(fg.TextEnv):
             EnvError: a parameter is not the set's, or the set failed to make an entry.
         """
         first = self.options.seed * STRIDE
-        if self.options.dataset in DEPEND_ON_HASH_SEED and sys.flags.hash_randomization:
-            warn_of_hash_seed(self.options.dataset)
         if split == "heldout":
             return self._drawn(first + HELDOUT_OFFSET, self.options.heldout_tasks, frozenset())
         known = frozenset(task.prompt for task in self.task_list("heldout"))
@@ -99,7 +90,7 @@ class ReasoningEnv(fg.TextEnv):
         if not answer or len(answer) > MAX_ANSWER or "\x00" in answer:
             return fg.Verdict.scored(0.0, "empty, too long or not text")
         entry = self.source.entry(int(task.data["seed"]), int(task.data["index"]))
-        if not task.prompt.startswith(entry["question"]) and self.options.dataset not in NEED_NO_METADATA:
+        if not task.prompt.startswith(entry["question"]):
             return fg.Verdict.unscorable("the data set makes another question of the same seed here")
         return fg.Verdict.scored(float(self._is_right(answer, task, entry)))
 
@@ -171,9 +162,3 @@ class ReasoningEnv(fg.TextEnv):
         if self.has_oracle and not (task.answer and self._is_right(task.answer, task, entry)):
             return None
         return task
-
-
-@functools.cache
-def warn_of_hash_seed(dataset: str) -> None:
-    """Say once in a process that another process makes other tasks."""
-    log.warning("reasoning/%s-v0 makes other tasks in every process: set PYTHONHASHSEED=0", dataset)

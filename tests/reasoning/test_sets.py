@@ -234,13 +234,37 @@ class TestOptions:
         task = env_of("countdown").task_list("train")[1]
         assert fg.make("reasoning/countdown-v0").score(task, task.answer).score == 1.0
 
-    def test_sets_that_depend_on_the_hash_seed_say_so(self, caplog):
-        from fdiv_gym_reasoning.env import warn_of_hash_seed
 
-        warn_of_hash_seed.cache_clear()
-        for _ in range(2):
-            fg.make("reasoning/ransom_note-v0", train_tasks=1, heldout_tasks=1).reset()
-        assert caplog.text.count("PYTHONHASHSEED") == bool(sys.flags.hash_randomization)
+@pytest.mark.parametrize(
+    "names", [["list_functions", "ransom_note"], pytest.param(sorted(DEPEND_ON_HASH_SEED), marks=pytest.mark.slow)]
+)
+def test_every_process_has_the_same_tasks(names):
+    script = (
+        "import sys, fdiv_gym as fg\n"
+        "for name in sys.argv[1:]:\n"
+        "    env = fg.make(f'reasoning/{name}-v0', train_tasks=12, heldout_tasks=6)\n"
+        "    tasks = [*env.task_list('train'), *env.task_list('heldout')]\n"
+        "    assert all(env.score(task, env.oracle(task)).score == 1.0 for task in tasks)\n"
+        "    print(name, *(task.hash for task in tasks))\n"
+    )
+    command = [sys.executable, "-c", script, *names]
+    first, second = (
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, timeout=200, capture_output=True, text=True
+        ).stdout
+        for seed in ("1", "2")
+    )
+    assert first == second
+    assert len(first.split()) == 19 * len(names)
+
+
+def test_a_set_that_fails_in_a_process_of_its_own_says_why():
+    from fdiv_gym_reasoning.fixed_order import make_entries
+
+    with pytest.raises(fg.EnvError, match=r"'word_ladder' failed in a process of its own: .*unexpected keyword"):
+        make_entries("word_ladder", {"seed": 0, "size": 1, "no_such": 1}, 0, 1)
+    with pytest.raises(fg.EnvError, match="refuses its parameters"):
+        fg.make("reasoning/word_ladder-v0", parameters={"no_such": 1}).reset()
 
 
 def test_the_documentation_lists_every_set():
