@@ -219,3 +219,25 @@ def test_options_of_a_preset_can_be_set_and_are_kept_in_the_configuration(tmp_pa
     assert config.resolved()["env"]["source"] == str(tmp_path)
     assert config.resolved()["env"]["subset"] == "main"
     assert parse_config(config.resolved()) == config
+
+
+def test_an_expression_copied_from_the_question_is_not_paid(tmp_path):
+    rows = [
+        ("Compute $2^{10}$.", "1024", r"2^{10}", r"1024"),
+        ("What is $5!$?", "120", r"5 !", r"120"),
+        (r"Find $\log_{2} 8$.", "3", r"\log_{2}8", r"3"),
+        (r"Evaluate $\sqrt{144}$ in cm.", r"12\text{ cm}", r"\sqrt{144}\text{ cm}", r"12"),
+        (r"Simplify $\sqrt{8}$.", r"2\sqrt{2}", r"\sqrt{9}", r"2\sqrt2"),
+        ("If $x=7$, what is $x$?", "7", r"x=8", r"x=7"),
+        ("Write 3 as it is; 50% of 6 is it.", "3", "4", "3"),
+    ]
+    file = write_jsonl(tmp_path / "p.jsonl", [{"problem": problem, "answer": gold} for problem, gold, _, _ in rows])
+    with_echo = fg.make("math/Dataset-v0", source=str(file or tmp_path / "p.jsonl"), train_split="", heldout_split="p")
+    tasks = with_echo.task_list("heldout")
+    assert len(tasks) == len(rows)
+    echoes = [f"\\boxed{{{echo}}}" for _, _, echo, _ in rows]
+    rights = [f"\\boxed{{{right}}}" for _, _, _, right in rows]
+    assert [v.score for v in with_echo.score_batch(tasks, echoes)] == [0.0] * len(rows)
+    assert [v.score for v in with_echo.score_batch(tasks, rights)] == [1.0] * len(rows)
+    assert with_echo.score(tasks[0], echoes[0]).detail == "the question repeated"
+    with_echo.close()

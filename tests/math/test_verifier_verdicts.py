@@ -155,3 +155,20 @@ def test_unknown_options_are_refused():
 )
 def test_forms_of_answers(verifier, reference, answer, score):
     assert verifier.verify(reference, box(answer)).score == score
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        ("156", r"12 \div \frac{1}{13}", 0.0), ("156", r"\frac{12}{\frac{1}{13}}", 0.0), ("7", r"3+\frac{8}{2}", 0.0),
+        ("7", r"3+\sqrt{16}", 0.0), ("7", r"\max(3,7)", 0.0), ("7", r"17 \bmod 10", 0.0), ("6", r"\gcd(12,18)", 0.0),
+        (r"\sqrt{2}+\frac{1}{2}", r"\frac{1}{2}+\sqrt{2}", 1.0), (r"\emptyset", r"\varnothing", 1.0),
+        (r"\emptyset", r"\{ \}", 1.0), (r"\varnothing", "∅", 1.0), (r"\emptyset", r"\{0\}", 0.0),
+        (r"\emptyset", "0", 0.0),
+        (r"2\sqrt{3}", "2√3", 1.0), (r"\sqrt{x+1}", "√(x+1)", 1.0), (r"\sqrt{12}", "√12", 1.0),
+        (r"2\sqrt{3}", "√2", 0.0),
+        ("-3", "\u20103", 1.0), ("-3", "\u20113", 1.0),
+    ],
+)  # fmt: skip
+def test_forms_that_are_no_number_yet_and_signs_of_unicode(verifier, reference, answer, score):
+    assert verifier.verify(reference, box(answer)).score == score

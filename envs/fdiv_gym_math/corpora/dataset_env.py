@@ -15,6 +15,7 @@ from fdiv_gym.contamination import Contamination, content_hash, task_content_has
 from fdiv_gym.env import Split
 from fdiv_gym_math.corpora.loading import Source, column, read_rows
 from fdiv_gym_math.verifier.extraction import extract, reference_answer
+from fdiv_gym_math.verifier.plan import repeats_question
 
 TEMPLATE = "{problem}\n\nReason step by step, and put your final answer within \\boxed{}."
 SHARES = 10_000
@@ -108,11 +109,12 @@ class DatasetEnv(fg.TextEnv):
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """1 for an answer equal to the reference, else 0."""
-        return self.verifier.verify(task.answer or "", response)
+        return self._unless_echoed(task, response, self.verifier.verify(task.answer or "", response))
 
     def score_batch(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """All of them at once, in the verifier's workers."""
-        return self.verifier.verify_batch([task.answer or "" for task in tasks], list(responses))
+        verdicts = self.verifier.verify_batch([task.answer or "" for task in tasks], list(responses))
+        return [self._unless_echoed(*each) for each in zip(tasks, responses, verdicts, strict=True)]
 
     def oracle(self, task: fg.Task) -> str:
         """The reference in a box (or in the form the verifier's extraction asks for)."""
@@ -130,6 +132,17 @@ class DatasetEnv(fg.TextEnv):
             self._verifier.close()
 
     # ---- reading ----------------------------------------------------------------------------------
+
+    def _unless_echoed(self, task: fg.Task, response: str, verdict: fg.Verdict) -> fg.Verdict:
+        # The verifier takes 2^{10} for 1024, but does not see whether 2^{10} was the question.
+        found = extract(response, self._extraction())  # type: ignore[arg-type]
+        if (
+            verdict.score
+            and found.answer is not None
+            and repeats_question(found.answer, task.answer or "", task.prompt)
+        ):
+            return fg.Verdict.scored(0.0, "the question repeated")
+        return verdict
 
     def _extraction(self) -> str:
         return str(getattr(self.verifier.options, "extraction", "boxed"))

@@ -14,6 +14,9 @@ _REPEATING = re.compile(r"(-?)([0-9]{0,15})\.([0-9]{0,15})\\overline\s*\{([0-9]{
 _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 
+_ROOT = re.compile(r"√\s*(?:([0-9]{1,40}|[A-Za-z])|\(([^()]*)\))")
+_EMPTY_SET = re.compile(r"\\\{\s*\\\}")
+
 _DROP = {"left", "right", "displaystyle", "textstyle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "limits", "!"}
 _SPACE = {";", ":", " ", "quad", "qquad", "\n", "\t", "thinspace", "enspace", "space"}
 _RENAME = {
@@ -35,6 +38,7 @@ _RENAME = {
     "dots": r"\ldots",
     "cdots": r"\ldots",
     "colon": ":",
+    "varnothing": r"\emptyset",
 }
 _TEXT_COMMANDS = {"text", "textbf", "textit", "textrm", "textnormal", "mathrm", "mathbf", "mathit", "mbox", "mathsf"}
 
@@ -58,6 +62,9 @@ _OPERATORS = str.maketrans(
         "∈": r"\in ",
         "±": r"\pm ",
         "θ": r"\theta ",
+        "∅": r"\emptyset ",
+        "\N{HYPHEN}": "-",
+        "\N{NON-BREAKING HYPHEN}": "-",
         "\u00a0": " ",
         "\u2009": " ",
         "\u202f": " ",
@@ -67,11 +74,12 @@ _OPERATORS = str.maketrans(
 
 def normalise(text: str) -> str:
     """The normal form of an answer: operators in LaTeX, one name for each command, no mere layout."""
-    text = _outer(text.translate(_OPERATORS).strip())
+    text = _ROOT.sub(r"\\sqrt{\1\2}", _outer(text.translate(_OPERATORS).strip()))
     text = _TOKEN.sub(_rename, text)
     text = _TEXT_GROUP.sub(_unwrap_symbols, text)
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
+    text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
     return _repeating(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
 
 

@@ -28,9 +28,11 @@ from fdiv_gym_math.verifier.units import same_words, split_unit
 
 Pair = tuple[str, str]
 
-_ARITHMETIC = re.compile(r"[0-9)}!]\s*(?:[-+*]|\\times|\\cdot|\\div)\s*[-(\\{]*\s*[0-9]")
+_ARITHMETIC = re.compile(
+    r"[0-9)}!]\s*(?:[-+*]|\\times|\\cdot|\\div)\s*[-(\\{]*\s*(?:[0-9]|\\?(?:frac|sqrt|binom))|\\frac.*\\frac"
+)
 _SCIENTIFIC = re.compile(r"-?[0-9.]+\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*-?[0-9]+\s*\}|[0-9]+)\Z")
-_UNFINISHED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|det)(?![a-z])")
+_UNFINISHED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|det|max|min|gcd|mod|bmod)(?![a-z])")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _BASE = re.compile(r"([0-9A-Fa-f]+)_\{?\s*([0-9]+)\s*\}?\Z")
@@ -106,6 +108,25 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     if not comparison.pairs:
         return Plan(1.0, detail="same form")
     return Plan(pairs=tuple(comparison.pairs))
+
+
+def repeats_question(answer: str, reference: str, question: str) -> bool:
+    """Whether an answer is an expression copied from the question where a number is asked for.
+
+    Args:
+        answer: as ``extract`` finds it.
+        reference: the reference answer.
+        question: the prompt.
+    """
+    value = normalise(answer)
+    value = split_unit(equation_parts(value)[-1])[0] if len(answer) <= len(question) else ""
+    if (
+        not value
+        or fast.parse_number(value)
+        or not fast.parse_number(split_unit(normalise(reference), trusted=True)[0])
+    ):
+        return False
+    return "".join(value.split()) in "".join(normalise(question).split())
 
 
 def _decision(same: bool, what: str) -> Plan:
