@@ -24,7 +24,11 @@ class Options(pydantic.BaseModel):
     """Base of all option models: frozen, no unknown keys, no infinities by accident."""
 
     model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,  # config.json could not hold them
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
     )
 
 

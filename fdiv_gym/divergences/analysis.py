@@ -69,8 +69,9 @@ def analyse(text: str) -> Analysis:
     slope = sympy.diff(f, t)
     _check(text, f, slope, t, v)
     raw_positive = slope.subs(t, sympy.exp(v))
+    growth = _growth(text, raw_positive, v)  # before expand, which would write out a power of degree 1000
     raw_negative = sympy.expand(t * slope - f).subs(t, sympy.exp(v))
-    growth = max(_growth(text, raw_positive, v), _growth(text, raw_negative, v))
+    growth = max(growth, _growth(text, raw_negative, v))
     radius = min(30.0, GUARD_EXPONENT / growth) if growth else 30.0
     positive = _stable(text, raw_positive, v, radius)
     negative = _stable(text, raw_negative, v, radius)
@@ -107,7 +108,8 @@ def _check(text: str, f: Any, slope: Any, t: Any, v: Any) -> None:
             raise ConfigError(f"generator {text!r} is not strictly convex with f'' > 0: f'' {found} at t = {ratio:.3g}")
     at_one = _number(f, {t: sympy.Integer(1)})
     if at_one is None or abs(at_one) > 1e-25:
-        shown = sympy.sstr(sympy.nsimplify(f.subs(t, 1)))
+        exact = sympy.nsimplify(f.subs(t, 1))
+        shown = sympy.sstr(exact if abs(exact) < 10**50 else exact.evalf(5))
         raise ConfigError(f"generator {text!r} has f(1) = {shown}, which must be 0: subtract it")
 
 

@@ -19,6 +19,8 @@ from fdiv_gym.errors import ConfigError
 
 MAX_CHARACTERS = 400
 MAX_DEPTH = 40
+MAX_LITERAL = 1e100  # its powers must still be floats
+MAX_BITS = 30_000  # of the size of an exponent at t = exp(+-2000): exp(exp(t)) would be worked on for hours
 MAX_NUMBER = 1000  # of numerator and denominator in a numeric power: 9**9**9 must not be worked out
 
 _TOKEN = re.compile(
@@ -107,6 +109,8 @@ class _Parser:
     def _prefix(self) -> Any:
         kind, value, _ = self._peek()
         if kind == "number":
+            if float(value) > MAX_LITERAL:
+                raise self._error(f"numbers go up to {MAX_LITERAL:g}")
             self._take()
             return self.sympy.Rational(value)
         if kind == "name":
@@ -136,7 +140,10 @@ class _Parser:
             return self.variable
         if value in FUNCTIONS:
             self._take()
-            return getattr(self.sympy, value)(self._parenthesis())
+            inner = self._parenthesis()
+            if value == "exp":
+                self._check_exponent(inner)
+            return getattr(self.sympy, value)(inner)
         if value.lower() in ("abs", "max", "min", "sign"):
             raise self._error(f"{value} is not differentiable; write a Divergence class with branches of its own")
         raise self._error(f"expected t or one of {', '.join(FUNCTIONS)}")
@@ -153,10 +160,28 @@ class _Parser:
                 raise ConfigError(f"generator {self.text!r} divides by zero")
             return left / right
         if right.is_Rational and max(abs(right.p), right.q) > MAX_NUMBER:
-            raise ConfigError(f"generator {self.text!r}: the exponent {right} is too large")
+            raise ConfigError(f"generator {self.text!r}: the exponent {_short(right)} is too large")
         if left.is_Rational and max(abs(left.p), left.q) > MAX_NUMBER:
-            raise ConfigError(f"generator {self.text!r}: the base {left} of a power is too large")
-        return left**right
+            raise ConfigError(f"generator {self.text!r}: the base {_short(left)} of a power is too large")
+        if not right.is_Rational:
+            self._check_exponent(right * self.sympy.log(left))
+        power = left**right
+        if power.is_Pow and power.exp.is_Rational and max(abs(power.exp.p), power.exp.q) > MAX_NUMBER:
+            raise ConfigError(f"generator {self.text!r}: the exponent {_short(power.exp)} is too large")
+        return power
+
+    def _check_exponent(self, exponent: Any) -> None:
+        """Refuse exp(exponent) where its value far out has too many digits to be computed at all."""
+        for far in (-2000, 0, 2000):
+            value = exponent.evalf(15, subs={self.variable: self.sympy.exp(far)}, maxn=400)
+            for part in value.as_real_imag():
+                if part.is_Float and part._mpf_[2] + part._mpf_[3] > MAX_BITS:
+                    raise ConfigError(f"generator {self.text!r} grows too fast: an exponential of an exponential")
+
+
+def _short(number: Any) -> str:
+    """A rational for a message: Python refuses to print integers of more than 4300 digits."""
+    return str(number) if max(number.p.bit_length(), number.q.bit_length()) < 200 else "of more than 60 digits"
 
 
 def compile_torch(expression: Any, variable: Any) -> Callable[[Tensor], Tensor]:

@@ -88,3 +88,10 @@ def test_files(tmp_path):
         load_config(bad)
     with pytest.raises(fg.ConfigError, match="cannot read"):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["objective.beta=inf", "trainer.learning_rate=inf", "trainer.max_grad_norm=inf"])
+def test_an_infinite_option_is_refused_before_the_run_folder_is_written(key):
+    values = apply_overrides({"env": {"id": "math/Addition-v0"}}, [key])
+    with pytest.raises(fg.ConfigError, match="finite number"):
+        parse_config(values)

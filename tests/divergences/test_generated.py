@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 
 import pytest
 import torch
@@ -231,3 +232,22 @@ def test_sympy_loads_only_when_a_generator_is_parsed():
         "import fdiv_gym.divergences.generated, fdiv_gym.divergences.analysis, fdiv_gym.divergences.expressions\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("exp(exp(t))-exp(exp(1))", "exponential of an exponential"),
+        ("exp(t**1000)-exp(1)", "exponential of an exponential"),
+        ("t**t**t-1", "exponential of an exponential"),
+        ("exp(1e999*t)-1", "numbers go up to"),
+        ("((t+1)**1000)**1000", "exponent 1000000 is too large"),
+        ("t**(1000**1000*1000**1000)", "more than 60 digits is too large"),
+        ("1000**1000*1000**1000*(t-1)**2+1000**1000*1000**1000", "must be 0"),
+    ],
+)
+def test_text_that_would_keep_sympy_busy_for_hours_is_refused_at_once(text, message):
+    begun = time.process_time()
+    with pytest.raises(fg.ConfigError, match=message):
+        fg.divergence_from_generator(text)
+    assert time.process_time() - begun < 10
