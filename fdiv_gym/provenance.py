@@ -13,7 +13,9 @@ from typing import Any
 
 from fdiv_gym.config import PLUGIN_TABLES, RunConfig
 from fdiv_gym.discovery import discovery
+from fdiv_gym.errors import TrainerError
 from fdiv_gym.registry import KINDS, Entry
+from fdiv_gym.runfolder import PROVENANCE, RunFolder
 from fdiv_gym.version import __version__
 
 PACKAGES = ("numpy", "gymnasium", "torch", "transformers", "accelerate", "sympy", "math-verify", "datasets")
@@ -37,6 +39,47 @@ def provenance(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def refuse_changed_plugins(run: RunFolder, config: RunConfig) -> None:
+    """Every trainer calls this before it goes on with a run.
+
+    Raises:
+        TrainerError: the plugins that the run uses are not those it was begun with.
+    """
+    changed = changed_plugins(run, config)
+    if changed:
+        raise TrainerError(
+            f"plugins of the run in {run.path} have changed: {'; '.join(changed)}; "
+            "go on all the same with --allow-plugin-change"
+        )
+
+
+def accept_changed_plugins(run: RunFolder, config: RunConfig) -> None:
+    """Record that the run goes on with the plugins as they are now; those before stay in the record."""
+    if not changed_plugins(run, config):
+        return
+    record = run.read_json(PROVENANCE)
+    earlier = [*record.get("earlier_plugins", []), record["plugins"]]
+    current = plugins_in_use(entries_in_use(config))
+    run.write_json(PROVENANCE, record | {"plugins": current, "earlier_plugins": earlier})
+
+
+def changed_plugins(run: RunFolder, config: RunConfig) -> list[str]:
+    """One text for each plugin whose version or source differs from what the run recorded."""
+    recorded = run.read_json(PROVENANCE).get("plugins", {})
+    if not recorded:  # cut off before anything was recorded
+        return []
+    current = plugins_in_use(entries_in_use(config))
+    return [
+        f"{name} ({_state(recorded.get(name))} -> {_state(current.get(name))})"
+        for name in sorted({*recorded, *current})
+        if recorded.get(name) != current.get(name)
+    ]
+
+
+def _state(plugin: Mapping[str, str] | None) -> str:
+    return "absent" if plugin is None else f"{plugin['version']}, {plugin['source']}"
+
+
 def entries_in_use(config: RunConfig) -> list[Entry]:
     """The registry entries the configuration names, those named in options of the objective included."""
     registry = discovery.registry
@@ -53,14 +96,17 @@ def entries_in_use(config: RunConfig) -> list[Entry]:
 
 def _nested(options: Mapping[str, Any]) -> dict[tuple[str, str], Entry]:
     # An option called after a kind names a plugin of that kind, at any depth: divergence = "kl",
-    # advantage = {"name": "group"}. A word that nobody registered is some other sort of option.
+    # advantage = {"name": "group"}, judges = ["rule", {"name": "llm"}]. A word that nobody registered is
+    # some other sort of option.
     found: dict[tuple[str, str], Entry] = {}
     for key, value in options.items():
-        if isinstance(value, Mapping):
-            found.update(_nested(value))
-        name = value.get("name") if isinstance(value, Mapping) else value
-        if key in KINDS and isinstance(name, str) and name in discovery.registry.names(key):
-            found[key, name] = discovery.registry.get(key, name)
+        kind = key if key in KINDS else key.removesuffix("s")
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(item, Mapping):
+                found.update(_nested(item))
+            name = item.get("name") if isinstance(item, Mapping) else item
+            if kind in KINDS and isinstance(name, str) and name in discovery.registry.names(kind):
+                found[kind, name] = discovery.registry.get(kind, name)
     return found
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fdiv_gym.catalogue import get_trainer
 from fdiv_gym.config import RunConfig, load_config, parse_config
-from fdiv_gym.errors import ConfigError, TrainerError
-from fdiv_gym.provenance import entries_in_use, plugins_in_use
-from fdiv_gym.runfolder import PROVENANCE, RunFolder
+from fdiv_gym.errors import ConfigError
+from fdiv_gym.provenance import accept_changed_plugins, refuse_changed_plugins
+from fdiv_gym.runfolder import RunFolder
 from fdiv_gym.trainer import RunResult
 
 
@@ -45,19 +45,10 @@ def resumable(path: Path, allow_change: bool) -> tuple[RunConfig, Path]:
     """
     run = RunFolder.open_existing(path)
     config = parse_config(run.config())
-    recorded = run.read_json(PROVENANCE).get("plugins", {})
-    current = plugins_in_use(entries_in_use(config))
-    changed = [
-        f"{name} ({recorded[name]['version']}, {recorded[name]['source']} -> "
-        f"{current.get(name, {}).get('version', 'absent')}, {current.get(name, {}).get('source', 'absent')})"
-        for name in recorded
-        if recorded[name] != current.get(name)
-    ]
-    if changed and not allow_change:
-        raise TrainerError(
-            f"plugins of the run in {path} have changed: {'; '.join(changed)}; "
-            "go on all the same with --allow-plugin-change"
-        )
+    if allow_change and is_main_process():
+        accept_changed_plugins(run, config)
+    elif not allow_change:
+        refuse_changed_plugins(run, config)
     return config, path
 
 

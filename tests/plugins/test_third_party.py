@@ -61,3 +61,7 @@ def test_it_trains_and_a_change_of_its_source_is_noticed(installed, cache_folder
     assert "sorting-house:plugin (0.3.0" in refused
     assert "go on all the same with --allow-plugin-change" in refused
     assert allowed == "sorting-house/Sort-v0"
+    record = json.loads((run / "provenance.json").read_text())
+    assert record["earlier_plugins"] == [used]  # what it began with is not forgotten
+    assert record["plugins"]["sorting-house:plugin"]["source"] != used["sorting-house:plugin"]["source"]
+    assert made.run("-c", code, str(run)).split() == ["sorting-house/Sort-v0"]  # allowed once, allowed for good
