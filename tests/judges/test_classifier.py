@@ -108,7 +108,8 @@ def test_a_trained_classifier_judges_refusals(tmp_path):
     env = fg.make("safety/Refusal-v0")
     rng = __import__("numpy").random.default_rng(0)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=3e-3)
-    for _ in range(250):
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 400)
+    for _ in range(400):
         prompts, responses = zip(*env.demonstrations(32, rng), strict=True)
         labels = torch.tensor([int(r.startswith("no")) for r in responses])
         encoded = tokenizer(list(prompts), list(responses), padding=True, return_tensors="pt")
@@ -116,6 +117,7 @@ def test_a_trained_classifier_judges_refusals(tmp_path):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     model.save_pretrained(folder)
     judge = fg.get_judge("classifier", model=folder, label="refuses")
     tasks = env.task_list("heldout")[:100]
