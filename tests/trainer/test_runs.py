@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,3 +203,22 @@ def test_bf16_runs_and_stays_close(tmp_path):
     assert all(line["engine/logprob_gap"] < 0.2 for line in lines)
     weights = load_model(result.folder / "checkpoints" / "step-000002" / "model").state_dict()
     assert all(w.dtype == torch.float32 and torch.isfinite(w).all() for w in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"), [("cut", "cannot load a model"), ("incomplete", "q_proj.weight missing")]
+)
+def test_damaged_or_incomplete_weights_are_refused(straight, tmp_path, fault, message):
+    from safetensors.torch import load_file, save_file
+
+    source = RunFolder(straight.folder).checkpoints()[-1] / "model"
+    folder = shutil.copytree(source, tmp_path / "model")
+    file = folder / "model.safetensors"
+    if fault == "cut":
+        file.write_bytes(file.read_bytes()[:2000])
+    else:
+        weights = load_file(file)
+        kept = {name: tensor for name, tensor in weights.items() if "q_proj" not in name}
+        save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(fg.TrainerError, match=message):
+        load_model(folder)

@@ -78,14 +78,21 @@ def load_model(folder: str | Path, revision: str | None = None) -> Any:
     Raises:
         TrainerError: no such model, or a folder without weights.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     check_model_folder(folder)
     try:
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(folder, revision=revision, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder, revision=revision, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise fg.TrainerError(f"cannot load a model from {str(folder)!r}: {_first_line(error)}") from None
+    if found["missing_keys"]:  # transformers would draw them at random, and the reference's anew
+        some = ", ".join(sorted(found["missing_keys"])[:3])
+        raise fg.TrainerError(f"the weights in {str(folder)!r} are incomplete: {some} missing")
+    return model
 
 
 def load_tokenizer(folder: str | Path, revision: str | None = None) -> Any:
