@@ -26,6 +26,7 @@ from fdiv_gym.errors import TrainerError
 
 CONFIG, PROVENANCE, SUMMARY = "config.json", "provenance.json", "summary.json"
 METRICS, EVALUATIONS, SAMPLES = "metrics.jsonl", "evaluations.jsonl", "samples.jsonl"
+TIMEOUTS = "timeouts.jsonl"  # what timed out is kept whatever the step, and replayed on resume
 
 
 class RunFolder:
@@ -70,6 +71,16 @@ class RunFolder:
         if not (run.path / CONFIG).is_file():
             raise TrainerError(f"there is no run in {run.path}: it has no {CONFIG}")
         return run
+
+    def remove_if_nothing_happened(self) -> None:
+        """Take back a folder whose run failed before its first evaluation or step, so that a retry may use its name."""
+        if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self.checkpoints():
+            return
+        for name in (CONFIG, PROVENANCE):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody's own files stay
+            (self.path / "checkpoints").rmdir()
+            self.path.rmdir()
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -125,7 +136,8 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return []
-        texts = path.read_text(encoding="utf-8").split("\n")
+        # A crash may cut a line inside a character; such a line is damaged either way.
+        texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
         records = []
         for number, text in enumerate(texts, 1):
             if not text:
@@ -138,11 +150,14 @@ class RunFolder:
         return records
 
     def keep_until(self, step: int) -> None:
-        """Cut the JSON-lines files back to ``step``, the step of the checkpoint a resume starts from."""
-        for name in (METRICS, EVALUATIONS, SAMPLES):
+        """Cut the JSON-lines files back to ``step``, the step of the checkpoint a resume starts from.
+
+        Lines without a step (timeouts) stay; a line that a crash cut off goes.
+        """
+        for name in (METRICS, EVALUATIONS, SAMPLES, TIMEOUTS):
             if not (self.path / name).exists():
                 continue
-            kept = [record for record in self.lines(name) if record["step"] <= step]
+            kept = [record for record in self.lines(name) if record.get("step", step) <= step]
             temporary = self.path / f".{name}"
             with self.writing(name):
                 with temporary.open("w", encoding="utf-8") as file:
@@ -151,7 +166,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("step-*"))
+        return sorted((self.path / "checkpoints").glob("step-*"), key=lambda path: int(path.name.partition("-")[2]))
 
     @contextlib.contextmanager
     def new_checkpoint(self, step: int) -> Iterator[Path]:

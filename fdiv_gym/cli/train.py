@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fdiv_gym.catalogue import get_trainer
 from fdiv_gym.config import RunConfig, load_config, parse_config
-from fdiv_gym.errors import ConfigError
+from fdiv_gym.errors import ConfigError, FdivGymError
 from fdiv_gym.provenance import accept_changed_plugins, refuse_changed_plugins
 from fdiv_gym.runfolder import RunFolder
 from fdiv_gym.trainer import RunResult
@@ -30,7 +30,12 @@ def train(
         if is_main_process():
             RunFolder.create(folder, config.resolved())
     trainer = get_trainer(config.trainer.flat("name"))
-    result = trainer.fit(config, folder, resume=resume is not None)
+    try:
+        result = trainer.fit(config, folder, resume=resume is not None)
+    except FdivGymError:
+        if resume is None and is_main_process():
+            RunFolder(folder).remove_if_nothing_happened()
+        raise
     if is_main_process():
         show(result)
     if result.status == "interrupted":

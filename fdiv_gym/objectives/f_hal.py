@@ -39,6 +39,8 @@ class FHAL(Objective):
     needs_reference = True
     skips_inactive = True
 
+    streams: Streams = ("rollouts", "preferences")
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         shared = {name: getattr(self.options, name) for name in FGRPO.Options.model_fields}

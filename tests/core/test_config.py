@@ -95,3 +95,8 @@ def test_an_infinite_option_is_refused_before_the_run_folder_is_written(key):
     values = apply_overrides({"env": {"id": "math/Addition-v0"}}, [key])
     with pytest.raises(fg.ConfigError, match="finite number"):
         parse_config(values)
+
+
+def test_a_sweep_over_lam_may_keep_its_preferences():
+    table = {"path": "pairs.jsonl"}
+    assert parse_config({**GOOD, "objective": {"name": "f-hal", "lam": 0.0}, "preferences": table}).preferences

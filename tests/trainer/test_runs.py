@@ -222,3 +222,53 @@ def test_damaged_or_incomplete_weights_are_refused(straight, tmp_path, fault, me
         save_file(kept, file, metadata={"format": "pt"})
     with pytest.raises(fg.TrainerError, match=message):
         load_model(folder)
+
+
+def test_a_start_that_fails_gives_its_folder_back(tmp_path, monkeypatch, capsys):
+    import sys
+
+    from fdiv_gym.cli.main import main
+
+    config = tmp_path / "run.toml"
+    config.write_text('[env]\nid = "math/Addition-v0"\n[model]\nname_or_path = "./nowhere"\n')
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # a retry meets the same error, not "holds another run already"
+        monkeypatch.setattr(sys, "argv", ["fdiv-gym", "train", str(config), "--output", str(tmp_path / "run")])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 2
+        assert "there is no model folder nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_named_as_a_model_points_to_its_checkpoint(straight):
+    from fdiv_gym_accelerate.policy import check_model_folder
+
+    with pytest.raises(fg.TrainerError, match=r"is a run folder; .*step-000004/model"):
+        check_model_folder(straight.folder)
+
+
+def test_dropout_never_separates_the_trained_policy_from_the_sampled_one(tmp_path, tiny):
+    """A model with dropout is sampled and trained without it: the gap stays at rounding."""
+    model, tokenizer, _ = tiny
+    model.config.attention_dropout = 0.5
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    model.config.attention_dropout = 0.0
+    config = tiny_config(model={"name_or_path": str(tmp_path / "model")}, trainer__steps=2, objective__name="grpo")
+    lines = RunFolder(train(config, tmp_path / "run").folder).lines("metrics.jsonl")
+    assert max(line["engine/logprob_gap"] for line in lines) < 1e-4
+
+
+def test_cut_off_lines_do_not_stop_a_resume(tmp_path):
+    run = RunFolder.create(tmp_path / "run", {})
+    run.append("timeouts.jsonl", {"key": "a"})
+    with (run.path / "timeouts.jsonl").open("ab") as file:
+        file.write('{"key": "\u00fc'.encode()[:-1])
+    with (run.path / "metrics.jsonl").open("w") as file:
+        file.write('{"step": 1}\n{"step": 2}\n{"st')
+    run.keep_until(1)
+    assert run.lines("timeouts.jsonl") == [{"key": "a"}]
+    assert run.lines("metrics.jsonl") == [{"step": 1}]
+    run.append("timeouts.jsonl", {"key": "b"})
+    assert [line["key"] for line in run.lines("timeouts.jsonl")] == ["a", "b"]

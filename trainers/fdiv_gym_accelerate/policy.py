@@ -118,7 +118,12 @@ def check_model_folder(folder: str | Path) -> None:
     """Refuse a local folder that holds no model, before transformers takes its name for a hub id."""
     path = Path(folder)
     if not path.is_dir():
+        if str(folder).startswith((".", "/", "~")):
+            raise fg.TrainerError(f"there is no model folder {path}")
         return
+    if (path / "checkpoints").is_dir():
+        newest = max((path / "checkpoints").glob("step-*/model"), default=path / "checkpoints" / "step-N" / "model")
+        raise fg.TrainerError(f"{path} is a run folder; name the model in one of its checkpoints: {newest}")
     if not (path / "config.json").is_file():
         raise fg.TrainerError(f"model folder {path} has no config.json: it is no transformers model")
     if not [*path.glob("*.safetensors"), *path.glob("*.bin")]:

@@ -15,7 +15,7 @@ from fdiv_gym.objectives.base import Stream
 from fdiv_gym.preferences import load_preferences
 from fdiv_gym.provenance import provenance
 from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
-from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, RunFolder
+from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, TIMEOUTS, RunFolder
 from fdiv_gym_accelerate import drift
 from fdiv_gym_accelerate import metrics as figures
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
@@ -28,7 +28,6 @@ from fdiv_gym_accelerate.start import check_counts, demonstrations_of, load_poli
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups, whole_preferences
 from fdiv_gym_accelerate.update import Updater
 
-TIMEOUTS = "timeouts.jsonl"
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 

@@ -104,7 +104,8 @@ class Updater:
         result = Gradients()
         several = len(coefficients) > 1
         before: list[Tensor | None] | None = None
-        self.model.train()
+        # Without dropout: the policy that is trained must be the one that was sampled, in any micro-batch.
+        self.model.eval()
         for name, coefficient in coefficients.items():
             self._stream(name, streams[name], coefficient, own[name], result)
             if several:
