@@ -41,6 +41,9 @@ RECIPES = {
     "divergence": Recipe("check_divergence", "scaled chi-square, f = c (t - 1)^2", "objective.divergence=@name@"),
     "objective": Recipe("check_objective", "policy gradient with any advantage", "objective.name=@name@"),
     "advantage": Recipe("check_advantage", "ranks within the prompt", "objective.advantage=@name@"),
+    "aggregation": Recipe(
+        "check_aggregation", "between the sum and the mean over tokens", "objective.aggregation=@name@"
+    ),
     "environment": Recipe("check_env", "write a word backwards", "env.id=@name@", torch=False),
     "verifier": Recipe("check_verifier", "the last line must be the reference", "env.verifier=@name@", torch=False),
     "judge": Recipe("check_judge", "brevity", "env.judge=@name@", torch=False),
@@ -100,7 +103,10 @@ def fill_in(kind: str, name: str) -> dict[str, str]:
             raise ConfigError(f"an environment is called namespace/Name-v0, got {name!r}")
         plain = re.sub(r"-v\d+$", "", name).replace("/", "-") if "/" in plain else plain
     module = re.sub(r"[-.]+", "_", plain).lower()
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", module) or keyword.iskeyword(module):
+    # A distribution's name cannot end in a dash, and the folder tests is spoken for; some letters beyond
+    # ASCII turn into ASCII ones in lower case.
+    plausible = name.isascii() and re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", module)
+    if not plausible or keyword.iskeyword(module) or module == "tests":
         raise ConfigError(f"{name!r} cannot name a package: use letters, digits and dashes, a letter first")
     _refuse_taken(kind, name, module)
     article = "an" if kind[0] in "aeiou" else "a"
@@ -110,7 +116,7 @@ def fill_in(kind: str, name: str) -> dict[str, str]:
         "dist": module.replace("_", "-"),
         "module": module,
         "file": kind,
-        "class": class_name(re.sub(r"-v\d+$", "", name.partition("/")[2]) if "/" in name else name),
+        "class": usable_class(kind, re.sub(r"-v\d+$", "", name.partition("/")[2]) if "/" in name else name),
         "article": article,
         "Article": article.capitalize(),
         "check": recipe.check,
@@ -124,10 +130,20 @@ def fill_in(kind: str, name: str) -> dict[str, str]:
 
 def filled(template: str, words: dict[str, str]) -> str:
     """A template with its words."""
-    text = template
-    if "\n" not in template:
-        text = resources.files("fdiv_gym.scaffold").joinpath(f"{template}.tmpl").read_text(encoding="utf-8")
+    text = template if "\n" in template else template_text(template)
     return re.sub(r"@(\w+)@", lambda match: words[match.group(1)], text)
+
+
+def template_text(template: str) -> str:
+    """A template as it stands."""
+    return resources.files("fdiv_gym.scaffold").joinpath(f"{template}.tmpl").read_text(encoding="utf-8")
+
+
+def usable_class(kind: str, name: str) -> str:
+    """The class name of a plugin; ``My`` goes in front of what Python or the template means otherwise."""
+    wanted = class_name(name)
+    means_otherwise = keyword.iskeyword(wanted) or re.search(rf"\b{wanted}\b", template_text(f"{kind}.py"))
+    return wanted if wanted.isidentifier() and not means_otherwise else f"My{wanted}"
 
 
 def class_name(name: str) -> str:

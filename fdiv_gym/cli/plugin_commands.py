@@ -11,7 +11,8 @@ from fdiv_gym.registry import KINDS
 
 #: The kinds that ``fdiv-gym new`` writes a package for.
 NEW_KINDS = (
-    "divergence", "environment", "verifier", "judge", "objective", "advantage", "engine", "trainer", "observer",
+    "divergence", "environment", "verifier", "judge", "objective", "advantage", "aggregation", "engine", "trainer",
+    "observer",
 )  # fmt: skip
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import textwrap
 
 import pytest
 
 from fdiv_gym.cli.new import RECIPES, write_package
+from fdiv_gym.cli.plugin_commands import NEW_KINDS
 from fdiv_gym.errors import ConfigError
+from fdiv_gym.registry import KINDS
 
 NAMES = {kind: "mine/Backwards-v0" if kind == "environment" else f"my-{kind}" for kind in RECIPES}
 
@@ -39,6 +42,7 @@ RUNS = {
     "divergence": {"objective": {"name": "f-grpo", "divergence": "my-divergence"}},
     "objective": {"objective": {"name": "my-objective"}},
     "advantage": {"objective": {"name": "f-grpo", "advantage": "my-advantage"}},
+    "aggregation": {"objective": {"name": "grpo", "aggregation": "my-aggregation"}},
     "environment": {"env": {"id": "mine/Backwards-v0"}},
     "verifier": {"env": {"id": "asks/Asks-v0", "verifier": "my-verifier"}},
     "judge": {"env": {"id": "safety/Preference-v0", "judge": "my-judge"}, "engine": {"max_new_tokens": 4}},
@@ -111,6 +115,12 @@ def test_they_train(generated):
         ("divergence", "json", "a package 'json' is installed already"),
         ("divergence", "2nd", "cannot name a package"),
         ("divergence", "lambda", "cannot name a package"),
+        ("divergence", "tail-", "cannot name a package"),
+        ("divergence", "tests", "cannot name a package"),
+        ("divergence", "\u212aelvin", "cannot name a package"),
+        ("divergence", 'x"; import os; "', "cannot name a package"),
+        ("divergence", "x\ny", "cannot name a package"),
+        ("divergence", "../up", "cannot name a package"),
         ("environment", "a/b", "namespace/Name-v0"),
     ],
 )
@@ -118,6 +128,28 @@ def test_names_that_are_refused(tmp_path, kind, name, message):
     with pytest.raises(ConfigError, match=message):
         write_package(kind, name, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("divergence", "true", "MyTrue"),  # class True is no Python
+        ("environment", "ns/1Up-v0", "My1Up"),
+        ("trainer", "run-folder", "MyRunFolder"),  # the template uses RunFolder
+        ("divergence", "divergence", "MyDivergence"),
+        ("judge", "short-and-sweet", "ShortAndSweet"),
+    ],
+)
+def test_the_class_has_a_name_that_python_and_the_template_leave_free(tmp_path, kind, name, expected):
+    write_package(kind, name, tmp_path / "x")
+    (module,) = tmp_path.glob(f"x/*/{kind}.py")
+    classes = [n.name for n in ast.parse(module.read_text()).body if isinstance(n, ast.ClassDef)]
+    assert classes[0] == expected
+    assert f":{expected}" in (module.parent / "plugin.py").read_text()
+
+
+def test_every_kind_has_a_template():
+    assert set(NEW_KINDS) == set(RECIPES) == set(KINDS)
 
 
 def test_nothing_is_overwritten(tmp_path):
