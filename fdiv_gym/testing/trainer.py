@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
     """
     report = Report(label_of(trainer))
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
+        # The trainer's screen would stand between the report and its reader, who may want JSON only.
+        stack.enter_context(redirect_stdout(io.StringIO()))
         config = stack.enter_context(_configuration(trainer, Path(place), engine))
 
         def build() -> Trainer:
