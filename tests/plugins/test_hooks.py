@@ -91,3 +91,16 @@ def test_a_fatal_observer_stops_the_run():
 
     with pytest.raises(fg.PluginError, match="observer 'Strict' failed at after_verdicts: KeyError: 'oops'"):
         Observers([Strict()], print).call("after_verdicts", 1, [])
+
+
+def test_an_observer_that_exits_is_dropped_like_any_other():
+    class Quitter(fg.Observer):
+        def after_step(self, step, metrics):
+            raise SystemExit(3)
+
+    said = []
+    observers = Observers([Quitter()], said.append)
+    observers.call("after_step", 1, {})
+    observers.call("after_step", 2, {})
+    assert len(said) == 1
+    assert "observer 'Quitter' failed at after_step: SystemExit: 3" in said[0]

@@ -272,3 +272,16 @@ def test_cut_off_lines_do_not_stop_a_resume(tmp_path):
     assert run.lines("metrics.jsonl") == [{"step": 1}]
     run.append("timeouts.jsonl", {"key": "b"})
     assert [line["key"] for line in run.lines("timeouts.jsonl")] == ["a", "b"]
+
+
+def test_fit_itself_refuses_a_resume_with_changed_plugins(straight, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(straight.folder, folder)
+    run = RunFolder(folder)
+    record = run.read_json("provenance.json")
+    record["plugins"]["fdiv-gym:math"]["source"] = "0" * 16
+    run.write_json("provenance.json", record)
+    with pytest.raises(fg.TrainerError, match=r"plugins of the run .* have changed: fdiv-gym:math"):
+        train(tiny_config(), folder, resume=True)

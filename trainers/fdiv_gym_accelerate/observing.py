@@ -30,7 +30,7 @@ class Observers:
         for observer in list(self._observers):
             try:
                 getattr(observer, moment)(*arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 cause = f"{label_of(observer)} failed at {moment}: {type(error).__name__}: {error}"
                 if observer.fatal:
                     raise fg.PluginError(cause) from error

@@ -13,7 +13,7 @@ from transformers import get_scheduler
 import fdiv_gym as fg
 from fdiv_gym.objectives.base import Stream
 from fdiv_gym.preferences import load_preferences
-from fdiv_gym.provenance import provenance
+from fdiv_gym.provenance import provenance, refuse_changed_plugins
 from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
 from fdiv_gym.runfolder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, TIMEOUTS, RunFolder
 from fdiv_gym_accelerate import drift
@@ -84,6 +84,8 @@ class Run:
         self.seconds = 0.0
         self._begun = time.monotonic()
         if resume:
+            if self.accelerator.is_main_process:
+                refuse_changed_plugins(folder, config)
             self._resume()
         if self.accelerator.is_main_process and not folder.read_json(PROVENANCE):
             folder.write_json(PROVENANCE, provenance(config) | self._identity())
