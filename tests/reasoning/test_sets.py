@@ -285,12 +285,15 @@ AUDIT = """
 import os, sys
 import reasoning_gym  # imports matplotlib, which makes its folders
 import fdiv_gym as fg
-from fdiv_gym_reasoning.catalogue import BLOCKED, NAMES
+from fdiv_gym_reasoning.catalogue import BLOCKED, DEPEND_ON_HASH_SEED, NAMES
 
 doing, seen = None, []
 
 def hook(event, arguments):
     if doing is None:
+        return
+    # Five sets are made (never scored) in a process of our own with a fixed hash seed, over a pipe.
+    if doing[1] == "make" and doing[0] in DEPEND_ON_HASH_SEED and event in ("subprocess.Popen", "open"):
         return
     outside = event in ("subprocess.Popen", "os.system", "os.remove", "os.rename", "os.mkdir", "socket.connect")
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
