@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -63,9 +64,12 @@ class ReasoningEnv(fg.TextEnv):
         super().__init__(**options)
         self.has_oracle = self.options.dataset not in WITHOUT_ORACLE  # type: ignore[misc]
 
-    @property
+    @functools.cached_property
     def source(self) -> Source:
-        """Where the entries come from; shared by all environments of the same set and parameters."""
+        """Where the entries come from; shared with other environments of the same set and parameters.
+
+        Kept here, because an entry that is made again for every answer would cost more than judging it.
+        """
         o = self.options
         size = ATTEMPTS * max(self._train_tasks(), o.heldout_tasks) + 20
         return source(o.dataset, json.dumps(o.parameters, sort_keys=True), size)

@@ -33,6 +33,10 @@ class Source:
         self._entries: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy in another process makes its own entries; within one process there is one source.
+        return source, (self._name, self._parameters, self._size)
+
     def entry(self, seed: int, index: int) -> Mapping[str, Any]:
         """Question, answer and metadata of one entry; must not be changed.
 
@@ -82,7 +86,7 @@ class Source:
 
 @functools.lru_cache(maxsize=8)
 def source(name: str, parameters: str, size: int) -> Source:
-    """The source of a data set; the same object for the same arguments."""
+    """The source of a data set; the same object for the same arguments, for the eight used last."""
     return Source(name, parameters, size)
 
 

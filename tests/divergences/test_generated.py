@@ -152,7 +152,8 @@ numbers = st.integers(1, 9).map(str) | st.floats(0.1, 9).map(lambda x: f"{x:.3f}
 def _join(children):
     binary = st.tuples(children, st.sampled_from("+-*/"), children).map(lambda p: f"({p[0]}){p[1]}({p[2]})")
     power = st.tuples(children, st.integers(-3, 3)).map(lambda p: f"({p[0]})**({p[1]})")
-    call = children.map(lambda x: f"exp(({x})/100)")
+    # Python computes a tower exp(exp(t)) at one t; the parser refuses it, see the cases by name below.
+    call = children.filter(lambda x: not ("exp" in x and "t" in x)).map(lambda x: f"exp(({x})/100)")
     return binary | power | call
 
 
@@ -167,9 +168,8 @@ def test_the_parser_agrees_with_python(text):
     try:
         expression = parse_generator(text)
     except fg.ConfigError as error:
-        # Exact arithmetic finds zeros that floats miss; powers of large fractions and towers of exp are refused.
-        reasons = ("divides by zero", "too large", "grows too fast")
-        assert any(reason in str(error) for reason in reasons)  # noqa: PT017
+        # Exact arithmetic finds zeros that floats miss, and powers of large fractions are refused.
+        assert "divides by zero" in str(error) or "too large" in str(error)  # noqa: PT017
         return
     value = complex(expression.subs(dict.fromkeys(expression.free_symbols, 1.7)).evalf())
     assert abs(value - expected) <= 1e-6 * max(1.0, abs(expected))

@@ -107,15 +107,14 @@ def test_a_thousand_neighbours_of_bombs_all_score(quick):
 
 
 def test_the_budget_of_a_batch_holds():
-    with MathVerifier(deadline_s=30.0, workers=2, batch_budget_s=1.0) as verifier:
+    with MathVerifier(deadline_s=30.0, workers=2, batch_budget_s=4.0) as verifier:
         start = time.monotonic()
         verdicts = verifier.verify_batch(["1"] * 6, [box(MUST_BE_KILLED[0])] * 6)
-        assert time.monotonic() - start < 2.0
+        assert time.monotonic() - start < 5.0
         assert [verdict.status for verdict in verdicts] == [Status.TIMEOUT] * 6
-        # The dropped jobs do not go on burning for their thirty seconds: new workers take the next pairs.
-        statuses = [verifier.verify("x^2", box("x*x")).status for _ in range(8)]
-        assert statuses[-1] is Status.SCORED
-        assert time.monotonic() - start < 15.0
+        # The dropped jobs do not go on burning for their thirty seconds: the very next pair is judged, and
+        # within its own budget, which leaves a busy machine the time to start new workers.
+        assert verifier.verify("x^2", box("x*x")).score == 1.0
 
 
 def test_a_killed_worker_costs_one_verdict_at_most(quick):
@@ -133,7 +132,7 @@ def test_a_killed_helper_is_replaced():
     with MathVerifier() as verifier:
         children = [psutil.Process(verifier._pool.pid), *ours(verifier._pool.pid)]
         os.kill(verifier._pool.pid, signal.SIGKILL)
-        assert gone(children, 10.0)
+        assert gone(children, 5.0)
         assert verifier.verify("x^2", box("x*x")).score == 1.0
 
 
@@ -212,7 +211,7 @@ def test_kill_9_of_the_caller_leaves_no_worker_burning(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
-    assert gone(children, 10.0)
+    assert gone(children, 5.0)
 
 
 def _in_a_daemon(results) -> None:
