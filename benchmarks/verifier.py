@@ -102,13 +102,13 @@ def bombs(verifier: MathVerifier, honest: int) -> None:
     print(f"\n| bomb | verdict | seconds (deadline {verifier.options.deadline_s:.0f}) |\n|---|---|---|")
     for name, text in BOMBS.items():
         start = time.perf_counter()
-        verdict = verifier.verify("1", f"\\boxed{{{text}}}")
+        verdict = verifier.verify("x+1", f"\\boxed{{{text}}}")
         print(f"| {name} | {label(verdict)} | {time.perf_counter() - start:.2f} |")
     references = [f"x^2+{k}x" for k in range(2, honest + 2)]
     responses = [rf"\boxed{{x(x+{k})}}" for k in range(2, honest + 2)]
     step = honest // len(BOMBS)
     for index, text in enumerate(BOMBS.values()):
-        references.insert(index * step, "1")
+        references.insert(index * step, "x+1")
         responses.insert(index * step, f"\\boxed{{{text}}}")
     start = time.perf_counter()
     verdicts = verifier.verify_batch(references, responses)

@@ -75,8 +75,10 @@ def _plots(metrics: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[s
     if evaluations:
         curves = {"sampled": "accuracy_sampled", "greedy": "accuracy_greedy"}
         plots["Held-out score"] = _plot(evaluations, curves, "mean score", marker="o")
+    curriculum = sorted(key for key in (metrics[-1] if metrics else {}) if key.startswith("curriculum/"))
     for title, curves, unit in (
         ("Training reward", {"reward": "reward/mean"}, "mean reward"),
+        ("Curriculum", {key.partition("/")[2]: key for key in curriculum}, "state"),
         ("Groups whose rewards are all equal", {"all equal": "groups/all_equal"}, "share"),
         ("Divergence from the reference", {"estimate": "divergence/estimate"}, "D_f, estimated on rollouts"),
         ("Gradient norm", {"all": "grad_norm", "rollouts": "grad_norm/rollouts",

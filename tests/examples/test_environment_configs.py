@@ -7,6 +7,7 @@ import pytest
 
 import fdiv_gym as fg
 from fdiv_gym.config import load_config
+from fdiv_gym.report import write_report
 from fdiv_gym.runfolder import RunFolder
 
 FOLDER = Path(__file__).parents[2] / "examples" / "environments"
@@ -72,6 +73,18 @@ def test_a_resumed_run_goes_on_at_the_level_it_had_reached(tmp_path):
 
     assert levels(resumed) == levels(whole)
     assert max(level for _, level in levels(whole)) > 1
+
+    def logged(result):
+        lines = RunFolder(result.folder).lines("metrics.jsonl")
+        assert {key for line in lines for key in line if key.startswith("curriculum/")} == {"curriculum/open_level"}
+        return [line["curriculum/open_level"] for line in lines]
+
+    assert logged(resumed) == logged(whole)
+    # What is logged at a step is the level that the next step draws from: never below what that step drew.
+    drawn = dict(sorted(levels(whole)))
+    assert all(drawn[step] <= level for step, level in zip(range(2, 5), logged(whole), strict=False))
+    assert logged(whole)[-1] > 1
+    assert "Curriculum" in write_report(whole.folder).read_text()
     record = json.loads((whole.folder / "config.json").read_text())
     assert record["env"]["curriculum"] is True
 

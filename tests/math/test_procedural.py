@@ -2,6 +2,7 @@ import itertools
 import random
 import re
 
+import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
@@ -247,3 +248,20 @@ class TestCurriculum:
         assert not env.adapts
         assert env.state_dict() == {}
         assert {t.data["level"] for t in env.task_list("train")} == {3}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_demonstrations_have_the_form_of_answers_and_are_often_wrong(name):
+    env = make(name, level=3)
+    pairs = env.demonstrations(400, np.random.default_rng(0))
+    oracles = {task.prompt: env.oracle(task) for task in env.task_list("train")}
+    for prompt, response in pairs:
+        assert re.sub(r"\d", "0", response) == re.sub(r"\d", "0", oracles[prompt])
+    # A random digit is the right one in one case of ten, so a digit is wrong in 0.35 * 0.9 of all cases.
+    digits = [
+        (a, b) for prompt, response in pairs for a, b in zip(response, oracles[prompt], strict=True) if b.isdigit()
+    ]
+    wrong = sum(a != b for a, b in digits) / len(digits)
+    assert abs(wrong - 0.315) < 0.05
+    assert 0 < sum(response == oracles[prompt] for prompt, response in pairs) < 400
+    assert pairs == env.demonstrations(400, np.random.default_rng(0))

@@ -31,6 +31,8 @@ BOMBS = [
     r"\boxed{" * 140_000,
     "1+" * 500_000 + "1",
 ]
+# A reference that no form decides: where it is a number, letters are refused at once.
+HARD = "x+1"
 MUST_BE_KILLED = ["(x+y+z+w)^{200}", "(9999!)^{9999}", r"\binom{9999}{4999}^{9999}", "(a+b+c+d)^{300}"]
 
 
@@ -71,7 +73,7 @@ def run_script(tmp_path, text: str, **options) -> subprocess.Popen:
 @pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
 def test_a_bomb_is_stopped_at_its_deadline(bomb, quick):
     start = time.monotonic()
-    verdict = quick.verify("1", box(bomb))
+    verdict = quick.verify(HARD, box(bomb))
     assert time.monotonic() - start < 1.0 + 1.0
     assert verdict.status is Status.TIMEOUT or verdict.score == 0.0
 
@@ -87,7 +89,7 @@ def neighbours(verifier: MathVerifier, honest: int) -> None:
     responses = [box(f"x(x+{k})") for k in range(2, honest + 2)]
     step = max(1, honest // len(MUST_BE_KILLED))
     for number, bomb in enumerate(MUST_BE_KILLED):
-        references.insert(number * step, "1")
+        references.insert(number * step, HARD)
         responses.insert(number * step, box(bomb))
     verdicts = verifier.verify_batch(references, responses)
     for response, verdict in zip(responses, verdicts, strict=True):
@@ -109,7 +111,7 @@ def test_a_thousand_neighbours_of_bombs_all_score(quick):
 def test_the_budget_of_a_batch_holds():
     with MathVerifier(deadline_s=30.0, workers=2, batch_budget_s=4.0) as verifier:
         start = time.monotonic()
-        verdicts = verifier.verify_batch(["1"] * 6, [box(MUST_BE_KILLED[0])] * 6)
+        verdicts = verifier.verify_batch([HARD] * 6, [box(MUST_BE_KILLED[0])] * 6)
         assert time.monotonic() - start < 5.0
         assert [verdict.status for verdict in verdicts] == [Status.TIMEOUT] * 6
         # The dropped jobs do not go on burning for their thirty seconds: the very next pair is judged, and
@@ -179,7 +181,7 @@ def test_the_main_module_of_the_caller_is_never_imported(tmp_path):
         from fdiv_gym_math.verifier.verifier import MathVerifier
         with MathVerifier(deadline_s=1.0) as verifier:
             print(verifier.verify("x^2", "\\\\boxed{x*x}").score)
-            verifier.verify("1", "\\\\boxed{(x+y+z+w)^{200}}")
+            verifier.verify("x+1", "\\\\boxed{(x+y+z+w)^{200}}")
             print(verifier.verify("x^2", "\\\\boxed{x*x}").score)
         """,
         cwd=tmp_path,
@@ -199,7 +201,7 @@ def test_kill_9_of_the_caller_leaves_no_worker_burning(tmp_path):
         verifier = MathVerifier(deadline_s=60.0, workers=2)
         verifier._pool.start()
         bomb = "\\\\boxed{(x+y+z+w)^{200}}"
-        threading.Thread(target=verifier.verify_batch, args=(["1"] * 4, [bomb] * 4)).start()
+        threading.Thread(target=verifier.verify_batch, args=(["x+1"] * 4, [bomb] * 4)).start()
         time.sleep(0.5)
         print("burning", flush=True)
         time.sleep(60)

@@ -22,6 +22,8 @@ from fdiv_gym.config import EmbeddedModelConfig
 from fdiv_gym_accelerate.quiet import quiet_transformers
 
 RECIPE_VERSION = 1
+SAMPLE = 64
+"""Demonstrations that stand for all of them in the hash of a recipe."""
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ALPHABET = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
 
@@ -59,8 +61,14 @@ def recipe_of(config: EmbeddedModelConfig, source: Demonstrations) -> dict[str, 
         "version": RECIPE_VERSION,
         "model": config.model_dump(mode="json"),
         "demonstrations": source.describe(),
+        "sample": _digest(source.draw(SAMPLE, np.random.default_rng(config.seed))),
         "torch": torch.__version__,
     }
+
+
+def _digest(pairs: list[tuple[str, str]]) -> str:
+    # An environment whose code changed under the same options demonstrates something else.
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
 
 
 def embedded_model_folder(

@@ -31,6 +31,15 @@ def rollout_line(groups: Sequence[fg.Group]) -> dict[str, float]:
     return line
 
 
+def curriculum_line(env: fg.TextEnv | None) -> dict[str, float]:
+    """Where the curriculum of an adapting environment stands: every number at the top of its state."""
+    if env is None or not env.adapts:
+        return {}
+    state = env.state_dict()
+    numbers = {name: value for name, value in state.items() if type(value) in (int, float)}
+    return {f"curriculum/{name}": float(value) for name, value in numbers.items()}
+
+
 def gradient_line(gradients: Gradients, norm: float, learning_rate: float) -> dict[str, float]:
     """Loss and gradient figures."""
     line = {"loss": gradients.loss, "grad_norm": norm, "learning_rate": learning_rate}

@@ -175,6 +175,7 @@ class Run:
             "time/rollout_seconds": rollout_seconds,
             "time/tokens_per_second": tokens / max(rollout_seconds, 1e-9),
         }
+        line |= figures.curriculum_line(self.env)
         if self.env is not None:
             line |= {f"total/{name}": value for name, value in self.env.counters().items()}
         if self.accelerator.is_main_process:

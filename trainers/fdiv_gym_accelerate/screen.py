@@ -145,12 +145,13 @@ def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
         ("reward/mean", "reward", "{:.3f}"),
         ("groups/all_equal", "equal", "{:.0%}"),
         ("divergence/estimate", "D", "{:.2g}"),
+        ("curriculum/open_level", "level", "{:.0f}"),
         ("time/kilotokens", "ktok/s", "{:.1f}"),
     ):
         value = metrics.get(key)
         if value is not None:
             shown.append((label, form.format(value)))
-    return shown
+    return shown[:4]
 
 
 def accuracy_line(metrics: Mapping[str, float]) -> str:

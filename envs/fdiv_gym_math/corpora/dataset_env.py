@@ -14,8 +14,8 @@ from fdiv_gym.catalogue import get_verifier
 from fdiv_gym.contamination import Contamination, content_hash, task_content_hash
 from fdiv_gym.env import Split
 from fdiv_gym_math.corpora.loading import Source, column, read_rows
+from fdiv_gym_math.verifier.echo import repeats_question
 from fdiv_gym_math.verifier.extraction import extract, reference_answer
-from fdiv_gym_math.verifier.plan import repeats_question
 
 TEMPLATE = "{problem}\n\nReason step by step, and put your final answer within \\boxed{}."
 SHARES = 10_000

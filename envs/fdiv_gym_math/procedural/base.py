@@ -12,10 +12,18 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.env import Split
+from fdiv_gym_math.procedural.spelling import plain_spelling
 from fdiv_gym_math.verifier.extraction import Policy, extract
 
 DRY_DRAWS = 3_000
 """Random draws in a row without a new problem after which a small space of problems counts as exhausted."""
+
+DIGITS = frozenset("0123456789")
+NOISE = 0.35
+"""Digits of a demonstration that are random: the warm-started model is often wrong, and knows how answers look."""
+
+MAX_ANSWER = 1_000
+"""Characters; a longer answer is none."""
 
 _CLOSING = " \t\r\n=:?.!)}]$"
 
@@ -72,7 +80,7 @@ class Procedural(fg.TextEnv):
         raise NotImplementedError
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
-        """Whether ``answer``, at most 1 000 characters and stripped, is right."""
+        """Whether ``answer``, at most 1 000 characters, stripped and in plain notation, is right."""
         raise NotImplementedError
 
     # ---- the contract of TextEnv ------------------------------------------------------------------
@@ -86,14 +94,21 @@ class Procedural(fg.TextEnv):
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """1 for a right answer in the declared form, else 0."""
-        found = extract(response, self.options.answer)
-        if found.answer is None:
-            return fg.Verdict.scored(0.0, found.reason)
+        answer, reason = self.answer_of(response)
+        if answer is None:
+            return fg.Verdict.scored(0.0, reason)
         if self.options.answer == "last-number" and ends_with_question(response, task.prompt):
             return fg.Verdict.scored(0.0, "the question repeated")
-        if len(found.answer) > 1_000:
-            return fg.Verdict.scored(0.0, "the answer is too long")
-        return fg.Verdict.scored(float(self.is_right(task, found.answer)))
+        return fg.Verdict.scored(float(self.is_right(task, answer)))
+
+    def answer_of(self, response: str) -> tuple[str | None, str]:
+        """The answer in a response in plain notation, or None with the reason why there is none."""
+        found = extract(response, self.options.answer)
+        if found.answer is None:
+            return None, found.reason
+        if len(found.answer) > MAX_ANSWER:
+            return None, "the answer is too long"
+        return plain_spelling(found.answer), ""
 
     def oracle(self, task: fg.Task) -> str:
         """The answer in the declared form."""
@@ -102,8 +117,14 @@ class Procedural(fg.TextEnv):
 
     def vote(self, task: fg.Task, response: str) -> str | None:
         """The answer without its spaces."""
-        found = extract(response, self.options.answer)
-        return None if found.answer is None else "".join(found.answer.split())
+        answer, _ = self.answer_of(response)
+        return None if answer is None else "".join(answer.split())
+
+    def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """Training problems, of all levels with a curriculum; of each answer one digit in three is random."""
+        tasks = self.task_list("train")
+        picked = [tasks[int(i)] for i in rng.integers(len(tasks), size=count)]
+        return [(task.prompt, self._with_noise(self.oracle(task), rng)) for task in picked]
 
     # ---- curriculum -------------------------------------------------------------------------------
 
@@ -149,6 +170,10 @@ class Procedural(fg.TextEnv):
         """Go on at the level of an earlier ``state_dict``."""
         if state:
             self._open_level, self._recent = int(state["open_level"]), [float(x) for x in state["recent"]]
+
+    @staticmethod
+    def _with_noise(answer: str, rng: np.random.Generator) -> str:
+        return "".join(str(rng.integers(10)) if c in DIGITS and rng.random() < NOISE else c for c in answer)
 
     # ---- making problems --------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ import pydantic
 import fdiv_gym as fg
 from fdiv_gym.exact import rational
 from fdiv_gym_math.procedural.arithmetic import Arithmetic
-from fdiv_gym_math.verifier.extraction import extract
 
 
 class Hints(Arithmetic):
@@ -35,8 +34,8 @@ class Hints(Arithmetic):
         """The hint, or None after a right answer."""
         if verdict.score == 1.0:
             return None
-        found = extract(response, self.options.answer)
-        value = None if found.answer is None else rational(found.answer)
+        answer, _ = self.answer_of(response)
+        value = None if answer is None else rational(answer)
         right = rational(task.answer or "")
         if value is None or right is None:
             return "\nno number\n"

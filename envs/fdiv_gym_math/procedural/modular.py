@@ -36,5 +36,5 @@ class Modular(Procedural):
         return f"{a}^{power} mod {m}=", str(pow(a, power, m)), {}
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
-        """Whether it is that remainder and no other number of its class."""
-        return rational(answer) == rational(task.answer or "")
+        """Whether it is that remainder, no other number of its class and no quotient."""
+        return "/" not in answer and rational(answer) == rational(task.answer or "")

@@ -15,6 +15,9 @@ _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 _ROOT = re.compile(r"√\s*(?:([0-9]{1,40}|[A-Za-z])|\(([^()]*)\))")
+_ALL_REALS = re.compile(
+    r"\(-\\infty,\+?\\infty\)|(?:\\text\{)?(?:thesetof)?(?:all|the)real(?:s|numbers)\}?|\\mathbb\{?R\}?"
+)
 _EMPTY_SET = re.compile(r"\\\{\s*\\\}")
 
 _DROP = {"left", "right", "displaystyle", "textstyle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "limits", "!"}
@@ -80,6 +83,7 @@ def normalise(text: str) -> str:
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
     text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
+    text = r"\mathbb{R}" if _ALL_REALS.fullmatch("".join(text.split())) else text
     return _repeating(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from fdiv_gym_math.verifier import fast
+from fdiv_gym_math.verifier.bases import same_numeral
 from fdiv_gym_math.verifier.filter import Limits, refusal
 from fdiv_gym_math.verifier.normal import normalise, plain, squeezed
 from fdiv_gym_math.verifier.structure import (
@@ -23,7 +24,7 @@ from fdiv_gym_math.verifier.structure import (
     right_side,
     with_both_signs,
 )
-from fdiv_gym_math.verifier.texts import foreign_words, is_choice, is_text
+from fdiv_gym_math.verifier.texts import foreign_words, has_variable, is_choice, is_text
 from fdiv_gym_math.verifier.units import same_words, split_unit
 
 Pair = tuple[str, str]
@@ -35,7 +36,6 @@ _SCIENTIFIC = re.compile(r"-?[0-9.]+\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s
 _UNFINISHED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|det|max|min|gcd|mod|bmod)(?![a-z])")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_BASE = re.compile(r"([0-9A-Fa-f]+)_\{?\s*([0-9]+)\s*\}?\Z")
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
@@ -108,25 +108,6 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     if not comparison.pairs:
         return Plan(1.0, detail="same form")
     return Plan(pairs=tuple(comparison.pairs))
-
-
-def repeats_question(answer: str, reference: str, question: str) -> bool:
-    """Whether an answer is an expression copied from the question where a number is asked for.
-
-    Args:
-        answer: as ``extract`` finds it.
-        reference: the reference answer.
-        question: the prompt.
-    """
-    value = normalise(answer)
-    value = split_unit(equation_parts(value)[-1])[0] if len(answer) <= len(question) else ""
-    if (
-        not value
-        or fast.parse_number(value)
-        or not fast.parse_number(split_unit(normalise(reference), trusted=True)[0])
-    ):
-        return False
-    return "".join(value.split()) in "".join(normalise(question).split())
 
 
 def _decision(same: bool, what: str) -> Plan:
@@ -268,9 +249,9 @@ def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:
         given = _without_unit_of(given, unit)
     if unit and given_unit:
         raise_unless(unit == given_unit, f"unit {given_unit} where the reference has {unit}")
-    bases = _BASE.fullmatch(value), _BASE.fullmatch(given)
-    if bases[0] and bases[1]:
-        raise_unless(bases[0].groups() == bases[1].groups(), "another number or base")
+    same = same_numeral(value, given)
+    if same is not None:
+        raise_unless(same, "another number or base")
         return
     if _SPLIT_NUMBER.search(given) and not _SPLIT_NUMBER.search(value):
         raise_unless(fast.parse_number(given) is not None, "several numbers side by side")
@@ -304,6 +285,8 @@ def _add(gold: str, pred: str, comparison: _Comparison, finished: bool = False) 
             raise Mismatch("not evaluated")
         if number is not None and _ARITHMETIC.search(pred) and not _SCIENTIFIC.match(pred):
             raise Mismatch("not evaluated: arithmetic where the reference is a number")
+        if number is not None and has_variable(pred):
+            raise Mismatch("letters where the reference is a number")
         given = fast.parse_number(pred)
         if number is not None and number.form == "int" and given is not None and given.form == "frac":
             raise Mismatch("not evaluated: a fraction where the reference is an integer")

@@ -59,6 +59,12 @@ def foreign_words(answer: str, reference: str) -> str:
     return " ".join(found)
 
 
+def has_variable(answer: str) -> bool:
+    """Whether letters remain besides commands, names of functions and the constants e and i."""
+    words = _WORD.findall(_COMMAND.sub(" ", answer))
+    return any(word not in ("e", "E", "i") and word.casefold() not in _FUNCTIONS for word in words)
+
+
 def _is_product(word: str, reference: str) -> bool:
     # "abcd" is a product of variables if the reference knows every one of them.
     return len(word) <= 8 and set(word) <= set(_COMMAND.sub(" ", reference))

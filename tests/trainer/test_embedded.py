@@ -1,0 +1,28 @@
+"""Risk: a cached embedded model is taken for one that was built from other demonstrations."""
+
+import fdiv_gym as fg
+from fdiv_gym.config import EmbeddedModelConfig
+from fdiv_gym_accelerate.embedded import EnvDemonstrations, embedded_model_folder
+
+TINY = EmbeddedModelConfig(layers=1, heads=1, head_dim=32, warm_start_steps=1, warm_start_batch=2)
+
+
+def folder(env):
+    return embedded_model_folder(TINY, EnvDemonstrations(env))
+
+
+def test_the_same_recipe_is_built_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
+    first = folder(fg.make("math/Addition-v0", digits=1))
+    changed = (first / "model.safetensors").stat().st_mtime_ns
+    assert folder(fg.make("math/Addition-v0", digits=1)) == first
+    assert (first / "model.safetensors").stat().st_mtime_ns == changed
+    assert folder(fg.make("math/Addition-v0", digits=2)) != first
+
+
+def test_other_demonstrations_of_the_same_options_are_another_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
+    first = folder(fg.make("math/Addition-v0", digits=1))
+    env = fg.make("math/Addition-v0", digits=1)
+    monkeypatch.setattr(type(env), "demonstrations", lambda env, count, rng: [("1+1=", "3")] * count)
+    assert folder(env) != first
