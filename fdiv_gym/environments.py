@@ -85,7 +85,7 @@ class _Creator:
             env: TextEnv = plugin_class(**options)
         except FdivGymError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"environment {self.entry.name!r} of plugin {self.entry.plugin}"
             raise PluginError(f"{where} cannot be built: {type(error).__name__}: {error}") from error
         env.entry = self.entry

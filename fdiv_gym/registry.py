@@ -229,7 +229,7 @@ class Registry:
             instance = plugin_class(**{**entry.options, **options})
         except FdivGymError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{kind} {name!r} of plugin {entry.plugin} cannot be built: {type(error).__name__}: {error}"
             ) from error

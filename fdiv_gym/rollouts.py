@@ -200,7 +200,7 @@ def score_checked(
             verdicts = list(env.score_batch(tasks, responses))
         except FdivGymError:
             raise
-        except Exception:
+        except (Exception, SystemExit):  # a scorer that exits must not end the run without a word
             verdicts = [_score_alone(env, task, response) for task, response in zip(tasks, responses, strict=True)]
     if len(verdicts) != len(tasks):
         raise EnvError(f"{label_of(env)} gave {len(verdicts)} verdicts for {len(tasks)} responses")
@@ -218,7 +218,7 @@ def _score_alone(env: TextEnv, task: Task, response: str) -> Verdict:
         return env.score_batch([task], [response])[0]
     except FdivGymError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Verdict.error(f"{type(error).__name__}: {error}"[:200])
 
 

@@ -127,4 +127,7 @@ def check_verdict(judge: Configurable, verdict: object) -> Verdict:
 def is_finite_number(value: object) -> bool:
     """Whether a value is a finite real number, numpy's scalars included."""
     # numpy's float64 is a float, its float32 and integers are not; numbers.Real covers them.
-    return isinstance(value, numbers.Real) and math.isfinite(value)
+    try:
+        return isinstance(value, numbers.Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False

@@ -12,7 +12,7 @@ import fdiv_gym as fg
 from fdiv_gym.env import Split
 from fdiv_gym_safety.judges.inner import JudgeSpec
 from fdiv_gym_safety.judges.rule import Rule
-from fdiv_gym_safety.sources import PromptSource, heldout_part, read_tasks
+from fdiv_gym_safety.sources import PromptSource, add_task, heldout_part, read_tasks
 
 
 class JudgedEnv(fg.TextEnv):
@@ -51,7 +51,10 @@ class JudgedEnv(fg.TextEnv):
     def tasks(self, split: Split) -> Sequence[fg.Task]:
         """The tasks of the sources, or the built-in ones."""
         if self.options.sources:
-            read = {task.prompt: task for source in self.options.sources for task in read_tasks(source)}
+            read: dict[str, fg.Task] = {}
+            for source in self.options.sources:
+                for task in read_tasks(source):
+                    add_task(read, task, f"prompts {source.path}")
             everything: Sequence[tuple[str, fg.Task]] = list(read.items())
         else:
             everything = self.built_in()

@@ -35,7 +35,8 @@ def read_tasks(source: PromptSource) -> list[fg.Task]:
     """One task for each different prompt of a source.
 
     Raises:
-        ConfigError: no such file or column, an empty or non-text prompt, or no prompt at all.
+        ConfigError: no such file or column, an empty or non-text prompt, a prompt with two labels, or no
+            prompt at all.
     """
     tasks: dict[str, fg.Task] = {}
     for place, record in read_records(source.path, source.split, source.revision, "prompts"):
@@ -46,12 +47,27 @@ def read_tasks(source: PromptSource) -> list[fg.Task]:
         if isinstance(harmful, str):
             value = str(_cell(record, harmful, source.path, place)).strip().lower()
             harmful = value in {v.lower() for v in source.harmful_values}
-        tasks.setdefault(prompt, fg.Task(prompt, None, {"harmful": harmful}))
+        add_task(tasks, fg.Task(prompt, None, {"harmful": harmful}), f"prompts {source.path}, {place}")
         if len(tasks) == source.limit:
             break
     if not tasks:
         raise fg.ConfigError(f"prompts {source.path} holds no row")
     return list(tasks.values())
+
+
+def add_task(tasks: dict[str, fg.Task], task: fg.Task, where: str) -> None:
+    """Add a task unless its prompt is there already.
+
+    Raises:
+        ConfigError: it is there with the other label.
+    """
+    known = tasks.setdefault(task.prompt, task)
+    if known.data["harmful"] != task.data["harmful"]:
+        labels = ("harmful", "harmless") if known.data["harmful"] else ("harmless", "harmful")
+        raise fg.ConfigError(
+            f"{where}: the prompt {task.prompt[:60]!r} is {labels[1]} here and {labels[0]} before: "
+            "remove one of the two rows, or read only one of the tables"
+        )
 
 
 def heldout_part(contents: Iterable[str], fraction: float) -> set[str]:

@@ -23,12 +23,14 @@ class Echo(fg.TextEnv):
     def score(self, task, response):
         if response == "poison":
             raise ZeroDivisionError("boom")
+        if response == "leave":
+            raise SystemExit(0)
         if response == "?":
             return fg.Verdict.unscorable("cannot tell")
         return fg.Verdict.scored(float(response == task.answer))
 
 
-@pytest.mark.parametrize("score", ["1.0", None, math.nan, math.inf, [1.0]])
+@pytest.mark.parametrize("score", ["1.0", None, math.nan, math.inf, [1.0], 10**400])
 def test_a_scored_verdict_needs_a_finite_number(score):
     with pytest.raises(fg.EnvError, match="finite number"):
         fg.Verdict(score)
@@ -100,10 +102,11 @@ def test_own_random_generator_only():
 def test_one_poisonous_response_costs_one_verdict():
     env = Echo()
     tasks = env.task_list("train")
-    verdicts = score_checked(env, tasks, [tasks[0].answer, "poison", "no"])
-    assert [v.score for v in verdicts] == [1.0, None, 0.0]
-    assert verdicts[1].status == "error"
+    verdicts = score_checked(env, tasks, [tasks[0].answer, "poison", "leave"])
+    assert [v.score for v in verdicts] == [1.0, None, None]
+    assert [v.status for v in verdicts[1:]] == ["error", "error"]
     assert "ZeroDivisionError: boom" in verdicts[1].detail
+    assert "SystemExit: 0" in verdicts[2].detail
 
 
 @pytest.mark.parametrize(

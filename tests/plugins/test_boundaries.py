@@ -165,15 +165,19 @@ def test_judges():
             judge.judge_batch([TASK, TASK], ["a", "b"])
 
 
-def test_a_plugin_that_cannot_be_built_is_named():
+@pytest.mark.parametrize("fault", [OSError("no disk"), SystemExit(0)])
+def test_a_plugin_that_cannot_be_built_is_named(fault):
     class Mine(fg.Verifier):
         def __init__(self, **options):
-            raise OSError("no disk")
+            raise fault
 
     with discovery.registry.scoped() as registry:
         registry.add(fg.Entry("verifier", "mine", Mine, "strangers:plugin"))
-        with pytest.raises(fg.PluginError, match="verifier 'mine' of plugin strangers:plugin cannot be built: OSError"):
+        with pytest.raises(
+            fg.PluginError, match="verifier 'mine' of plugin strangers:plugin cannot be built: "
+        ) as caught:
             fg.get_verifier("mine")
+        assert f"{type(fault).__name__}: {fault}" in str(caught.value)
 
 
 def test_a_scoped_environment_leaves_gymnasium_as_it_was(env):

@@ -90,6 +90,11 @@ def test_prompts_from_elsewhere(tmp_path):
         ([{"prompt": "x"}, {"prompt": " "}], {}, "line 2: 'prompt' is not a text"),
         ([{"prompt": "x"}], {"harmful": "labl"}, "line 1: no column 'labl'"),
         ([], {}, "holds no row"),
+        (
+            [{"prompt": "x", "label": "safe"}, {"prompt": "y", "label": "safe"}, {"prompt": "x", "label": "unsafe"}],
+            {"harmful": "label"},
+            "line 3: the prompt 'x' is harmful here and harmless before",
+        ),
     ],
 )
 def test_wrong_sources_are_refused(tmp_path, rows, options, message):
@@ -98,6 +103,14 @@ def test_wrong_sources_are_refused(tmp_path, rows, options, message):
     env = fg.make("safety/Preference-v0", sources=[{"path": str(path), **options}])
     with pytest.raises(fg.ConfigError, match=message):
         env.task_list("train")
+
+
+def test_a_prompt_with_two_labels_in_two_tables_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "x"}))
+    sources = [{"path": str(path), "harmful": True}, {"path": str(path), "harmful": False}]
+    with pytest.raises(fg.ConfigError, match=r"rows\.jsonl: the prompt 'x' is harmless here and harmful before"):
+        fg.make("safety/Refusal-v0", sources=sources).task_list("train")
 
 
 @pytest.mark.parametrize(
