@@ -228,6 +228,7 @@ def test_an_expression_copied_from_the_question_is_not_paid(tmp_path):
         (r"Find $\log_{2} 8$.", "3", r"\log_{2}8", r"3"),
         (r"Evaluate $\sqrt{144}$ in cm.", r"12\text{ cm}", r"\sqrt{144}\text{ cm}", r"12"),
         (r"Simplify $\sqrt{8}$.", r"2\sqrt{2}", r"\sqrt{9}", r"2\sqrt2"),
+        ("Expand $(x+1)^2$.", "x^2+2x+1", "(x+1)^{2}", "1+2x+x^2"),
         ("If $x=7$, what is $x$?", "7", r"x=8", r"x=7"),
         ("Write 3 as it is; 50% of 6 is it.", "3", "4", "3"),
     ]

@@ -14,6 +14,7 @@ from fractions import Fraction
 from fdiv_gym_math.verifier import fast
 from fdiv_gym_math.verifier.bases import same_numeral
 from fdiv_gym_math.verifier.filter import Limits, refusal
+from fdiv_gym_math.verifier.inequalities import region
 from fdiv_gym_math.verifier.normal import normalise, plain, squeezed
 from fdiv_gym_math.verifier.structure import (
     Listing,
@@ -231,13 +232,22 @@ def _compare_items(golds: tuple[str, ...], preds: tuple[str, ...], comparison: _
 
 def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None:
     # An inequality may answer an interval and the other way round; only the worker knows when.
-    items = len(listing(gold).items), len(listing(pred).items)
-    if _INEQUALITY.search(gold) and _INEQUALITY.search(pred):
+    both = bool(_INEQUALITY.search(gold) and _INEQUALITY.search(pred))
+    wanted, given = region(gold), region(pred)
+    solved = wanted is not None or not _INEQUALITY.search(gold)
+    if solved and given is None and _INEQUALITY.search(pred) and not comparison.allow_unevaluated:
+        raise Mismatch("not solved: no bounds of one variable")
+    if both and wanted and given:
+        raise_unless(wanted.name == given.name, "other variables")
+        comparison.pairs.append((wanted.intervals, given.intervals))
+        return
+    if both:
+        items = len(listing(gold).items), len(listing(pred).items)
         raise_unless(items[1] <= items[0], f"{items[1]} answers where the reference has {items[0]}")
     else:
         interval = listing(pred if _INEQUALITY.search(gold) else gold)
         raise_unless(interval.ordered or "\\cup" in gold + pred, "an inequality against a value")
-    comparison.pairs.append((gold, pred))
+    comparison.pairs.append((wanted.intervals if wanted else gold, given.intervals if given else pred))
 
 
 def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:

@@ -1,0 +1,45 @@
+"""Risk: a policy is paid for repeating the question, or a right answer is refused because the question holds it."""
+
+import pytest
+
+from fdiv_gym_math.verifier.echo import repeats_question
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        ("What is $2^{10}$?", "1024", "2^{10}"),
+        ("What is $2^{10}$?", "1024", "2^10"),
+        ("What is $2^{10}$?", "1024", "x = 2^{10}"),
+        ("Compute $\\binom{8}{4}$.", "70", r"\binom84"),
+        ("How much is $3 \\cdot 5!$ cm?", r"360\text{ cm}", r"3 \cdot 5! \text{ cm}"),
+        ("Expand $(x+1)^2$.", "x^2+2x+1", "(x+1)^{2}"),
+        ("Factor $x^2-1$ over the integers.", "(x-1)(x+1)", "x^2 - 1"),
+        (r"Simplify $\frac{x^2-1}{x-1}$.", "x+1", r"\dfrac{x^2-1}{x-1}"),
+        ("Write $2x-y+3=0$ in slope-intercept form.", "y=2x+3", "2x-y+3=0"),
+        (r"Rationalise $\frac{1}{\sqrt{2}}$.", r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt2}"),
+        ("Solve $|x|<3$.", "(-3,3)", "|x|<3"),
+    ],
+)
+def test_copies(question, reference, answer):
+    assert repeats_question(answer, reference, question)
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        ("Is 12 or 13 larger?", "13", "13"),
+        ("What is $2^{10}$?", "1024", "1024"),
+        ("What is $2^{10}$?", "1024", "4^5"),
+        ("Which is larger, $\\sqrt{3}$ or $\\sqrt{2}+1$?", r"\sqrt{2}+1", r"\sqrt2+1"),
+        ("Solve $x^2=4$ for positive x.", "x=2", "x = 2"),
+        ("Which colour, red or blue?", r"\text{blue}", "blue"),
+        ("Which variable, x or y, is free?", "y", "y"),
+        ("Expand $(x+1)^2$.", "x^2+2x+1", "1+2x+x^2"),
+        ("Is $f(x)=x^2$ even, odd or neither?", "even", "even"),
+        ("What is the set $\\{1, 2\\}$ without 3?", r"\{1,2\}", r"\{1, 2\}"),
+        ("", "x+1", "x+1"),
+    ],
+)
+def test_answers(question, reference, answer):
+    assert not repeats_question(answer, reference, question)
