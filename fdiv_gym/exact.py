@@ -11,7 +11,7 @@ MAX_DEPTH = 20
 MAX_DIGITS = 12
 
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
-_RATIONAL = re.compile(r"([-+]?[0-9]{1,40})(?:/([0-9]{1,40})|\.([0-9]{1,40}))?")
+_RATIONAL = re.compile(r"([-+]?[0-9]{1,60})(?:/([0-9]{1,60})|\.([0-9]{1,60}))?")
 
 
 class NotExactError(ValueError):
@@ -52,7 +52,7 @@ def evaluate(text: str) -> Evaluated:
 
 
 def rational(text: str) -> Fraction | None:
-    """The number that ``-12``, ``3/4`` or ``0.75`` writes, at most 40 digits long; None for any other text."""
+    """The number that ``-12``, ``3/4`` or ``0.75`` writes, at most 60 digits long; None for any other text."""
     match = _RATIONAL.fullmatch(text)
     if match is None:
         return None

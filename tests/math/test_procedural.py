@@ -138,7 +138,8 @@ def test_answer_forms_and_wordings():
     assert env.score(task, f"I think \\boxed{{{task.answer}}}.").score == 1.0
     assert env.score(task, task.answer).score == 0.0
     assert env.score(task, f"\\boxed{{{task.answer}}} \\boxed{{1}}").score == 0.0
-    assert env.vote(task, "so \\boxed{ 1 2 }") == "12"
+    assert env.vote(task, "so \\boxed{ 12 }") == "12"
+    assert env.vote(task, "so \\boxed{ 1 2 }") == "1 2"  # scored 0, so no vote for 12
     assert env.vote(task, "12") is None
 
 
@@ -265,3 +266,42 @@ def test_demonstrations_have_the_form_of_answers_and_are_often_wrong(name):
     assert abs(wrong - 0.315) < 0.05
     assert 0 < sum(response == oracles[prompt] for prompt, response in pairs) < 400
     assert pairs == env.demonstrations(400, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["Arithmetic", "Hints"])
+def test_answers_of_many_digits_are_judged(name):
+    env = make(name, operators="*", terms=8, digits=6)
+    task = max(env.task_list("train"), key=lambda task: len(task.answer))
+    assert len(task.answer) > 40
+    for wrong in ("banana", "I do not know", "1", task.answer + "0", task.answer[:-1]):
+        assert env.score(task, wrong).score == 0.0
+    assert env.score(task, task.answer).score == 1.0
+
+
+def test_a_reference_that_is_no_number_is_never_matched():
+    with pytest.raises(fg.EnvError, match="is no number"):
+        make("Arithmetic").score(fg.Task("?", "9" * 61, {"level": 1}), "banana")
+
+
+def test_a_right_value_in_a_wrong_form_gets_no_false_hint():
+    env = make("Hints", operators="+")
+    task = env.task_list("train")[0]
+    for response in (f"{2 * int(task.answer)}/2", rf"\frac{{{2 * int(task.answer)}}}{{2}}"):
+        verdict = env.score(task, response)
+        assert verdict.score == 0.0
+        assert env.follow_up(task, 1, response, verdict) == "\nno number\n"
+
+
+def test_votes_are_for_values():
+    env = make("Arithmetic")
+    task = env.task_list("train")[0]
+    assert len({env.vote(task, text) for text in ("12", "012", "+12", "12.0", " 12 ")}) == 1
+    assert env.vote(task, "1 2") != env.vote(task, "12")
+
+
+def test_countdown_says_what_it_wants_and_gives_up_on_the_impossible():
+    prompts = [make("Countdown", use_all=use, wording="sentence").task_list("train")[0].prompt for use in (True, False)]
+    assert ["exactly once" in prompt for prompt in prompts] == [True, False]
+    assert ["at most once" in prompt for prompt in prompts] == [False, True]
+    with pytest.raises(fg.EnvError, match="no target up to 10 in 1000 random expressions of level 5"):
+        make("Countdown", level=5, largest_target=10, train_tasks=2000).task_list("train")

@@ -30,6 +30,19 @@ from fdiv_gym_math.procedural.spelling import plain_spelling
         (r"\frac{1+\frac{6}{3}}{2}", "((1+((6)/(3)))/(2))"),
         ("1,234", "1234"),
         ("-12,345,678", "-12345678"),
+        ("1{,}234", "1234"),
+        (r"1,\!234", "1234"),
+        ("\N{MINUS SIGN}1,234", "-1234"),
+        ("{1234}", "1234"),
+        (r"\frac{-11}{5}", "-11/5"),
+        (r"x = \frac{-11}{5}", "x = -11/5"),
+        (r"\frac{11}{-5}", "-11/5"),
+        (r"-\frac{11}5", "-11/5"),
+        (r"\left(\frac{5}{3}\right)", "5/3"),
+        (r"-2\frac{1}{5}", "-11/5"),
+        (r"1\frac{2}{3}", "5/3"),
+        ("3x² - x", "3x^2 - x"),
+        ("1234.", "1234"),
     ],
 )
 def test_the_plain_spelling(latex, plain):
@@ -45,7 +58,7 @@ def test_what_is_plain_stays(answer):
 
 @pytest.mark.parametrize(
     "text",
-    [r"1\frac{2}{3}", r"\frac{1}{2}\frac{1}{3}", r"\frac{1}{}", r"\frac{12", r"\sqrt{4}", r"3\timess 4", r"\frac123"],
+    [r"\frac{1}{2}\frac{1}{3}", r"\frac{1}{}", r"\frac{12", r"\sqrt{4}", r"3\timess 4", r"\frac123"],
 )
 def test_what_has_no_plain_spelling_is_no_number(text):
     assert rational(plain_spelling(text)) is None

@@ -8,8 +8,8 @@ import numpy as np
 import pydantic
 
 import fdiv_gym as fg
-from fdiv_gym.exact import evaluate, rational
-from fdiv_gym_math.procedural.base import Procedural
+from fdiv_gym.exact import evaluate
+from fdiv_gym_math.procedural.base import Procedural, same_whole_number
 
 LEVELS = {1: (2, 1), 2: (2, 2), 3: (3, 2), 4: (4, 2), 5: (4, 3)}
 """Level to number of terms and their greatest number of digits."""
@@ -53,8 +53,8 @@ class Arithmetic(Procedural):
         return f"{text}=", str(evaluate(text).value), {}
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
-        """Whether it is the same whole number, not a quotient: ``6/3`` may be the question itself."""
-        return "/" not in answer and rational(answer) == rational(task.answer or "")
+        """Whether it is the same whole number, not a quotient."""
+        return same_whole_number(answer, task.answer or "")
 
 
 def _divisor(number: int, below: int, rng: np.random.Generator) -> int:

@@ -12,6 +12,7 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.env import Split
+from fdiv_gym.exact import rational, squeeze
 from fdiv_gym_math.procedural.spelling import plain_spelling
 from fdiv_gym_math.verifier.extraction import Policy, extract
 
@@ -116,9 +117,12 @@ class Procedural(fg.TextEnv):
         return forms.get(self.options.answer, "{}").format(task.answer)
 
     def vote(self, task: fg.Task, response: str) -> str | None:
-        """The answer without its spaces."""
+        """The number that the answer is, else its text; no vote without an answer."""
         answer, _ = self.answer_of(response)
-        return None if answer is None else "".join(answer.split())
+        if answer is None:
+            return None
+        value = rational(answer)
+        return answer if value is None else str(value)
 
     def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
         """Training problems, of all levels with a curriculum; of each answer one digit in three is random."""
@@ -209,6 +213,18 @@ class Procedural(fg.TextEnv):
             "last-number": "The last number you write is your answer.",
         }
         return f"{self.instruction} {places[self.options.answer]}\n{text}"
+
+
+def same_whole_number(answer: str, reference: str) -> bool:
+    """Whether both are the same whole number, and the answer no quotient: ``6/3`` may be the question itself.
+
+    Raises:
+        EnvError: the reference is no number that ``rational`` reads.
+    """
+    wanted = rational(reference)
+    if wanted is None:
+        raise fg.EnvError(f"the reference {reference[:80]!r} is no number of at most 60 digits")
+    return "/" not in answer and rational(squeeze(answer)) == wanted
 
 
 def is_heldout(text: str) -> bool:

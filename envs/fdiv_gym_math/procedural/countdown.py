@@ -12,6 +12,9 @@ import fdiv_gym as fg
 from fdiv_gym.exact import NotExactError, evaluate
 from fdiv_gym_math.procedural.base import Procedural, number_is_no_answer
 
+MAX_DRAWS = 1_000
+"""Random expressions tried for one problem."""
+
 LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 25), 4: (4, 50), 5: (6, 100)}
 """Level to how many numbers there are, and the greatest of them."""
 
@@ -37,18 +40,29 @@ class Countdown(Procedural):
         _answer = pydantic.field_validator("answer")(number_is_no_answer)
 
     options: Options
-    instruction = "Combine the given numbers, each at most once, with + - * / and brackets to reach the target."
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        how_often = "each exactly once" if self.options.use_all else "each at most once"
+        self.instruction = (  # type: ignore[misc]
+            f"Combine the given numbers, {how_often}, with + - * / and brackets to reach the target. "
+            "The answer is the expression alone, without = and the result."
+        )
 
     def problem(self, level: int, rng: np.random.Generator) -> tuple[str, str, dict[str, Any]]:
         """Numbers with a target that a random expression of all of them reaches."""
         count, largest = LEVELS[level]
-        while True:
+        for _ in range(MAX_DRAWS):
             numbers = [int(x) for x in rng.integers(1, largest + 1, size=count)]
             solution = _combine(numbers, rng)
             value = evaluate(solution).value
             if value.denominator == 1 and 0 < value <= self.options.largest_target:
                 text = " ".join(map(str, numbers)) + f"->{value}:"
                 return text, solution, {"numbers": numbers, "target": int(value)}
+        raise fg.EnvError(
+            f"no target up to {self.options.largest_target} in {MAX_DRAWS} random expressions of level {level}: "
+            "raise env.largest_target or lower env.level"
+        )
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
         """Whether the expression uses only what is given and has the target as its value."""

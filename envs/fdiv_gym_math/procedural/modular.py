@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 import fdiv_gym as fg
-from fdiv_gym.exact import rational
-from fdiv_gym_math.procedural.base import Procedural
+from fdiv_gym_math.procedural.base import Procedural, same_whole_number
 
 
 class Modular(Procedural):
@@ -37,4 +36,4 @@ class Modular(Procedural):
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
         """Whether it is that remainder, no other number of its class and no quotient."""
-        return "/" not in answer and rational(answer) == rational(task.answer or "")
+        return same_whole_number(answer, task.answer or "")

@@ -11,6 +11,8 @@ _TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 _MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
 _REPEATING = re.compile(r"(-?)([0-9]{0,15})\.([0-9]{0,15})\\overline\s*\{([0-9]{1,15})\}\Z")
+_SHORT_TOP = re.compile(r"\\frac\s*([0-9])\s*(?=[0-9{])")
+_SHORT_BOTTOM = re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])")
 _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 
@@ -80,6 +82,7 @@ def normalise(text: str) -> str:
     text = _ROOT.sub(r"\\sqrt{\1\2}", _outer(text.translate(_OPERATORS).strip()))
     text = _TOKEN.sub(_rename, text)
     text = _TEXT_GROUP.sub(_unwrap_symbols, text)
+    text = _SHORT_BOTTOM.sub(r"\1{\2}", _SHORT_TOP.sub(r"\\frac{\1}", text))
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
     text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
