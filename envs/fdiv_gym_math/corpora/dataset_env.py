@@ -15,7 +15,7 @@ from fdiv_gym.contamination import Contamination, content_hash, task_content_has
 from fdiv_gym.env import Split
 from fdiv_gym_math.corpora.loading import Source, column, read_rows
 from fdiv_gym_math.verifier.echo import repeats_question
-from fdiv_gym_math.verifier.extraction import extract, reference_answer
+from fdiv_gym_math.verifier.extraction import Extracted, extract, reference_answer
 
 TEMPLATE = "{problem}\n\nReason step by step, and put your final answer within \\boxed{}."
 SHARES = 10_000
@@ -119,11 +119,11 @@ class DatasetEnv(fg.TextEnv):
     def oracle(self, task: fg.Task) -> str:
         """The reference in a box (or in the form the verifier's extraction asks for)."""
         forms = {"hash": "#### {}", "answer-tag": "<answer>{}</answer>", "last-number": "{}", "whole": "{}"}
-        return forms.get(self._extraction(), "\\boxed{{{}}}").format(task.answer)
+        return forms.get(self._extraction(), "\\boxed{{{}}}").format(reference_answer(task.answer or ""))
 
     def vote(self, task: fg.Task, response: str) -> str | None:
         """The extracted answer without its spaces."""
-        found = extract(response, self._extraction())  # type: ignore[arg-type]
+        found = self._extract(response)
         return None if found.answer is None else "".join(found.answer.split())
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class DatasetEnv(fg.TextEnv):
 
     def _unless_echoed(self, task: fg.Task, response: str, verdict: fg.Verdict) -> fg.Verdict:
         # The verifier takes 2^{10} for 1024, but does not see whether 2^{10} was the question.
-        found = extract(response, self._extraction())  # type: ignore[arg-type]
+        found = self._extract(response)
         if (
             verdict.score
             and found.answer is not None
@@ -146,6 +146,10 @@ class DatasetEnv(fg.TextEnv):
 
     def _extraction(self) -> str:
         return str(getattr(self.verifier.options, "extraction", "boxed"))
+
+    def _extract(self, response: str) -> Extracted:
+        repeats = bool(getattr(self.verifier.options, "allow_repeats", False))
+        return extract(response, self._extraction(), repeats)  # type: ignore[arg-type]
 
     def _source(self) -> Source:
         o = self.options

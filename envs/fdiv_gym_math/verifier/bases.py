@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _NUMERAL = re.compile(r"([0-9A-Fa-f]{1,40})_\{?\s*([0-9]{1,2})\s*\}?\Z")
+_NAMED = re.compile(r"[0-9.)}\]]\s*_")
+_BRACKETED = re.compile(r"\(([0-9A-Fa-f]+)\)(_\{?[0-9]+\}?)\Z")
 _DIGITS = re.compile(r"[0-9]{1,40}\Z")
 
 
@@ -17,15 +19,32 @@ def same_numeral(reference: str, answer: str) -> bool | None:
     Returns:
         ``None`` if neither names a base, or one is something else than a numeral.
     """
+    reference, answer = _bare(reference), _bare(answer)
     first, second = _NUMERAL.match(reference), _NUMERAL.match(answer)
     if first and second:
         return first.groups() == second.groups()
-    if first and _DIGITS.match(answer):
+    if first and (first.group(1)[0].isdigit() or int(first.group(2)) > 10):
+        # Neither arithmetic nor another number stands for a numeral: only its digits do.
         return answer == first.group(1)
     if second and _DIGITS.match(reference):
         digits, base = second.group(1), int(second.group(2))
         return digits == reference and _value(digits, base) == int(reference)
     return None
+
+
+def _bare(text: str) -> str:
+    text = "".join(text.split())
+    if text[:1] == "(" and text[-1:] == ")" and text.count("(") == 1:
+        text = text[1:-1]
+    match = _BRACKETED.match(text)
+    return (match.group(1) + match.group(2) if match else text).lstrip("+")
+
+
+def other_base(reference: str, answer: str) -> bool:
+    """Whether an answer names a base somewhere that a reference without any does not have."""
+    if "_" in reference or not _NAMED.search(answer):
+        return False
+    return same_numeral("".join(reference.split()), "".join(answer.split()).lstrip("+")) is not True
 
 
 def _value(digits: str, base: int) -> int | None:

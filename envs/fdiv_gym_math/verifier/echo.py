@@ -9,31 +9,42 @@ from fdiv_gym_math.verifier.normal import normalise
 from fdiv_gym_math.verifier.structure import equation_parts
 from fdiv_gym_math.verifier.units import split_unit
 
-_LAYOUT = str.maketrans("", "", " {}*")
-_OPERATION = re.compile(r"[-+/^!(\[<>=]|\\[a-z]")
+_LAYOUT = str.maketrans("", "", " {}*()[]|$")
+_OPERATION = re.compile(r"[-+/^!(\[<>=|]|\\[a-z]")
 
 
 def repeats_question(answer: str, reference: str, question: str) -> bool:
     """Whether an answer is an expression copied from the question that the question wants worked out.
 
-    Where a number is asked for, any expression copied is; otherwise one that holds an operation, unless
-    the reference stands in the question as well: then the question wants one of its own expressions.
+    Where a number is asked for, every expression copied is one. So are a number in another form than the
+    reference's and, where the reference is an expression, whatever holds an operation; but not if the
+    reference stands in the question too, which then wants one of its own.
 
     Args:
         answer: as ``extract`` finds it.
         reference: the reference answer.
         question: the prompt.
     """
-    if len(answer) > len(question):
-        return False
     value, wanted = normalise(answer), split_unit(normalise(reference), trusted=True)[0]
     asked = _tight(normalise(question))
-    if fast.parse_number(wanted):
+    number = fast.parse_number(wanted)
+    if number is not None:
         value = split_unit(equation_parts(value)[-1])[0]
-        return bool(value) and fast.parse_number(value) is None and _tight(value) in asked
-    return bool(_OPERATION.search(value)) and _tight(value) in asked and _tight(wanted) not in asked
+    copied = bool(_tight(value)) and _stands_in(_tight(value), asked)
+    given = fast.parse_number(value)
+    if number is None or given is not None:
+        if number is not None and given is not None and (given.form, number.form) in (("int", "int"), ("dec", "dec")):
+            return False
+        named = _stands_in(_tight(wanted), asked)
+        return copied and not named and (given is not None or bool(_OPERATION.search(value)))
+    return copied
+
+
+def _stands_in(part: str, text: str) -> bool:
+    """Whether ``part`` occurs in ``text``, a number as a whole."""
+    return bool(re.search(rf"(?<![0-9.]){re.escape(part)}(?![0-9]|\.[0-9])", text))
 
 
 def _tight(text: str) -> str:
-    """Without spaces, braces and dots of multiplication, which copying may lose."""
-    return text.replace("\\cdot", "").translate(_LAYOUT)
+    """Without spaces, brackets and signs of multiplication, which a copy may lose or add."""
+    return text.replace("\\cdot", "").replace("\\sqrt[2]", "\\sqrt").translate(_LAYOUT).lstrip("+")

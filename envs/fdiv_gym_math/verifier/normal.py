@@ -10,7 +10,9 @@ import re
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 _MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
+_E_NOTATION = re.compile(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?[eE]([-+]?[0-9]{1,2})\Z")
 _REPEATING = re.compile(r"(-?)([0-9]{0,15})\.([0-9]{0,15})\\overline\s*\{([0-9]{1,15})\}\Z")
+_SHORT_BINOMIAL = re.compile(r"\\binom\s*([0-9])\s*([0-9])")
 _SHORT_TOP = re.compile(r"\\frac\s*([0-9])\s*(?=[0-9{])")
 _SHORT_BOTTOM = re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])")
 _SPACES = re.compile(r"\s+")
@@ -83,11 +85,12 @@ def normalise(text: str) -> str:
     text = _TOKEN.sub(_rename, text)
     text = _TEXT_GROUP.sub(_unwrap_symbols, text)
     text = _SHORT_BOTTOM.sub(r"\1{\2}", _SHORT_TOP.sub(r"\\frac{\1}", text))
+    text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
     text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
     text = r"\mathbb{R}" if _ALL_REALS.fullmatch("".join(text.split())) else text
-    return _repeating(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
+    return _positional(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
 
 
 def squeezed(text: str) -> str:
@@ -140,6 +143,20 @@ def _repeating(text: str) -> str:
     cycle = 10 ** len(period) - 1
     top = int(whole + fixed or "0") * cycle + int(period)
     return rf"{sign}\frac{{{top}}}{{{cycle * 10 ** len(fixed)}}}"
+
+
+def _positional(text: str) -> str:
+    """``1e-05`` as ``0.00001`` and a repeating decimal as its fraction; any other text as it is."""
+    match = _E_NOTATION.match(text)
+    if not match:
+        return _repeating(text)
+    sign, whole, part, exponent = match.groups()
+    digits, point = whole + (part or ""), len(whole) + int(exponent)
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    if point >= len(digits):
+        return f"{sign}{digits}{'0' * (point - len(digits))}"
+    return f"{sign}{digits[:point]}.{digits[point:]}"
 
 
 def _full_stop(text: str) -> str:

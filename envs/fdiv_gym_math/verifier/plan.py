@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from fdiv_gym_math.verifier import fast
-from fdiv_gym_math.verifier.bases import same_numeral
+from fdiv_gym_math.verifier.bases import other_base, same_numeral
+from fdiv_gym_math.verifier.claims import in_order, is_name
 from fdiv_gym_math.verifier.filter import Limits, refusal
+from fdiv_gym_math.verifier.finished import unfinished
 from fdiv_gym_math.verifier.inequalities import region
 from fdiv_gym_math.verifier.normal import normalise, plain, squeezed
+from fdiv_gym_math.verifier.remote import APPROXIMATELY
 from fdiv_gym_math.verifier.structure import (
     Listing,
     as_set,
@@ -25,18 +28,12 @@ from fdiv_gym_math.verifier.structure import (
     right_side,
     with_both_signs,
 )
-from fdiv_gym_math.verifier.texts import foreign_words, has_variable, is_choice, is_text
+from fdiv_gym_math.verifier.texts import foreign_words, is_choice, is_text
 from fdiv_gym_math.verifier.units import same_words, split_unit
 
 Pair = tuple[str, str]
 
-_ARITHMETIC = re.compile(
-    r"[0-9)}!]\s*(?:[-+*]|\\times|\\cdot|\\div)\s*[-(\\{]*\s*(?:[0-9]|\\?(?:frac|sqrt|binom))|\\frac.*\\frac"
-)
-_SCIENTIFIC = re.compile(r"-?[0-9.]+\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*-?[0-9]+\s*\}|[0-9]+)\Z")
-_UNFINISHED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|det|max|min|gcd|mod|bmod)(?![a-z])")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
@@ -155,6 +152,7 @@ def _refuse_hedging(gold: str, pred: str) -> None:
     raise_unless("?" not in pred, "a question is no answer")
     if _DOTS.search(pred) and not _DOTS.search(gold):
         raise Mismatch("an answer that trails off")
+    raise_unless(not other_base(gold, pred), "a base that the reference does not name")
     raise_unless(pred.count("'") == gold.count("'"), "another number of primes")
     words = foreign_words(split_unit(pred)[0], gold)
     if words and not same_words(words, split_unit(gold, trusted=True)[1]):
@@ -164,14 +162,16 @@ def _refuse_hedging(gold: str, pred: str) -> None:
 def _sides(gold: str, pred: str, comparison: _Comparison) -> tuple[str, str]:
     """Reduce equations and approximations to the one claim that each makes."""
     if "\\approx" in pred and "\\approx" not in gold:
-        pred = _exact_side(gold, pred)
+        pred = _exact_side(gold, pred, comparison)
     parts, gold_parts = equation_parts(pred), equation_parts(gold)
     if len(listing(pred).items) > 1 and len(listing(gold).items) > 1:
         return gold, pred
     raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not one equation")
     for part in parts[:-1] if len(parts) > 2 or len(gold_parts) == 1 else ():
-        # "3 = 5" claims two values; a side without variables must be the value as well.
-        if not _LETTER.search(_COMMAND.sub(" ", part)):
+        if is_name(part):
+            raise_unless(in_order(part), "names out of order")
+        else:
+            # "3 = 5" and "2x = 5" claim that what stands on the left is the value as well.
             _add(gold_parts[-1], part, comparison)
     if len(gold_parts) == 1:
         return gold, parts[-1]
@@ -181,15 +181,17 @@ def _sides(gold: str, pred: str, comparison: _Comparison) -> tuple[str, str]:
     return gold, pred if len(parts) == 1 else f"{parts[0]} = {parts[-1]}"
 
 
-def _exact_side(gold: str, pred: str) -> str:
+def _exact_side(gold: str, pred: str, comparison: _Comparison) -> str:
     exact, _, rough = pred.partition("\\approx")
     raise_unless("\\approx" not in rough, "several approximations")
     exact, rough = exact.strip(), rough.strip()
-    if _LETTER.fullmatch(exact):
+    if is_name(exact):
         return rough
     number, wanted = fast.parse_number(split_unit(rough)[0]), fast.parse_number(split_unit(gold)[0])
     raise_unless(number is not None, "an approximation that is no number")
-    if number is not None and wanted is not None:
+    if wanted is None:
+        comparison.pairs.append((split_unit(gold, trusted=True)[0], APPROXIMATELY + split_unit(rough)[0]))
+    elif number is not None:
         raise_unless(abs(number.value - wanted.value) * 100 <= abs(wanted.value), "two different values")
     return exact
 
@@ -200,10 +202,14 @@ def compare_lists(golds: Listing, preds: Listing, comparison: _Comparison) -> No
     expected, given = len(golds.items), len(preds.items)
     raise_unless(all(preds.items), "a list with an empty item")
     raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
+    claims = any("=" in right_side(item) for item in preds.items)
+    raise_unless(not claims or any("=" in right_side(item) for item in golds.items), "equations in a list of values")
     if golds.ordered or preds.ordered:
         same = (golds.left, golds.right) == (preds.left, preds.right)
         round_only = {golds.left, preds.left} == {"", "("} and {golds.right, preds.right} == {"", ")"}
         raise_unless(same or round_only, "other brackets")
+        names = assigned_names(preds.items)
+        raise_unless(bool(assigned_names(golds.items)) or names == sorted(names), "names out of order")
         _compare_items(golds.items, preds.items, comparison)
         return
     names, given_names = assigned_names(golds.items), assigned_names(preds.items)
@@ -253,6 +259,9 @@ def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None
 def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:
     (value, unit), (given, given_unit) = split_unit(gold, trusted=True), split_unit(pred)
     if "%" in (unit, given_unit):
+        raise_unless(
+            {unit, given_unit} <= {"%", ""}, f"unit {given_unit or 'none'} where the reference has {unit or 'none'}"
+        )
         _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
         return
     if not given_unit and unit:
@@ -275,6 +284,8 @@ def _without_unit_of(given: str, unit: str) -> str:
 
 
 def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: _Comparison) -> None:
+    if given_marked:
+        _refuse_unfinished(value, given, comparison)
     wanted, number = fast.parse_number(value), fast.parse_number(given)
     if marked == given_marked or wanted is None or number is None:
         _add(value, given, comparison, finished=True)
@@ -288,16 +299,13 @@ def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, c
 
 
 def _add(gold: str, pred: str, comparison: _Comparison, finished: bool = False) -> None:
-    """Add one pair; with ``finished``, where the reference is a number the answer must be evaluated."""
-    number = fast.parse_number(gold)
-    if finished and not comparison.allow_unevaluated:
-        if _UNFINISHED.search(pred) and not _UNFINISHED.search(gold):
-            raise Mismatch("not evaluated")
-        if number is not None and _ARITHMETIC.search(pred) and not _SCIENTIFIC.match(pred):
-            raise Mismatch("not evaluated: arithmetic where the reference is a number")
-        if number is not None and has_variable(pred):
-            raise Mismatch("letters where the reference is a number")
-        given = fast.parse_number(pred)
-        if number is not None and number.form == "int" and given is not None and given.form == "frac":
-            raise Mismatch("not evaluated: a fraction where the reference is an integer")
+    """Add one pair; with ``finished`` the answer must be worked out as the reference is."""
+    if finished:
+        _refuse_unfinished(gold, pred, comparison)
     comparison.pairs.append((gold, pred))
+
+
+def _refuse_unfinished(gold: str, pred: str, comparison: _Comparison) -> None:
+    reason = "" if comparison.allow_unevaluated else unfinished(gold, pred)
+    if reason:
+        raise Mismatch(reason)

@@ -9,6 +9,9 @@ WORKER_MODULE = "fdiv_gym_math.verifier.worker"
 SERVER_MARK = "FDIV_GYM_MATH_SERVER"
 """Set in the environment of the process that workers are forked from: it warms up and dies with its parent."""
 
+APPROXIMATELY = "\\approx "
+"""Before an answer: it must be within one part in a hundred of the reference."""
+
 Result = tuple[str, float | None, str]
 """Status (as in fdiv_gym.verdict.Status), score, detail."""
 

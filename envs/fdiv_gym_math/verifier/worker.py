@@ -24,7 +24,7 @@ from math_verify.errors import TimeoutException
 from sympy.core.cache import clear_cache
 from sympy.core.evalf import EvalfMixin
 
-from fdiv_gym_math.verifier.remote import SERVER_MARK, Result
+from fdiv_gym_math.verifier.remote import APPROXIMATELY, SERVER_MARK, Result
 
 MEMORY_BYTES = 1 << 30
 RELATIVE_TOLERANCE = 1e-5
@@ -105,6 +105,8 @@ def judge(pairs: list[tuple[str, str]]) -> Result:
 
 
 def _judge_pair(reference: str, answer: str) -> Result:
+    if answer.startswith(APPROXIMATELY):
+        return _judge_rough(reference, answer.removeprefix(APPROXIMATELY))
     real = not (grader.should_treat_as_complex(reference) or grader.should_treat_as_complex(answer))
     try:
         gold = _parse(reference, real)
@@ -119,6 +121,17 @@ def _judge_pair(reference: str, answer: str) -> Result:
     if not same and faults:
         return "error", None, f"{faults[0]} while comparing"
     return "scored", float(same), "equivalent" if same else problem or "not equivalent"
+
+
+def _judge_rough(reference: str, answer: str) -> Result:
+    try:
+        wanted, given = complex(_parse(reference, True).evalf(20)), complex(_parse(answer, True).evalf(20))
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # the boundary to sympy: what has no value cannot be approximated
+        return "scored", 0.0, "an approximation of what is no number"
+    same = abs(wanted - given) * 100 <= abs(wanted)
+    return "scored", float(same), "close enough" if same else "two different values"
 
 
 def _equal(gold: Any, pred: Any) -> tuple[bool, str]:

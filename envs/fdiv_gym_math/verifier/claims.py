@@ -1,0 +1,39 @@
+"""Claims: what stands to the left of an equals sign in an answer."""
+
+from __future__ import annotations
+
+import re
+
+from fdiv_gym_math.verifier.structure import split_top
+
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LETTER = re.compile(r"[A-Za-z]")
+_NAME = re.compile(
+    r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?'*(?:\([^()]*\))?"
+    r"|\([A-Za-z](?:,\s*[A-Za-z])+\)"
+)
+_RELATION = re.compile(
+    r"[<>,;&:?!]|\\(?:n?leq?|n?geq?|neq?|approx|sim|equiv|in|notin|subset|mathbb|mid|to|implies|iff|land|lor|vee|wedge|pm|q?quad"
+    r"|emptyset|cup|cap|ldots|cdots)(?![A-Za-z])|(?<![A-Za-z])(?:or|and|not)(?![A-Za-z])"
+)
+
+
+def is_name(text: str) -> bool:
+    r"""Whether ``text`` names what an equation is about: ``x``, ``f(2)``, ``(x,y)``, ``m+n``, ``\angle ABC``.
+
+    A name has letters, and digits only as an index or an argument. ``2x`` or ``x+7`` is no name: ``2x=5``
+    does not say that the answer is 5.
+    """
+    if _NAME.fullmatch(text):
+        return True
+    if any(char.isdigit() for char in text) or _RELATION.search(text):
+        return False
+    return bool(_LETTER.search(text))
+
+
+def in_order(text: str) -> bool:
+    """Whether a tuple of names is in the order of the alphabet; the order of any other text is not known."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return True
+    names = split_top(text[1:-1], ",")
+    return not all(len(name) == 1 for name in names) or list(names) == sorted(names)

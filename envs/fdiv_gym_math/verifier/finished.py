@@ -1,0 +1,55 @@
+"""Finished: whether an answer is worked out, or only repeats what the question may have asked.
+
+The verifier does not see the question. What is equal to the reference but written as more than a value is
+therefore refused: a policy would learn to copy.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fdiv_gym_math.verifier import fast
+from fdiv_gym_math.verifier.texts import has_variable
+
+_UNFINISHED = re.compile(
+    r"\\(?:sum|prod|int|iint|oint|lim|det|max|min|gcd|lcm|mod|bmod|lfloor|lceil|operatorname)(?![a-z])"
+)
+_NUMERAL = r"(?:[0-9]{1,200}(?:\.[0-9]{1,200})?|\.[0-9]{1,200})"
+_SIGNED = rf"-?{_NUMERAL}"
+_BASE = rf"(?:{_NUMERAL}|\({_SIGNED}\)|\{{{_SIGNED}\}}|\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}|\(\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}\))"
+_FORMS = (
+    # a numeral, also in brackets or with too many digits for the fast path
+    rf"{_SIGNED}|\({_SIGNED}\)|\{{{_SIGNED}\}}|\(?\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}\)?|{_SIGNED}/{_NUMERAL}",
+    # scientific notation and a mixed number
+    rf"{_SIGNED}(?:\\times|\\cdot|\*)10\^(?:\{{-?[0-9]+\}}|[0-9]+)|{_SIGNED}[eE][-+]?[0-9]+",
+    r"-?[0-9]+\\frac\{[0-9]+\}\{[0-9]+\}",
+    # one power, root, factorial or binomial
+    rf"{_BASE}\^(?:\{{{_SIGNED}\}}|\{{{_SIGNED}/{_NUMERAL}\}}|\{{\\frac\{{{_SIGNED}\}}\{{{_NUMERAL}\}}\}}|[0-9])",
+    rf"\\sqrt(?:\[[0-9]+\])?(?:\{{{_NUMERAL}\}}|[0-9])|sqrt\({_NUMERAL}\)",
+    r"[0-9]+!|\\[dt]?binom(?:\{[0-9]+\}|[0-9])(?:\{[0-9]+\}|[0-9])|\{[0-9]+\\choose[0-9]+\}",
+)
+_VALUE = re.compile(rf"[-+]?(?:{'|'.join(_FORMS)})\Z")
+
+
+def unfinished(reference: str, answer: str) -> str:
+    """Why an answer is not worked out where the reference is; empty if it is.
+
+    Args:
+        reference: one value, without its unit.
+        answer: one value, without its unit.
+    """
+    if _UNFINISHED.search(answer) and not _UNFINISHED.search(reference):
+        return "not evaluated"
+    if has_variable(answer) and not has_variable(reference):
+        return "letters where the reference has none"
+    number = fast.parse_number(reference)
+    if number is None:
+        return ""
+    given = fast.parse_number(answer)
+    if number.form == "int" and given is not None and given.form == "frac":
+        return "not evaluated: a fraction where the reference is an integer"
+    if given is None and not _VALUE.match("".join(answer.split())):
+        return "not evaluated: more than a value where the reference is a number"
+    if number.form == "int" and re.match(r"[-+(]*\\frac|[^^]*/[^^]*\Z", "".join(answer.split())):
+        return "not evaluated: a fraction where the reference is an integer"
+    return ""
