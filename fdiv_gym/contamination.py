@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fdiv_gym.task import Task
 
-#: What may differ between two copies of a text. Signs of mathematics stay: 1+2 and 1-2 are different problems.
-PUNCTUATION = frozenset(".,;:!?'\"`()[]{}$" + "\u2018\u2019\u201c\u201d")
+#: What may differ between two copies of a text. Signs of mathematics stay: 1+2 and 1-2 are different problems,
+#: and so are 5! and 5, 1-(2-3) and (1-2)-3, 1.5 and 15.
+PUNCTUATION = frozenset(";:?'\"`{}$" + "\u2018\u2019\u201c\u201d")
+_STOPS = re.compile(r"(?<![0-9])[.,]|[.,](?![0-9])|(?<![0-9)}\]])!")
 
 
 def content_hash(text: str) -> str:
     """A hash of the words of a text: case, spaces, punctuation and Unicode forms make no difference."""
     plain = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(" " if c in PUNCTUATION else c for c in plain)
+    kept = "".join(" " if c in PUNCTUATION else c for c in _STOPS.sub(" ", plain))
     return hashlib.sha256(" ".join(kept.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

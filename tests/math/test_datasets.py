@@ -180,10 +180,10 @@ def test_errors_say_what_to_do(tmp_path):
     write_jsonl(tmp_path / "extra.jsonl", sums(0, 3))
     with pytest.raises(fg.EnvError, match=r"no file of split 'train'.*dev\.jsonl"):
         fg.make("math/Dataset-v0", source=str(tmp_path)).task_list("train")
-    with pytest.raises(fg.EnvError, match="no column 'gold'; the columns are problem, answer"):
+    with pytest.raises(fg.EnvError, match=r"line 1: there is no column 'gold' \(known: answer, problem\)"):
         fg.make("math/Dataset-v0", source=str(path), answer_column="gold").reset()
     path.write_text('{"problem": 1')
-    with pytest.raises(fg.EnvError, match="cannot be read as jsonl"):
+    with pytest.raises(fg.EnvError, match="line 1 is not JSON"):
         fg.make("math/Dataset-v0", source=str(path)).reset()
     with pytest.raises(fg.ConfigError, match=r"must contain \{problem\}"):
         fg.make("math/Dataset-v0", template="nothing")

@@ -13,7 +13,7 @@ import fdiv_gym as fg
 from fdiv_gym.catalogue import get_verifier
 from fdiv_gym.contamination import Contamination, content_hash, task_content_hash
 from fdiv_gym.env import Split
-from fdiv_gym_math.corpora.loading import Source, column, read_rows
+from fdiv_gym_math.corpora.loading import FORMATS, Source, column, is_single_file, read_rows, text_of
 from fdiv_gym_math.verifier.echo import repeats_question
 from fdiv_gym_math.verifier.extraction import Extracted, extract, reference_answer
 
@@ -42,7 +42,7 @@ class DatasetEnv(fg.TextEnv):
         """Where the problems are and how they are asked."""
 
         source: str = ""
-        """A .parquet, .jsonl, .json or .csv file, a folder of them, or a hub id."""
+        """A .parquet, .jsonl, .json or .csv file, a folder of them, or a hub id; numbers are kept as written."""
         subset: str = ""
         """A folder inside the source; the hub calls it a configuration."""
         revision: str | None = None
@@ -54,7 +54,7 @@ class DatasetEnv(fg.TextEnv):
         heldout_fraction: float = pydantic.Field(0.1, gt=0, lt=1)
         """That share, chosen by a hash of the problem; also used where the source is a single file."""
         prompt_column: str = "problem"
-        """Column of the problem: a text, or a list of chat messages whose last one is taken."""
+        """Column of the problem: a text, or a list of chat messages whose last one of the user is taken."""
         answer_column: str = "answer"
         """Column of the reference; dots lead into nested records."""
         answer_format: Literal["plain", "solution"] = "plain"
@@ -95,6 +95,7 @@ class DatasetEnv(fg.TextEnv):
             EnvError: the data cannot be found or read; the message says what to fetch and where to put it.
         """
         o = self.options
+        _ = self.verifier  # a wrong name or option is told now, not after the first rollouts
         if split == "heldout":
             return self._heldout()[: o.heldout_tasks]
         if not o.train_split:
@@ -162,7 +163,8 @@ class DatasetEnv(fg.TextEnv):
 
     def _is_one_table(self) -> bool:
         """Whether one table must serve both splits."""
-        return bool(self.options.train_split) and (not self.options.heldout_split or self._source().root().is_file())
+        o = self.options
+        return bool(o.train_split) and (not o.heldout_split or is_single_file(self._source(), o.heldout_split))
 
     def _heldout(self) -> list[fg.Task]:
         if self._is_one_table():
@@ -174,21 +176,33 @@ class DatasetEnv(fg.TextEnv):
 
     def _all(self, split: Split) -> list[fg.Task]:
         o = self.options
-        rows = read_rows(self._source(), o.train_split if split == "train" else o.heldout_split)
-        made = [self._task(row) for row in rows]
-        unanswered = sum(task.answer == "" for task in made)
-        if unanswered:
-            log.warning("%s: %d rows of %s without an answer are left out", o.source, unanswered, split)
+        names = (o.train_split, o.heldout_split)
+        rows = read_rows(self._source(), *(names if split == "train" else names[::-1]))
+        made = [task for where, row in rows if (task := self._task(row, f"{o.source}: {where}")) is not None]
+        if len(made) < len(rows):
+            missing = len(rows) - len(made)
+            log.warning("%s: %d rows of %s without an answer or a problem are left out", o.source, missing, split)
         first: dict[str, fg.Task] = {}
         for task in made:
-            if task.answer:
-                first.setdefault(task_content_hash(task), task)
+            first.setdefault(task_content_hash(task), task)
+        self._report_repeats(made, first, split)
         return list(first.values())
 
-    def _task(self, row: Mapping[str, Any]) -> fg.Task:
+    def _report_repeats(self, made: Sequence[fg.Task], first: Mapping[str, fg.Task], split: Split) -> None:
+        if len(first) == len(made):
+            return
+        other = [task for task in made if first[task_content_hash(task)].answer != task.answer]
+        log.warning(
+            "%s: %d rows of %s repeat a problem and are left out%s", self.options.source, len(made) - len(first), split,
+            f"; {len(other)} of them have another answer, for example {other[0].prompt[:60]!r}" if other else "",
+        )  # fmt: skip
+
+    def _task(self, row: Mapping[str, Any], where: str) -> fg.Task | None:
         o = self.options
-        problem = _text(column(row, o.prompt_column, o.source))
-        reference = _text(column(row, o.answer_column, o.source)).strip()
+        problem = text_of(column(row, o.prompt_column, where), f"{where}, column {o.prompt_column!r}")
+        reference = text_of(column(row, o.answer_column, where), f"{where}, column {o.answer_column!r}").strip()
+        if not problem.strip() or not reference:
+            return None
         answer = reference_answer(reference) if o.answer_format == "solution" else reference
         prompt = o.template.replace("{problem}", problem)
         return fg.Task(prompt, answer, {"content_hash": content_hash(problem)})
@@ -205,17 +219,8 @@ class DatasetEnv(fg.TextEnv):
         return clean
 
     def _others(self, name: str) -> Sequence[fg.Task]:
-        if Path(name).exists():
+        if Path(name).suffix in FORMATS or Path(name).exists():
             o = self.options
             own = {"source": name, "prompt_column": o.prompt_column, "answer_column": o.answer_column}
             return DatasetEnv(**own, train_split="", answer_format=o.answer_format).task_list("heldout")
         return fg.make(name).task_list("heldout")
-
-
-def _text(value: Any) -> str:
-    """A cell as text; of a chat, the last message; whole floats without their .0."""
-    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
-        value = value[-1].get("content", "")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "" if value is None else str(value)

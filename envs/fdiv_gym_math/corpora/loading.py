@@ -6,18 +6,23 @@ as files, so that a copy in the hub's cache works without a network.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.errors import EnvError
+from fdiv_gym.errors import ConfigError, EnvError, near_miss
+from fdiv_gym.records import read_records
 
 FORMATS = {".parquet": "from_parquet", ".jsonl": "from_json", ".json": "from_json", ".csv": "from_csv"}
+PLAIN_FOLDERS = frozenset({"data", "train", "test", "validation", "dev"})
+"""Folders that are no subsets."""
+
 DATA_VARIABLE = "FDIV_GYM_DATA"
 PROBE_TIMEOUT_S = 5.0
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -51,7 +56,7 @@ class Source:
         kept = os.environ.get(DATA_VARIABLE)
         if kept and (Path(kept) / self.folder_name).is_dir():
             return Path(kept) / self.folder_name
-        if not _HUB_ID.fullmatch(self.place):
+        if not _HUB_ID.fullmatch(self.place) or own.suffix in FORMATS:
             raise EnvError(f"there is no file or folder {self.place!r}, and it is no hub id such as 'owner/name'")
         return self._snapshot()
 
@@ -98,30 +103,58 @@ def hub_is_reachable() -> bool:
         return False
 
 
-def read_rows(source: Source, split: str) -> list[dict[str, Any]]:
-    """The rows of one split; of a single file (or a folder that holds only one), all rows.
+def read_rows(source: Source, split: str, other: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """The rows of one split, each with its place; of a single file, all rows.
 
     Args:
         source: where the data set is.
         split: files or folders of this name are read: ``test.jsonl``, ``data/test-00000-of-00001.parquet``,
             ``test/part.parquet``.
+        other: the other split; a folder's only file is read whatever its name, unless it belongs to that one.
 
     Raises:
-        EnvError: no such data, no file of that split, or a file that cannot be read.
+        EnvError: no such data, no file of that split, or a file or line that cannot be read.
+    """
+    root, files = data_files(source)
+    chosen = [path for path in files if root == path or belongs_to(path.relative_to(root), split)]
+    if not chosen and len(files) == 1 and not (other and belongs_to(files[0].relative_to(root), other)):
+        chosen = files
+    if not chosen:
+        found = ", ".join(str(path.relative_to(root)) for path in files[:6]) or "nothing"
+        raise EnvError(f"{root} has no file of split {split!r} (a name such as {split}.jsonl); it has {found}")
+    return [row for path in chosen for row in _read(path)]
+
+
+def is_single_file(source: Source, heldout: str) -> bool:
+    """Whether one file, and none of the split ``heldout``, is all there is."""
+    root, files = data_files(source)
+    return len(files) == 1 and (files[0] == root or not belongs_to(files[0].relative_to(root), heldout))
+
+
+def data_files(source: Source) -> tuple[Path, list[Path]]:
+    """The folder (or file) to look in, and the files of data there, in order.
+
+    Raises:
+        EnvError: no such data, a file of an unknown type, or no such subset.
     """
     root = source.root()
     if root.is_file():
-        return list(_read([root]))
-    inside = root / source.subset
-    folder = inside if source.subset and inside.is_dir() else root
-    files = sorted(path for path in folder.rglob("*") if path.suffix in FORMATS)
-    chosen = [path for path in files if belongs_to(path.relative_to(folder), split)]
-    if not chosen and len(files) == 1:
-        chosen = files
-    if not chosen:
-        found = ", ".join(str(path.relative_to(folder)) for path in files[:6]) or "nothing"
-        raise EnvError(f"{folder} has no file of split {split!r} (a name such as {split}.jsonl); it has {found}")
-    return list(_read(chosen))
+        if root.suffix not in FORMATS:
+            raise EnvError(f"{root} is of no type that can be read: {', '.join(FORMATS)}")
+        return root, [root]
+    folder = root / source.subset
+    if source.subset and not folder.is_dir():
+        _refuse_other_subsets(root, source.subset)
+        folder = root
+    return folder, sorted(path for path in folder.rglob("*") if path.suffix in FORMATS and path.is_file())
+
+
+def _refuse_other_subsets(root: Path, subset: str) -> None:
+    # A copy without the level of subsets is fine; one that has other subsets is not the one asked for.
+    inner = [path.relative_to(root).parts for path in root.rglob("*") if path.suffix in FORMATS]
+    folders = sorted({parts[0] for parts in inner if len(parts) > 1 and parts[0] not in PLAIN_FOLDERS})
+    if folders and not any(len(parts) == 1 for parts in inner):
+        raise EnvError(f"{root} has no subset {subset!r} ({near_miss(subset, folders)}); set env.subset")
 
 
 def belongs_to(path: Path, split: str) -> bool:
@@ -130,37 +163,66 @@ def belongs_to(path: Path, split: str) -> bool:
     return any(re.match(re.escape(split) + r"(?:[-_.]|\Z)", name, re.IGNORECASE) for name in names)
 
 
-def _read(files: Sequence[Path]) -> Iterable[dict[str, Any]]:
+def _read(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    if file.suffix in (".jsonl", ".csv") or (file.suffix == ".json" and _holds_a_list(file)):
+        # Numbers stay as they are written: a reference must not be rounded on its way.
+        try:
+            records = read_records(str(file), what="data set")
+        except ConfigError as error:
+            raise EnvError(str(error)) from None
+        return [(f"{file.name}, {place}", dict(row)) for place, row in records]
     import datasets
 
     cache = os.environ.get("FDIV_GYM_CACHE")
+    reader = getattr(datasets.Dataset, FORMATS[file.suffix])
     was_enabled = datasets.utils.logging.is_progress_bar_enabled()
     datasets.utils.logging.disable_progress_bar()
     try:
-        for file in files:
-            reader = getattr(datasets.Dataset, FORMATS[file.suffix])
-            try:
-                table = reader(
-                    str(file), keep_in_memory=True, cache_dir=str(Path(cache) / "datasets") if cache else None
-                )
-            except Exception as error:  # pyarrow and datasets raise classes of their own
-                reason = str(error.__cause__ or error).strip().split("\n")[0]
-                raise EnvError(f"{file} cannot be read as {file.suffix[1:]}: {reason}") from None
-            yield from table
+        table = reader(str(file), keep_in_memory=True, cache_dir=str(Path(cache) / "datasets") if cache else None)
+        return [(f"{file.name}, row {i}", row) for i, row in enumerate(table, 1)]
+    except Exception as error:  # pyarrow and datasets raise classes of their own
+        reason = str(error.__cause__ or error).strip().split("\n")[0] or type(error).__name__
+        raise EnvError(f"{file} cannot be read as {file.suffix[1:]}: {reason}") from None
     finally:
         if was_enabled:
             datasets.utils.logging.enable_progress_bar()
 
 
+def _holds_a_list(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+
+
 def column(row: Mapping[str, Any], name: str, where: str) -> Any:
-    """The value of a column; dots lead into nested records.
+    """The value of a column; dots lead into nested records, and nothing within an empty record is None.
 
     Raises:
         EnvError: there is no such column.
     """
     value: Any = row
     for part in name.split("."):
+        if value is None:
+            return None
         if not isinstance(value, Mapping) or part not in value:
-            raise EnvError(f"{where}: there is no column {name!r}; the columns are {', '.join(map(str, row))}")
+            known = list(map(str, value)) if isinstance(value, Mapping) else list(map(str, row))
+            raise EnvError(f"{where}: there is no column {name!r} ({near_miss(part, known)})")
         value = value[part]
     return value
+
+
+def text_of(value: Any, where: str) -> str:
+    """A cell as text: of a chat the user's last message, of a list its only item, of None nothing.
+
+    Raises:
+        EnvError: several items, a record, or a number that is not finite.
+    """
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        asked = [item for item in value if item.get("role", "user") == "user"] or value
+        value = asked[-1].get("content", "")
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, (Mapping, list)) or (isinstance(value, float) and not math.isfinite(value)):
+        raise EnvError(f"{where}: a text or a number was expected, got {str(value)[:60]!r}")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value)

@@ -16,10 +16,11 @@ _UNFINISHED = re.compile(
 )
 _NUMERAL = r"(?:[0-9]{1,200}(?:\.[0-9]{1,200})?|\.[0-9]{1,200})"
 _SIGNED = rf"-?{_NUMERAL}"
-_BASE = rf"(?:{_NUMERAL}|\({_SIGNED}\)|\{{{_SIGNED}\}}|\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}|\(\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}\))"
+_FRACTION = rf"\(?\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}\)?"
+_BASE = rf"(?:{_NUMERAL}|\({_SIGNED}\)|\{{{_SIGNED}\}}|{_FRACTION})"
 _FORMS = (
     # a numeral, also in brackets or with too many digits for the fast path
-    rf"{_SIGNED}|\({_SIGNED}\)|\{{{_SIGNED}\}}|\(?\\frac\{{{_SIGNED}\}}\{{{_SIGNED}\}}\)?|{_SIGNED}/{_NUMERAL}",
+    rf"{_SIGNED}|\({_SIGNED}\)|\{{{_SIGNED}\}}|{_FRACTION}|{_SIGNED}/{_NUMERAL}",
     # scientific notation and a mixed number
     rf"{_SIGNED}(?:\\times|\\cdot|\*)10\^(?:\{{-?[0-9]+\}}|[0-9]+)|{_SIGNED}[eE][-+]?[0-9]+",
     r"-?[0-9]+\\frac\{[0-9]+\}\{[0-9]+\}",
