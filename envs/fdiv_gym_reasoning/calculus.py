@@ -101,6 +101,10 @@ def _at(expression: Expression, x: Dual) -> Dual | None:
     return (value, slope) if cmath.isfinite(value) and cmath.isfinite(slope) else None
 
 
+def _negated(value: Dual) -> Dual:
+    return -value[0], -value[1]
+
+
 class _Parser:
     """Recursive descent with Python's precedence: sum, product, sign, power, atom."""
 
@@ -126,7 +130,7 @@ class _Parser:
             raise NotAnExpressionError("nested too deeply")
         if self._take("-") is not None:
             inner = self._signed(depth + 1)
-            return lambda x: (-inner(x)[0], -inner(x)[1])
+            return lambda x: _negated(inner(x))
         if self._take("+") is not None:
             return self._signed(depth + 1)
         return self._power(depth)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from fdiv_gym.exact import NotExactError, evaluate, rational
+from fdiv_gym.exact import NotExactError, evaluate, rational, squeeze
 from fdiv_gym_reasoning import logic
 from fdiv_gym_reasoning.calculus import NotAnExpressionError, is_antiderivative
 
@@ -57,9 +57,11 @@ def three_digits(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
 
 
 def probability(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
-    """The same decimal or fraction, to 0.0001."""
+    """The same decimal or fraction, to 0.0001 and to 1 %."""
     value, right = (rational(side) if "/" in side else decimal(side) for side in (answer, oracle))
-    return value is not None and right is not None and abs(value - right) <= Fraction(1, 10_000)
+    if value is None or right is None:
+        return False
+    return abs(value - right) <= min(Fraction(1, 10_000), abs(right) / 100)
 
 
 def numbers(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
@@ -103,7 +105,7 @@ def complex_number(answer: str, oracle: str, metadata: Mapping[str, Any]) -> boo
 def fraction(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
     """The set's own answer, or the same fraction written ``a/b``."""
     plain = f"{metadata['simplified_numerator']}/{metadata['simplified_denominator']}"
-    return "".join(answer.split()) in ("".join(oracle.split()), plain)
+    return squeeze(" ".join(answer.split())) in (squeeze(" ".join(oracle.split())), plain)
 
 
 def factors(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
@@ -117,7 +119,7 @@ def factors(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
 def json_value(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
     """The same JSON value, or the same text."""
     given, wanted = _json(answer), _json(oracle)
-    return text(answer, oracle, metadata) or (given is not None and given == wanted and type(given) is type(wanted))
+    return text(answer, oracle, metadata) or (given is not None and _same_json(given, wanted))
 
 
 def json_list(answer: str, oracle: str, metadata: Mapping[str, Any]) -> bool:
@@ -272,6 +274,15 @@ def _json(side: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def _same_json(first: Any, second: Any) -> bool:
+    """Equal values of equal kinds: in Python true equals 1, in JSON it does not."""
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_same_json, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_same_json(first[key], second[key]) for key in first)
+    return bool(first == second) and isinstance(first, bool) == isinstance(second, bool)
 
 
 def _short_int(digits: str) -> int:

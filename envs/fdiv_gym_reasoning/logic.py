@@ -25,7 +25,9 @@ class NotAFormulaError(ValueError):
 def follows(conclusion: str, premises: Sequence[str], variables: Iterable[str]) -> bool:
     """Whether a formula follows from the premises and says something.
 
-    It says nothing if it is a single variable, always true, or one of the premises.
+    It says nothing if it is a single variable, always true, holds a whole premise as one of its parts, or
+    follows from one premise alone: all that may be had by copying. Where one premise says all that the
+    others say, what follows from it is accepted.
     """
     try:
         formula = parse(conclusion)
@@ -35,12 +37,24 @@ def follows(conclusion: str, premises: Sequence[str], variables: Iterable[str]) 
     names = sorted(set(variables))
     if not _names(formula) <= set(names) or len(names) > MAX_VARIABLES:
         return False
-    if len(formula) == 1 or formula in known:
+    if len(formula) == 1 or _parts(formula) & set(known):
         return False
     rows = [dict(zip(names, row, strict=True)) for row in itertools.product((False, True), repeat=len(names))]
-    if all(holds(formula, row) for row in rows):
+    if _implied(formula, [], rows) or not _implied(formula, known, rows):
         return False
-    return all(holds(formula, row) for row in rows if all(holds(premise, row) for premise in known))
+    one_is_all = any(all(_implied(other, [premise], rows) for other in known) for premise in known)
+    return one_is_all or not any(_implied(formula, [premise], rows) for premise in known)
+
+
+def _implied(formula: Formula, premises: Sequence[Formula], rows: Iterable[dict[str, bool]]) -> bool:
+    return all(holds(formula, row) for row in rows if all(holds(premise, row) for premise in premises))
+
+
+def _parts(formula: Formula) -> set[Formula]:
+    """The formula and everything it is made of, except single variables."""
+    if len(formula) == 1:
+        return set()
+    return {formula}.union(*(_parts(part) for part in formula[1:]))
 
 
 def holds(formula: Formula, row: dict[str, bool]) -> bool:

@@ -15,6 +15,8 @@ from fdiv_gym.errors import EnvError
 from fdiv_gym_reasoning.catalogue import DEPEND_ON_HASH_SEED
 from fdiv_gym_reasoning.fixed_order import make_entries
 
+_QUIET = threading.RLock()
+
 
 class Source:
     """One data set with its parameters.
@@ -74,12 +76,13 @@ class Source:
         with self._lock:
             if seed not in self._datasets:
                 given = {**json.loads(self._parameters), "seed": seed, "size": self._size}
+                _refuse_paths(self._name, given)
                 try:
                     with _quiet():
                         import reasoning_gym
 
                         self._datasets[seed] = reasoning_gym.create_dataset(self._name, **given)
-                except (TypeError, AssertionError, ValueError) as error:
+                except (TypeError, AssertionError, ValueError, LookupError, OSError) as error:
                     raise EnvError(f"data set {self._name!r} refuses its parameters: {error}") from None
             return self._datasets[seed]
 
@@ -90,9 +93,20 @@ def source(name: str, parameters: str, size: int) -> Source:
     return Source(name, parameters, size)
 
 
+def _refuse_paths(name: str, parameters: Mapping[str, Any]) -> None:
+    # Some sets read a file of the package whose name is a parameter.
+    for key, value in parameters.items():
+        if isinstance(value, str) and (".." in value or value.startswith(("/", "~"))):
+            raise EnvError(f"data set {name!r} refuses its parameters: {key} = {value!r} leads out of the package")
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Some sets warn of files they leave open, and one prints a dot for every entry."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    """Some sets warn of files they leave open, and one prints a dot for every entry.
+
+    One at a time: output and warnings belong to the whole process, and two threads would restore each
+    other's.
+    """
+    with _QUIET, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -111,6 +111,54 @@ def test_conclusions(text, right):
     assert follows(text, ["A → B", "A"], ["A", "B", "C"]) is right
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("(A → B) ∧ (A → B)", False),
+        ("¬¬(A → B)", False),
+        ("(A → B) ∨ C", False),
+        ("¬A ∨ B", False),  # the first premise in other words
+        ("(A → B) ∧ (B → C)", False),
+        ("A → C", True),
+        ("¬A ∨ C", True),
+        ("¬C → ¬A", True),
+    ],
+)
+def test_copied_premises_are_no_conclusion(text, right):
+    assert follows(text, ["A → B", "B → C"], ["A", "B", "C"]) is right
+
+
+def test_where_one_premise_says_everything_its_consequences_count():
+    assert follows("A ∨ B", ["A ∧ B", "A"], ["A", "B"])
+    assert not follows("A ∧ B", ["A ∧ B", "A"], ["A", "B"])
+    assert not follows("¬¬(A ∧ B)", ["A ∧ B", "A"], ["A", "B"])
+
+
+@pytest.mark.parametrize("signs", [1, 2, 7, 28])
+def test_many_signs_cost_no_more_than_one(signs):
+    from fdiv_gym_reasoning.calculus import is_antiderivative
+
+    begun = time.process_time()
+    assert is_antiderivative("-" * signs + "(x**2/2)", "x" if signs % 2 == 0 else "-x", "x")
+    assert not is_antiderivative("-" * signs + "x", "x", "x")
+    assert time.process_time() - begun < 1.0
+
+
+def test_digits_apart_are_no_number_and_true_is_not_one():
+    from fdiv_gym_reasoning import comparators
+
+    parts = {"simplified_numerator": 353, "simplified_denominator": 763}
+    assert comparators.fraction("353 / 763", "353/763", parts)
+    assert not comparators.fraction("3 53/763", "353/763", parts)
+    assert comparators.json_value("[[1, 0], [0, 1]]", "[[1,0],[0,1]]", {})
+    assert comparators.json_value("[1.0]", "[1]", {})
+    assert not comparators.json_value("[[true, false], [0, 1]]", "[[1,0],[0,1]]", {})
+    assert not comparators.json_value('{"a": true}', '{"a": 1}', {})
+    assert comparators.probability("3.05e-05", "3.0517578125e-05", {})
+    assert not comparators.probability("0", "3.0517578125e-05", {})
+    assert comparators.probability("1/2", "0.5", {})
+
+
 def test_formulas_bind_as_they_should():
     from fdiv_gym_reasoning.logic import parse as formula
 

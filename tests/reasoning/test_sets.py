@@ -279,6 +279,47 @@ def test_every_process_has_the_same_tasks(names):
     assert len(first.split()) == 19 * len(names)
 
 
+@pytest.mark.slow
+def test_no_other_set_depends_on_the_hash_seed():
+    script = (
+        "import sys, random, fdiv_gym as fg\n"
+        "random.seed(int(sys.argv[1]))\n"
+        "for name in sys.argv[2:]:\n"
+        "    env = fg.make(f'reasoning/{name}-v0', train_tasks=3, heldout_tasks=2)\n"
+        "    print(name, *(task.hash for split in ('train', 'heldout') for task in env.task_list(split)))\n"
+    )
+    names = [name for name in USABLE if name not in DEPEND_ON_HASH_SEED]
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", script, seed, *order],
+            env={**os.environ, "PYTHONHASHSEED": seed}, check=True, timeout=300, capture_output=True, text=True,
+        ).stdout
+        for seed, order in (("11", names), ("12", names[::-1]))
+    )  # fmt: skip
+    assert set(first.splitlines()) == set(second.splitlines())
+    assert len(first.split()) > 5 * len(names)
+
+
+def test_threads_that_make_entries_leave_the_output_as_it_was():
+    from concurrent.futures import ThreadPoolExecutor
+
+    before, filters = sys.stdout, list(warnings.filters)
+    names = ["chain_sum", "gcd", "lcm", "rotate_matrix"] * 3
+    envs = [fg.make(f"reasoning/{name}-v0", train_tasks=30, heldout_tasks=3, seed=i) for i, name in enumerate(names)]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda env: len(env.task_list("train")) > 5, envs))
+    assert sys.stdout is before
+    assert warnings.filters == filters
+
+
+def test_a_parameter_leads_nowhere_else():
+    for value in ("../../../../etc/passwd", "/etc/passwd", "~/x"):
+        with pytest.raises(fg.EnvError, match=r"refuses its parameters: data_file = .* leads out of the package"):
+            fg.make("reasoning/spell_backward-v0", parameters={"data_file": value}).task_list("train")
+    with pytest.raises(fg.EnvError, match="refuses its parameters"):
+        fg.make("reasoning/spell_backward-v0", parameters={"data_file": "no_such_file.txt"}).task_list("train")
+
+
 def test_a_set_that_fails_in_a_process_of_its_own_says_why():
     from fdiv_gym_reasoning.fixed_order import make_entries
 
@@ -338,7 +379,7 @@ def play(name, make):
 
 sys.dont_write_bytecode = True
 sys.addaudithook(hook)
-# The five that are made in a process of their own: first as they are there, then all sets under this hook.
+# Those that are made in a process of their own: first as they are there, then all sets under this hook.
 for name in sorted(DEPEND_ON_HASH_SEED):
     play(name, "make apart")
 assert set(started) == DEPEND_ON_HASH_SEED, started
