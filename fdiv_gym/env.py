@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from fdiv_gym import options as _options
+from fdiv_gym.boundaries import boundary
 from fdiv_gym.errors import EnvError
 from fdiv_gym.options import naming
 from fdiv_gym.spaces import TextSpace
@@ -146,9 +147,11 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
 
         Raises:
             EnvError: the split is empty.
+            PluginError: ``tasks`` failed.
         """
         if split not in self._task_lists:
-            tasks = self.tasks(split)
+            with boundary(self, f"tasks({split!r})"):
+                tasks = self.tasks(split)
             if len(tasks) == 0:
                 raise EnvError(f"environment {self.registered_name()!r} has no tasks in split {split!r}")
             self._task_lists[split] = tasks

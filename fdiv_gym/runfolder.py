@@ -143,7 +143,10 @@ class RunFolder:
             if not text:
                 continue
             try:
-                records.append(json.loads(text))
+                record = json.loads(text)
+                if not isinstance(record, dict):
+                    raise ValueError("no object")
+                records.append(record)
             except ValueError:
                 if number < len(texts):
                     raise TrainerError(f"{path}, line {number} is damaged: {text[:60]!r}") from None

@@ -86,7 +86,7 @@ def check_entry(entry: Entry, options: Mapping[str, Any], *, alone: bool) -> dic
         if alone:
             raise
         return record | {"status": "skipped", "reason": str(error), "reports": []}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         report = Report(f"{entry.kind} {entry.name!r}")
         report.fail("build", f"{type(error).__name__}: {error}")
         reports = [report]

@@ -13,7 +13,11 @@ from typing import Any
 from fdiv_gym.config import RunConfig, apply_overrides, parse_config
 from fdiv_gym.env import Split
 from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.provenance import entries_in_use, plugins_in_use
 from fdiv_gym.runfolder import RunFolder
+
+END_BYTES = 1 << 20
+"""Of each file, read from its beginning and its end: weights that were trained differ everywhere."""
 
 TABLES = ("seed", "env", "model", "engine", "judge")
 
@@ -48,6 +52,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.samples < 1 or self.batch < 1 or (self.tasks is not None and self.tasks < 1):
             raise ConfigError("samples, batch and tasks must be at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"the seed must be at least 0, got {self.seed}")
         if self.greedy and self.samples != 1:
             raise ConfigError("greedy responses are all the same: evaluate one sample, or drop --greedy")
 
@@ -58,11 +64,31 @@ class Plan:
         own: dict[str, Any] = {
             name: getattr(self, name) for name in ("split", "tasks", "samples", "greedy", "seed", "batch")
         }
-        return {**tables, **own}
+        return {**tables, **own, "weights": weights_digest(self.config.model.name_or_path), "sources": self._sources()}
+
+    def _sources(self) -> dict[str, str]:
+        # The code that makes the tasks, draws and judges: other code gives other samples.
+        used = plugins_in_use(entries_in_use(self.config))
+        return {name: plugin["source"] for name, plugin in used.items()}
 
     def fingerprint(self) -> str:
         """Ten hex digits of the record's hash."""
         return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def weights_digest(name_or_path: str) -> str | None:
+    """A digest of a local model folder, from the size and both ends of every file; None for any other model."""
+    folder = Path(name_or_path).expanduser()
+    if not (folder / "config.json").is_file():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(f"{path.name}:{size}:".encode() + file.read(END_BYTES))
+            file.seek(max(size - END_BYTES, 0))
+            digest.update(file.read())
+    return digest.hexdigest()[:16]
 
 
 def configure(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fdiv_gym.boundaries import figures_of
 from fdiv_gym.catalogue import get_engine
 from fdiv_gym.contamination import contamination
 from fdiv_gym.engine import Engine
@@ -17,7 +20,7 @@ from fdiv_gym.environments import make
 from fdiv_gym.errors import ConfigError, FdivGymError
 from fdiv_gym.evaluation.figures import Sample, default_ks, summarise, task_values
 from fdiv_gym.evaluation.plan import Plan
-from fdiv_gym.evaluation.samples import record_of
+from fdiv_gym.evaluation.samples import is_sample, record_of
 from fdiv_gym.rollouts import Codec, derive_seed, run_episodes
 from fdiv_gym.runfolder import SAMPLES, RunFolder
 from fdiv_gym.task import Task
@@ -64,7 +67,15 @@ def evaluate(
     chosen = sorted(set(ks or default_ks(plan.samples)))
     if chosen[0] < 1 or chosen[-1] > plan.samples:
         raise ConfigError(f"every k must be from 1 to the number of samples, {plan.samples}; got {chosen}")
-    store = _open(plan, folder)
+    if threshold is not None and not math.isfinite(threshold):
+        raise ConfigError(f"the threshold must be a finite number, got {threshold}")
+    with _alone(folder):
+        return _evaluate(plan, _open(plan, folder), chosen, threshold, progress)
+
+
+def _evaluate(
+    plan: Plan, store: RunFolder, chosen: Sequence[int], threshold: float | None, progress: Progress | None
+) -> Evaluated:
     assert plan.config.env is not None
     env = make(plan.config.env.name, **plan.config.env.options)
     try:
@@ -76,13 +87,39 @@ def evaluate(
     finally:
         env.close()
     store.write_json(RESULTS, results)
-    return Evaluated(folder, results)
+    return Evaluated(store.path, results)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder: two evaluations that write into one file would spoil it."""
+    with RunFolder(folder).writing("the evaluation folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"another process is evaluating in {folder}: wait for it, or choose another --output"
+            ) from None
+        yield
+    finally:
+        os.close(held)
 
 
 def _open(plan: Plan, folder: Path) -> RunFolder:
     store = RunFolder(folder)
     record = json.loads(json.dumps(plan.record()))
     known = store.read_json(PLAN)
+    if known and not store.lines(SAMPLES):
+        known = {}  # it failed before its first sample: nothing of it is worth keeping
+        (folder / PLAN).unlink()
     if known:
         different = [key for key in {**known, **record} if known.get(key) != record.get(key)]
         if different:
@@ -90,10 +127,8 @@ def _open(plan: Plan, folder: Path) -> RunFolder:
                 f"{folder} holds another evaluation (another {', '.join(different)}): choose another --output"
             )
         return store
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != SAMPLES or path.stat().st_size for path in folder.iterdir()):
         raise ConfigError(f"{folder} is not empty and holds no evaluation: choose another --output")
-    with store.writing("the evaluation folder"):
-        folder.mkdir(parents=True, exist_ok=True)
     store.write_json(PLAN, record)
     return store
 
@@ -101,17 +136,24 @@ def _open(plan: Plan, folder: Path) -> RunFolder:
 def _complete(store: RunFolder, tasks: Sequence[Task], plan: Plan) -> list[dict[str, Any]]:
     """The records of complete batches; what an interruption left behind them is removed."""
     lines = store.lines(SAMPLES)
+    place = store.path / SAMPLES
+    if len(lines) > len(tasks) * plan.samples:
+        raise ConfigError(
+            f"{place} has {len(lines)} samples for {len(tasks)} tasks: the environment's tasks have changed"
+        )
     whole = len(lines) // plan.samples
     done = whole if whole == len(tasks) else whole // plan.batch * plan.batch
     kept = lines[: done * plan.samples]
     for number, line in enumerate(kept):
+        if not is_sample(line) or (line["index"], line["sample"]) != divmod(number, plan.samples):
+            raise ConfigError(f"{place}, line {number + 1} is damaged: remove it and all that follow, and go on")
         if line["task_hash"] != tasks[number // plan.samples].hash:
-            raise ConfigError(f"{store.path / SAMPLES}, line {number + 1}: the environment's tasks have changed")
-    if len(kept) < len(lines) or (store.path / SAMPLES).exists():
+            raise ConfigError(f"{place}, line {number + 1}: the environment's tasks have changed")
+    if len(kept) < len(lines) or place.exists():
         temporary = store.path / f".{SAMPLES}"
         with store.writing(SAMPLES):
             temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
-            os.replace(temporary, store.path / SAMPLES)
+            os.replace(temporary, place)
     return kept
 
 
@@ -162,7 +204,7 @@ def _results(
         "samples": plan.samples,
         "threshold": correct_from,
         "figures": {name: summarise(column, plan.seed).to_dict() for name, column in values.items()},
-        "environment_figures": env.figures(records),
+        "environment_figures": figures_of(env, records),
         "unscored": sum(s.score is None for s in samples) / len(samples),
         "cut_off": sum(r["stop_reason"] == "length" for r in records) / len(records),
         "response_tokens": sum(r["tokens"] for r in records) / len(records),

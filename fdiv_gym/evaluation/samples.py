@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fdiv_gym.boundaries import vote_of
 from fdiv_gym.env import TextEnv
+from fdiv_gym.errors import FdivGymError
 from fdiv_gym.rollout import Trajectory
 from fdiv_gym.task import Task
+from fdiv_gym.verdict import Verdict
+
+RECORD = {"task_hash", "prompt", "answer", "response", "verdict"}
+SAMPLE = {"index", "sample", "vote", "tokens", "stop_reason"}
 
 
 def record_of(env: TextEnv, task: Task, trajectory: Trajectory, index: int, sample: int) -> dict[str, Any]:
@@ -21,13 +27,29 @@ def record_of(env: TextEnv, task: Task, trajectory: Trajectory, index: int, samp
         "answer": task.answer,
         "data": dict(task.data),
         "response": trajectory.text,
-        "vote": env.vote(task, trajectory.text),
+        "vote": vote_of(env, task, trajectory.text),
         "tokens": trajectory.response_length,
         "turns": trajectory.turns,
         "logprob": trajectory.logprob,
         "stop_reason": trajectory.stop_reason,
         "verdict": trajectory.verdict.to_dict(),
     }
+
+
+def is_record(line: object) -> bool:
+    """Whether a line of the file holds a judged response, with a verdict that is one."""
+    if not isinstance(line, Mapping) or not line.keys() >= RECORD:
+        return False
+    try:
+        Verdict.from_dict(line["verdict"])
+    except (FdivGymError, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def is_sample(line: object) -> bool:
+    """Whether a line of the file is a whole record of an evaluation."""
+    return is_record(line) and isinstance(line, Mapping) and line.keys() >= SAMPLE
 
 
 def task_of(record: Mapping[str, Any]) -> Task | None:

@@ -7,6 +7,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Sequence
 
+from fdiv_gym.boundaries import figures_of, vote_of
 from fdiv_gym.env import Split, TextEnv
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.judge import Judge
@@ -46,6 +47,7 @@ def check_env(env: TextEnv, *, seconds: float = 30.0) -> Report:
         "unscorable": _unscorable,
         "batch": _batch,
         "deterministic": _deterministic,
+        "votes": _votes,
         "pickle": _pickle,
         "demonstrations": _demonstrations,
     }
@@ -193,8 +195,20 @@ def _hostile(env: TextEnv, report: Report, seconds: float) -> None:
     for name, text in HOSTILE.items():
         try:
             check_verdict(env, within(seconds, lambda text=text: env.score(task, text)))  # type: ignore[misc]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             report.fail("hostile", f"{name} ({shown(text)}): {type(error).__name__}: {error}; expected a Verdict")
+
+
+def _votes(env: TextEnv, report: Report, seconds: float) -> None:
+    """Votes are texts or None, figures finite numbers, whatever the responses."""
+    task = sample_tasks(env, count=1)[0]
+    records = []
+    for text in ("", GARBAGE, env.oracle(task) or GARBAGE, *HOSTILE.values()):
+        vote = within(seconds, lambda text=text: vote_of(env, task, text))  # type: ignore[misc]
+        verdict = env.score(task, text).to_dict()
+        fields = {"task_hash": task.hash, "prompt": task.prompt, "answer": task.answer, "data": dict(task.data)}
+        records.append({**fields, "response": text, "vote": vote, "verdict": verdict})
+    within(seconds, lambda: figures_of(env, records))
 
 
 def _unscorable(env: TextEnv, report: Report, seconds: float) -> None:

@@ -84,7 +84,7 @@ def _hostile(judge: Judge, report: Report, seconds: float) -> None:
         try:
             verdicts = within(seconds, lambda text=text: judge.judge_batch([TASK], [text]))  # type: ignore[misc]
             check_verdict(judge, verdicts[0])
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             report.fail("hostile", f"{name} ({shown(text)}): {type(error).__name__}: {error}; expected a Verdict")
 
 

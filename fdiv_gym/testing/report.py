@@ -55,7 +55,7 @@ class Report:
         before = len(self.checks)
         try:
             yield self
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.fail(name, f"raised {type(error).__name__}: {error}")
         else:
             if len(self.checks) == before:

@@ -122,7 +122,7 @@ def _hostile(verifier: Verifier, fixtures: Sequence[Fixture], report: Report, se
         for role, pair in (("response", (reference, text)), ("reference", (text, "42"))):
             try:
                 verdict = check_verdict(verifier, within(seconds, lambda p=pair: verifier.verify(*p)))  # type: ignore[misc]
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 report.fail("hostile", f"{name} as {role}: {type(error).__name__}: {error}; expected a Verdict")
                 continue
             report.check(

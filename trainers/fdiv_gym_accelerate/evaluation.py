@@ -9,6 +9,7 @@ from typing import Any
 from accelerate.utils import gather_object
 
 import fdiv_gym as fg
+from fdiv_gym.boundaries import figures_of
 from fdiv_gym.rollouts import Codec, TimeoutLedger, derive_seed, run_episodes
 
 
@@ -52,7 +53,7 @@ def evaluate(
         played[mode] = groups
         records += [sample_record(g.task, t, step, "heldout", mode) for g in groups for t in g.trajectories]
     everything: list[dict[str, Any]] = gather_object(records)
-    own_figures = env.figures([record for record in everything if record["mode"] == "sampled"])
+    own_figures = figures_of(env, [record for record in everything if record["mode"] == "sampled"])
     metrics = summarise(everything) | {f"figure/{name}": value for name, value in own_figures.items()}
     return Evaluation(metrics, everything, played["sampled"])
 
