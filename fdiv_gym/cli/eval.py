@@ -50,9 +50,13 @@ def run_eval(
     folder = output or default_folder(model, plan)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         line = bar.add_task("evaluating", total=None)
-        done = evaluate(
-            plan, folder, ks or None, threshold, lambda n, total: bar.update(line, completed=n, total=total)
-        )
+        try:
+            done = evaluate(
+                plan, folder, ks or None, threshold, lambda n, total: bar.update(line, completed=n, total=total)
+            )
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted; the same command goes on ({folder})", err=True)
+            sys.exit(130)
     if as_json:
         typer.echo(json.dumps({"folder": str(done.folder), **done.results}, indent=2))
     else:
@@ -64,6 +68,8 @@ def default_folder(model: str, plan: Plan) -> Path:
     assert plan.config.env is not None
     name = plan.config.env.name.replace("/", "-") + "-" + plan.fingerprint()
     run = Path(model)
+    if (run / "state.pt").is_file():  # a checkpoint of that run
+        run = run.parent.parent
     return (run if (run / "checkpoints").is_dir() else Path()) / "evaluations" / name
 
 
@@ -85,6 +91,8 @@ def show_evaluation(done: Evaluated) -> None:
     for name, value in r["environment_figures"].items():
         table.add_row(name, f"{value:.3f}", "", "")
     console.print(table)
+    if r["unscored_reason"]:
+        console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)
     console.print(
         f"without a score: {r['unscored']:.1%}; cut off at the length limit: {r['cut_off']:.1%}; "
         f"tokens a response: {r['response_tokens']:.1f}",

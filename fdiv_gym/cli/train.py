@@ -36,10 +36,22 @@ def train(
         if resume is None and is_main_process():
             RunFolder(folder).remove_if_nothing_happened()
         raise
+    except KeyboardInterrupt:
+        if is_main_process():
+            _tell_interrupted(RunFolder(folder), begun_here=resume is None)
+        sys.exit(130)
     if is_main_process():
         show(result)
     if result.status == "interrupted":
         sys.exit(130)
+
+
+def _tell_interrupted(run: RunFolder, begun_here: bool) -> None:
+    """After Ctrl-C outside the training steps: in the warm start, an evaluation or a checkpoint."""
+    if begun_here:
+        run.remove_if_nothing_happened()
+    go_on = f"go on with: fdiv-gym train --resume {run.path}" if run.path.exists() else "start it again"
+    print(f"interrupted; {go_on}", file=sys.stderr)  # noqa: T201 - what the user sees
 
 
 def resumable(path: Path, allow_change: bool) -> tuple[RunConfig, Path]:

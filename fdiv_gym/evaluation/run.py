@@ -206,10 +206,17 @@ def _results(
         "figures": {name: summarise(column, plan.seed).to_dict() for name, column in values.items()},
         "environment_figures": figures_of(env, records),
         "unscored": sum(s.score is None for s in samples) / len(samples),
+        "unscored_reason": _first_reason(records),
         "cut_off": sum(r["stop_reason"] == "length" for r in records) / len(records),
         "response_tokens": sum(r["tokens"] for r in records) / len(records),
         "contamination": _contamination(plan, tasks),
     }
+
+
+def _first_reason(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the first response without a score has none."""
+    verdicts = [record["verdict"] for record in records]
+    return next((f"{v['status']}: {v['detail']}" for v in verdicts if v["score"] is None), None)
 
 
 def _contamination(plan: Plan, tasks: Sequence[Task]) -> dict[str, Any] | None:

@@ -221,6 +221,12 @@ def test_check_finds_every_one_of_them(where, leaves):
     assert "Broken-v0" in result.output + str(result.exception)
 
 
+def test_why_nothing_could_be_scored_is_told(tmp_path):
+    done = evaluate(plan("test/Broken-v0", overrides=["env.where=score"]), tmp_path / "e")
+    assert done.results["unscored"] == 1.0
+    assert done.results["unscored_reason"] == "error: RuntimeError: boom"
+
+
 @pytest.mark.parametrize("leaves", [False, True])
 def test_a_verifier_that_fails_gives_errors_not_an_end(tmp_path, leaves):
     evaluate(plan(), tmp_path / "e")

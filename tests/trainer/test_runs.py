@@ -118,6 +118,27 @@ def test_ctrl_c_leaves_a_usable_folder_and_resume_goes_on(tmp_path, cache_folder
     assert json.loads((folder / "summary.json").read_text())["steps"] == summary["steps"] + 1
 
 
+def test_ctrl_c_in_the_warm_start_leaves_nothing_and_says_so(tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        '[env]\nid = "math/Addition-v0"\n[model.embedded]\nwarm_start_steps = 20000\nwarm_start_batch = 4\n'
+    )
+    folder = tmp_path / "run"
+    environment = {**os.environ, "FDIV_GYM_CACHE": str(tmp_path / "cache")}
+    environment.pop("FDIV_GYM_QUIET", None)  # the first line of the warm start is waited for
+    command = [sys.executable, "-m", "fdiv_gym.cli", "train", str(config), "--output", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert "warm start 1/20000" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "interrupted; start it again"
+    assert not folder.exists()
+
+
 def test_report_is_one_self_contained_escaped_file(straight):
     from fdiv_gym.report import write_report
 
