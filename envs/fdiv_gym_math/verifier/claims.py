@@ -6,27 +6,27 @@ import re
 
 from fdiv_gym_math.verifier.structure import split_top
 
-_COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTER = re.compile(r"[A-Za-z]")
 _NAME = re.compile(
-    r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?'*(?:\([^()]*\))?"
+    r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?(?:\^\{?-1\}?)?'*(?:\((?:[^()]|\([^()]*\))*\))?"
     r"|\([A-Za-z](?:,\s*[A-Za-z])+\)"
 )
+_INDEX = re.compile(r"(?<=[A-Za-z])_(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\})")
 _RELATION = re.compile(
     r"[<>,;&:?!]|\\(?:n?leq?|n?geq?|neq?|approx|sim|equiv|in|notin|subset|mathbb|mid|to|implies|iff|land|lor|vee|wedge|pm|q?quad"
-    r"|emptyset|cup|cap|ldots|cdots)(?![A-Za-z])|(?<![A-Za-z])(?:or|and|not)(?![A-Za-z])"
+    r"|pi|infty|emptyset|cup|cap|ldots|cdots)(?![A-Za-z])|(?<![A-Za-z])(?:or|and|not)(?![A-Za-z])"
 )
 
 
 def is_name(text: str) -> bool:
     r"""Whether ``text`` names what an equation is about: ``x``, ``f(2)``, ``(x,y)``, ``m+n``, ``\angle ABC``.
 
-    A name has letters, and digits only as an index or an argument. ``2x`` or ``x+7`` is no name: ``2x=5``
-    does not say that the answer is 5.
+    A name has letters, and digits only as an index, in an argument or as the -1 of an inverse. ``2x`` or
+    ``x+7`` is no name: ``2x=5`` does not say that the answer is 5. Nor is the number pi.
     """
     if _NAME.fullmatch(text):
         return True
-    if any(char.isdigit() for char in text) or _RELATION.search(text):
+    if any(char.isdigit() for char in _INDEX.sub("", text)) or _RELATION.search(text):
         return False
     return bool(_LETTER.search(text))
 

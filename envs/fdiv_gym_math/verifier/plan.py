@@ -164,6 +164,9 @@ def _sides(gold: str, pred: str, comparison: _Comparison) -> tuple[str, str]:
     if "\\approx" in pred and "\\approx" not in gold:
         pred = _exact_side(gold, pred, comparison)
     parts, gold_parts = equation_parts(pred), equation_parts(gold)
+    if len(parts) == 2 and len(gold_parts) != 2 and parts[0].startswith("(") and is_name(parts[0]):
+        raise_unless(in_order(parts[0]), "names out of order")  # "(x,y) = (2,3)" names the values of a point
+        return gold, parts[1]
     if len(listing(pred).items) > 1 and len(listing(gold).items) > 1:
         return gold, pred
     raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not one equation")
