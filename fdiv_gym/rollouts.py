@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fdiv_gym.engine import Engine, check_completions
 from fdiv_gym.env import TextEnv
@@ -15,6 +15,8 @@ from fdiv_gym.preferences import Message
 from fdiv_gym.rollout import Group, Sampling, Trajectory
 from fdiv_gym.task import Task
 from fdiv_gym.verdict import Status, Verdict, check_verdict
+
+T = TypeVar("T")
 
 
 class Codec:
@@ -196,12 +198,7 @@ def score_checked(
     if not tasks:
         return []
     with naming(env):
-        try:
-            verdicts = list(env.score_batch(tasks, responses))
-        except FdivGymError:
-            raise
-        except (Exception, SystemExit):  # a scorer that exits must not end the run without a word
-            verdicts = [_score_alone(env, task, response) for task, response in zip(tasks, responses, strict=True)]
+        verdicts = batch_or_alone(env.score_batch, tasks, responses)
     if len(verdicts) != len(tasks):
         raise EnvError(f"{label_of(env)} gave {len(verdicts)} verdicts for {len(tasks)} responses")
     return [check_verdict(env, verdict) for verdict in verdicts]
@@ -213,13 +210,27 @@ def derive_seed(seed: int, *parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
-def _score_alone(env: TextEnv, task: Task, response: str) -> Verdict:
+def batch_or_alone(
+    judge: Callable[[Sequence[T], Sequence[str]], Iterable[Verdict]], against: Sequence[T], responses: Sequence[str]
+) -> list[Verdict]:
+    """The verdicts of a batch door; if it raises or exits, of each pair alone, with ``error`` for those that still do.
+
+    Args:
+        judge: ``score_batch`` or ``verify_batch``.
+        against: tasks or references.
+        responses: one for each of them.
+
+    Raises:
+        FdivGymError: the judge itself raised one.
+    """
     try:
-        return env.score_batch([task], [response])[0]
+        return list(judge(against, responses))
     except FdivGymError:
         raise
-    except (Exception, SystemExit) as error:
-        return Verdict.error(f"{type(error).__name__}: {error}"[:200])
+    except (Exception, SystemExit) as error:  # a scorer that exits must not end the run without a word
+        if len(responses) == 1:
+            return [Verdict.error(f"{type(error).__name__}: {error}"[:200])]
+    return [batch_or_alone(judge, [one], [response])[0] for one, response in zip(against, responses, strict=True)]
 
 
 def _take(episodes: Sequence[_Episode], completions: Sequence[Any]) -> None:

@@ -11,9 +11,8 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.env import Split
+from fdiv_gym_math.procedural.base import with_noise
 
-#: Share of the digits that a demonstration gets wrong or right by chance.
-NOISE = 0.35
 ANSWER = re.compile(r"[0-9]{1,40}")
 
 
@@ -77,8 +76,7 @@ class Addition(fg.TextEnv):
         pairs = []
         for i in rng.integers(len(tasks), size=count):
             task = tasks[int(i)]
-            digits = [str(rng.integers(10)) if rng.random() < NOISE else digit for digit in task.answer or ""]
-            pairs.append((task.prompt, "".join(digits)))
+            pairs.append((task.prompt, with_noise(task.answer or "", rng)))
         return pairs
 
     def _numbers(self, index: int, low: int, high: int) -> tuple[int, ...]:

@@ -11,14 +11,13 @@ from typing import Any
 from fdiv_gym.catalogue import get_verifier
 from fdiv_gym.discovery import discovery
 from fdiv_gym.environments import make
-from fdiv_gym.errors import ConfigError, FdivGymError, TrainerError, UnknownNameError
+from fdiv_gym.errors import ConfigError, TrainerError, UnknownNameError
 from fdiv_gym.evaluation.run import PLAN
 from fdiv_gym.evaluation.samples import is_record, task_of
-from fdiv_gym.rollouts import score_checked
+from fdiv_gym.rollouts import batch_or_alone, score_checked
 from fdiv_gym.runfolder import CONFIG, SAMPLES, RunFolder
 from fdiv_gym.task import Task
 from fdiv_gym.verdict import Verdict
-from fdiv_gym.verifier import Verifier
 
 BATCH = 256
 
@@ -121,7 +120,7 @@ def _judging(store: RunFolder, other: str | None, options: dict[str, Any]) -> tu
     if other is not None and other in discovery.registry.names("verifier"):
         verifier = get_verifier(other, **options)
         return (
-            lambda tasks, responses: _verified(verifier, [t.answer or "" for t in tasks], list(responses)),
+            lambda tasks, responses: batch_or_alone(verifier.verify_batch, [t.answer or "" for t in tasks], responses),
             verifier.close,
             True,
         )
@@ -137,22 +136,3 @@ def _judging(store: RunFolder, other: str | None, options: dict[str, Any]) -> tu
         own = dict(table)
         env = make(own.pop("id"), **{**own, **options})
     return (lambda tasks, responses: score_checked(env, tasks, responses)), env.close, False
-
-
-def _verified(verifier: Verifier, references: list[str], responses: list[str]) -> list[Verdict]:
-    """``verify_batch``; where it fails, pair by pair, so that one poisonous response costs one verdict."""
-    try:
-        return verifier.verify_batch(references, responses)
-    except FdivGymError:
-        raise
-    except (Exception, SystemExit):
-        return [_verified_alone(verifier, *pair) for pair in zip(references, responses, strict=True)]
-
-
-def _verified_alone(verifier: Verifier, reference: str, response: str) -> Verdict:
-    try:
-        return verifier.verify_batch([reference], [response])[0]
-    except FdivGymError:
-        raise
-    except (Exception, SystemExit) as error:
-        return Verdict.error(f"{type(error).__name__}: {error}"[:200])

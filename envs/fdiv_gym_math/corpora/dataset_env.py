@@ -42,7 +42,7 @@ class DatasetEnv(fg.TextEnv):
         """Where the problems are and how they are asked."""
 
         source: str = ""
-        """A .parquet, .jsonl, .json or .csv file, a folder of them, or a hub id; numbers are kept as written."""
+        """A .parquet, .jsonl, .json or .csv file, a folder of them, or a hub id."""
         subset: str = ""
         """A folder inside the source; the hub calls it a configuration."""
         revision: str | None = None

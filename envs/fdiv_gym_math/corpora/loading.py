@@ -165,7 +165,7 @@ def belongs_to(path: Path, split: str) -> bool:
 
 def _read(file: Path) -> list[tuple[str, dict[str, Any]]]:
     if file.suffix in (".jsonl", ".csv") or (file.suffix == ".json" and _holds_a_list(file)):
-        # Numbers stay as they are written: a reference must not be rounded on its way.
+        # Our own reader keeps whole numbers exact and the cells of CSV as written.
         try:
             records = read_records(str(file), what="data set")
         except ConfigError as error:

@@ -128,7 +128,7 @@ class Procedural(fg.TextEnv):
         """Training problems, of all levels with a curriculum; of each answer one digit in three is random."""
         tasks = self.task_list("train")
         picked = [tasks[int(i)] for i in rng.integers(len(tasks), size=count)]
-        return [(task.prompt, self._with_noise(self.oracle(task), rng)) for task in picked]
+        return [(task.prompt, with_noise(self.oracle(task), rng)) for task in picked]
 
     # ---- curriculum -------------------------------------------------------------------------------
 
@@ -175,10 +175,6 @@ class Procedural(fg.TextEnv):
         if state:
             self._open_level, self._recent = int(state["open_level"]), [float(x) for x in state["recent"]]
 
-    @staticmethod
-    def _with_noise(answer: str, rng: np.random.Generator) -> str:
-        return "".join(str(rng.integers(10)) if c in DIGITS and rng.random() < NOISE else c for c in answer)
-
     # ---- making problems --------------------------------------------------------------------------
 
     def _training_pool(self, level: int) -> list[fg.Task]:
@@ -213,6 +209,11 @@ class Procedural(fg.TextEnv):
             "last-number": "The last number you write is your answer.",
         }
         return f"{self.instruction} {places[self.options.answer]}\n{text}"
+
+
+def with_noise(answer: str, rng: np.random.Generator) -> str:
+    """An answer for a demonstration: each of its digits is random with the chance ``NOISE``."""
+    return "".join(str(rng.integers(10)) if c in DIGITS and rng.random() < NOISE else c for c in answer)
 
 
 def same_whole_number(answer: str, reference: str) -> bool:

@@ -42,9 +42,7 @@ def _bare(text: str) -> str:
 
 def other_base(reference: str, answer: str) -> bool:
     """Whether an answer names a base somewhere that a reference without any does not have."""
-    if "_" in reference or not _NAMED.search(answer):
-        return False
-    return same_numeral("".join(reference.split()), "".join(answer.split()).lstrip("+")) is not True
+    return "_" not in reference and bool(_NAMED.search(answer)) and same_numeral(reference, answer) is not True
 
 
 def _value(digits: str, base: int) -> int | None:
