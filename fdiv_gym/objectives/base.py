@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from fdiv_gym.objectives.advantages.base import Advantage
 from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, ObjectiveOutput, PreferenceBatch
 from fdiv_gym.registry.lookup import Spec, get
 from fdiv_gym.registry.options import Configurable
@@ -31,6 +32,8 @@ class Objective(Configurable):
         exact_gradient: whether the gradient of ``loss`` is the derivative of the step's value, ``prepare``
             included. False where the source holds a statistic of the policy constant (kto, bco, cispo).
         needs_pairs: whether preferences must be pairs rather than labelled single responses.
+        advantage: the estimator that ``prepare`` calls by ``checked_advantages``, or None. A trainer that makes
+            several updates from one rollout batch computes the advantages once, on the whole batch.
     """
 
     kind: ClassVar[str] = "objective"
@@ -40,6 +43,7 @@ class Objective(Configurable):
     skips_inactive: bool = False
     exact_gradient: bool = True
     needs_pairs: bool = False
+    advantage: Advantage | None = None
 
     def prepare(self, groups: GroupBatch | None, preferences: PreferenceBatch | None) -> Mapping[Stream, Coefficients]:
         """Coefficients for each stream the objective reads; whole groups, no gradient.

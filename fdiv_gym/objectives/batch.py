@@ -20,6 +20,8 @@ class GroupBatch:
         old_logps: [N] fp64, log-prob of each response under the policy that sampled it.
         lengths: [N] int64, response tokens.
         components: named parts of the verdicts, each [N] fp64, NaN where absent.
+        advantages: [N] fp64, where they were computed before, on the whole rollout batch of which this is a
+            mini-batch; None where the objective computes them itself.
         policy_logps: [N] under the current policy; only for objectives with ``needs_policy_logps``.
         ref_logps: [N] under the reference; only for objectives with ``needs_policy_logps``.
     """
@@ -29,6 +31,7 @@ class GroupBatch:
     old_logps: Tensor
     lengths: Tensor
     components: Mapping[str, Tensor] = field(default_factory=dict)
+    advantages: Tensor | None = None
     policy_logps: Tensor | None = None
     ref_logps: Tensor | None = None
 

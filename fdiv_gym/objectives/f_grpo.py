@@ -46,6 +46,7 @@ class FGRPO(Objective):
     streams = ("rollouts",)
     needs_reference = True
     skips_inactive = True
+    advantage: Advantage
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -47,7 +47,7 @@ class FHAL(Objective):
         shared = {name: getattr(self.options, name) for name in FGRPO.Options.model_fields}
         self.on_policy = FGRPO(**shared)
         self.off_policy = FDO(**{name: shared[name] for name in FDO.Options.model_fields})
-        self.divergence = self.on_policy.divergence
+        self.divergence, self.advantage = self.on_policy.divergence, self.on_policy.advantage
         self.lam: float = self.options.lam
         end = self.lam if self.options.lam_end is None else self.options.lam_end
         self.streams = streams_of(min(self.lam, end), max(self.lam, end))

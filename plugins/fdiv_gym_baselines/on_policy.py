@@ -34,6 +34,7 @@ class OnPolicy(fg.Objective):
         """Coefficient of the k3 term to the reference; 0 needs no reference."""
 
     streams = ("rollouts",)
+    advantage: fg.Advantage
     metric_meanings: ClassVar[Mapping[str, str]] = {
         "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta"
         " > 0 only.",

@@ -30,9 +30,13 @@ class Advantage(Configurable):
 def checked_advantages(advantage: Advantage, groups: GroupBatch) -> Tensor:
     """``advantage.compute(groups)``, checked; objectives call this function.
 
+    Advantages that the groups already carry are returned unchanged: a mini-batch must not have a baseline of its own.
+
     Raises:
         PluginError: naming the plugin, what it returned and what was expected.
     """
+    if groups.advantages is not None:
+        return groups.advantages
     with boundary(advantage, "compute"):
         values: object = advantage.compute(groups)
     return check_advantages(advantage, groups.rewards, values)
