@@ -24,7 +24,7 @@ from fdiv_gym.types.verdict import Verdict
 
 BATCH = 256
 
-TOLD = ("step", "split", "mode", "index", "sample", "prompt", "answer", "response")
+PLACE_AND_TEXTS = ("step", "split", "mode", "index", "sample", "prompt", "answer", "response")
 """Keys of a sample record that a disagreement includes: its place and its texts."""
 
 Judging = Callable[[Sequence[Task], Sequence[str]], list[Verdict]]
@@ -50,8 +50,8 @@ class Rescored:
         for record, verdict in zip(self.records, self.verdicts, strict=True):
             old = record["verdict"]
             if (old["score"], old["status"]) != (verdict.score, str(verdict.status)):
-                told = {key: record[key] for key in TOLD}
-                found.append({**told, "old": old, "new": verdict.to_dict()})
+                place = {key: record[key] for key in PLACE_AND_TEXTS}
+                found.append({**place, "old": old, "new": verdict.to_dict()})
         return found
 
     def summary(self) -> dict[str, Any]:

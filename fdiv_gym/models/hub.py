@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from fdiv_gym.errors import TrainerError
+from fdiv_gym.errors import TrainerError, did_you_mean
 
 PROBE_TIMEOUT_S = 3.0
 
@@ -26,16 +27,27 @@ def cache_only(name: str | Path, revision: str | None = None) -> bool:
     try:
         cached = isinstance(try_to_load_from_cache(str(name), "config.json", revision=revision), str)
     except HFValidationError:
-        raise TrainerError(f"there is no local model folder {str(name)!r}, and it is not a hub id") from None
+        raise TrainerError(
+            f"there is no local model folder {str(name)!r}, and it is not a hub id{_near(Path(name))}"
+        ) from None
     if not constants.HF_HUB_OFFLINE and _answers(constants.ENDPOINT):
         return False
     if not cached:
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"no answer from {constants.ENDPOINT}"
         raise TrainerError(
             f"there is no local model folder {str(name)!r}, the hub's cache has no such model, and the hub cannot be "
-            f"reached ({why})"
+            f"reached ({why}){_near(Path(name))}"
         )
     return True
+
+
+def _near(name: Path) -> str:
+    """A suggestion of local folders with a similar name, beside ``name`` and among the runs; empty if there is none."""
+    folders = [path for parent in (name.parent, Path("runs")) if parent.is_dir() for path in parent.iterdir()]
+    known = [str(path) for path in folders if path.is_dir()]
+    by_name = {Path(path).name: path for path in known}
+    close = difflib.get_close_matches(name.name, by_name, n=3)
+    return "; " + did_you_mean(by_name[close[0]], [by_name[found] for found in close]) if close else ""
 
 
 def _answers(endpoint: str) -> bool:

@@ -28,13 +28,13 @@ class TimeoutLedger:
         """A content hash of the pair."""
         return hashlib.sha256(f"{task.hash}:{response}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
-    def knows(self, task: Task, response: str) -> bool:
+    def timed_out(self, task: Task, response: str) -> bool:
         """Whether the pair timed out before."""
         return bool(self._known) and self.key(task, response) in self._known
 
     def record(self, task: Task, response: str, verdict: Verdict) -> None:
         """Record the pair if its verdict is a new timeout."""
-        if verdict.status is Status.TIMEOUT and not self.knows(task, response):
+        if verdict.status is Status.TIMEOUT and not self.timed_out(task, response):
             key = self.key(task, response)
             self._known.add(key)
             self._remember(key)
@@ -52,7 +52,7 @@ def score_checked(
         EnvError: the wrong number of verdicts, an item that is not a Verdict, or a score out of range.
     """
     if ledger is not None:
-        fresh = [i for i, pair in enumerate(zip(tasks, responses, strict=True)) if not ledger.knows(*pair)]
+        fresh = [i for i, pair in enumerate(zip(tasks, responses, strict=True)) if not ledger.timed_out(*pair)]
         judged = score_checked(env, [tasks[i] for i in fresh], [responses[i] for i in fresh])
         verdicts = [Verdict.timeout("timed out in an earlier attempt of this run")] * len(tasks)
         for i, verdict in zip(fresh, judged, strict=True):

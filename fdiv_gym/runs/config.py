@@ -217,6 +217,14 @@ def _copied(value: Any) -> Any:
     return str(value) if isinstance(value, (datetime.date, datetime.time)) else value
 
 
+def dotted(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The values of nested tables by their dotted keys, e.g. ``trainer.steps``."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        values |= dotted(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+    return values
+
+
 def _table(name: str, values: Any) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"[{name}] must be a table, got {shorten(values)}")

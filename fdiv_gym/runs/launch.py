@@ -10,7 +10,7 @@ from typing import Any
 from fdiv_gym.errors import ConfigError, FdivGymError, TrainerError
 from fdiv_gym.registry.guard import culprit_of, label_of
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
-from fdiv_gym.runs.config import RunConfig, load_config, parse_config
+from fdiv_gym.runs.config import RunConfig, dotted, load_config, parse_config
 from fdiv_gym.runs.folder import RunFolder
 from fdiv_gym.runs.provenance import accept_changed_plugins, refuse_changed_plugins, refuse_unknown_sources
 from fdiv_gym.runs.result import RunResult
@@ -48,7 +48,7 @@ def train(
         return _fit(config, Path(output), resume=False)
     run = RunFolder.open_existing(output)
     _refuse_other_configuration(run, config)
-    return _go_on(run, config, allow_plugin_change)
+    return _resume(run, config, allow_plugin_change)
 
 
 def resume_run(folder: str | Path, *, allow_plugin_change: bool = False) -> RunResult:
@@ -59,7 +59,7 @@ def resume_run(folder: str | Path, *, allow_plugin_change: bool = False) -> RunR
         ConfigError: it uses a class that was passed from Python: resume it by ``train`` with that class.
     """
     run = RunFolder.open_existing(folder)
-    return _go_on(run, parse_config(run.config()), allow_plugin_change)
+    return _resume(run, parse_config(run.config()), allow_plugin_change)
 
 
 def is_main_process() -> bool:
@@ -77,7 +77,7 @@ def _configuration(config: RunConfig | Mapping[str, Any] | str | Path) -> RunCon
     raise ConfigError(f"a configuration must be a RunConfig, a mapping or the path of a TOML file, got {shorten(config)}")
 
 
-def _go_on(run: RunFolder, config: RunConfig, allow_plugin_change: bool) -> RunResult:
+def _resume(run: RunFolder, config: RunConfig, allow_plugin_change: bool) -> RunResult:
     if not allow_plugin_change:
         refuse_changed_plugins(run, config)
         refuse_unknown_sources(run, config)
@@ -106,7 +106,7 @@ def _fit(config: RunConfig, folder: Path, *, resume: bool) -> RunResult:
 
 
 def _refuse_other_configuration(run: RunFolder, config: RunConfig) -> None:
-    began, now = _flat(run.config()), _flat(config.resolved())
+    began, now = dotted(run.config()), dotted(config.resolved())
     changed = [
         f"{key} ({shorten(began.get(key, 'absent'), 40)} -> {shorten(now.get(key, 'absent'), 40)})"
         for key in sorted({*began, *now})
@@ -118,11 +118,3 @@ def _refuse_other_configuration(run: RunFolder, config: RunConfig) -> None:
             f"the run in {run.path} has another configuration: {', '.join(changed[:5])}{more}; "
             "resume it with its own configuration, or start a new run"
         )
-
-
-def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The values of nested tables by their dotted keys."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        values |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
-    return values

@@ -27,7 +27,7 @@ from fdiv_gym.version import __version__
 
 PACKAGES = ("numpy", "gymnasium", "torch", "transformers", "accelerate", "sympy", "math-verify", "datasets")
 
-GO_ON_ALL_THE_SAME = "resume anyway with --allow-plugin-change, in Python with allow_plugin_change=True"
+RESUME_ANYWAY = "resume anyway with --allow-plugin-change, in Python with allow_plugin_change=True"
 
 
 def provenance_of(config: RunConfig) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def refuse_changed_plugins(run: RunFolder, config: RunConfig) -> None:
     """
     changed = changed_plugins(run, config)
     if changed:
-        raise TrainerError(f"plugins of the run in {run.path} have changed: {'; '.join(changed)}; {GO_ON_ALL_THE_SAME}")
+        raise TrainerError(f"plugins of the run in {run.path} have changed: {'; '.join(changed)}; {RESUME_ANYWAY}")
 
 
 def refuse_unknown_sources(run: RunFolder, config: RunConfig) -> None:
@@ -74,7 +74,7 @@ def refuse_unknown_sources(run: RunFolder, config: RunConfig) -> None:
     if unknown:
         raise TrainerError(
             f"classes of the run in {run.path} may have changed: their source cannot be "
-            f"compared: {'; '.join(unknown)}; {GO_ON_ALL_THE_SAME}"
+            f"compared: {'; '.join(unknown)}; {RESUME_ANYWAY}"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from fdiv_gym.errors import ConfigError, FdivGymError, MissingExtraError, TrainerError
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.messages import shorten
+from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
 from fdiv_gym.runs.plots import Curves, Lines, plots_of
@@ -77,9 +78,13 @@ def write_comparison(paths: Sequence[str | Path], output: str | Path) -> Path:
     names = [run.path.name for run in runs]
     labels = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
     curves = [curves_of(run, label) for run, label in zip(runs, labels, strict=True)]
-    flat = [_flat(run.config()) for run in runs]
+    flat = [dotted(run.config()) for run in runs]
     keys = sorted({key for table in flat for key in table})
-    differing = {key: [shorten(table[key], 60).strip("'") if key in table else "-" for table in flat] for key in keys if len({str(t.get(key)) for t in flat}) > 1}
+    differing = {
+        key: [shorten(table[key], 60).strip("'") if key in table else "-" for table in flat]
+        for key in keys
+        if len({str(table.get(key)) for table in flat}) > 1
+    }
     last = [dict(c.evaluations[-1]) if c.evaluations else {} for c in curves]
     metrics = sorted({key for line in last for key in line if not key.startswith("divergence")} - {"step"})
     html = _render(
@@ -171,13 +176,6 @@ def _plugin_classes(provenance: Mapping[str, Any]) -> list[type[Any]]:
         except (FdivGymError, KeyError, TypeError):
             continue
     return classes
-
-
-def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        values |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
-    return values
 
 
 def _write(html: str, target: Path) -> Path:

@@ -230,8 +230,8 @@ def _calibrated(divergence: Divergence, report: Report) -> None:
     step = torch.tensor([-1e-5, 1e-5], dtype=torch.float64)
     pull, push = (float(b(step).diff()) / 2e-5 for b in (divergence.positive, divergence.negative))
     found = pull > 0 and abs(pull - push) <= LOOSE * max(1.0, pull)
-    said = "calibrated" if divergence.calibrated else "not calibrated"
-    message = f"the link is declared {said}, but at v = 0 the branches have slopes {pull:.4g} and {push:.4g}"
+    declared = "calibrated" if divergence.calibrated else "not calibrated"
+    message = f"the link is declared {declared}, but at v = 0 the branches have slopes {pull:.4g} and {push:.4g}"
     report.check("calibrated", found == divergence.calibrated, message)
     if divergence.link_name == "calibrated":
         report.check("calibrated", found, f"the link named 'calibrated' has slopes {pull:.4g} and {push:.4g} at v = 0")
@@ -242,8 +242,8 @@ def _canonical(divergence: Divergence, report: Report) -> None:
     ratios = torch.tensor([1e4, 1e8, 1e16], dtype=torch.float64)
     a, b, c = (float(x) for x in divergence.critic(ratios))
     grows = math.isinf(c) or (c - b) > 0.5 * (b - a) > 0
-    said = "canonical" if divergence.canonical else "not canonical"
-    message = f"the link is declared {said}, but the critic at ratios 1e4, 1e8, 1e16 is {a:.4g}, {b:.4g}, {c:.4g}"
+    declared = "canonical" if divergence.canonical else "not canonical"
+    message = f"the link is declared {declared}, but the critic at ratios 1e4, 1e8, 1e16 is {a:.4g}, {b:.4g}, {c:.4g}"
     report.check("canonical", grows == divergence.canonical, message)
 
 

@@ -11,7 +11,7 @@ from fdiv_gym.errors import EnvError, PluginError
 from fdiv_gym.registry.guard import label_of
 from fdiv_gym.testing import env_tasks, env_verdicts
 from fdiv_gym.testing.env_tasks import SPLITS, sample_tasks
-from fdiv_gym.testing.env_verdicts import said
+from fdiv_gym.testing.env_verdicts import outcome
 from fdiv_gym.testing.hostile import GARBAGE
 from fdiv_gym.testing.report import CannotCheckError, Report
 
@@ -88,5 +88,5 @@ def _pickle(env: TextEnv, report: Report, seconds: float) -> None:
     expected = env.score(task, response)
     for what, other in (("pickling", pickle.loads(pickle.dumps(env))), ("deepcopy", copy.deepcopy(env))):
         got = other.score(task, response)
-        report.check("pickle", got.score == expected.score, f"after {what} the same response gets {said(got)}")
+        report.check("pickle", got.score == expected.score, f"after {what} the same response gets {outcome(got)}")
         other.close()

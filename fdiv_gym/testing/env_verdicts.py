@@ -60,7 +60,7 @@ def check_reference_response(env: TextEnv, report: Report, seconds: float) -> No
             if answer is not None and verdict.score != high:
                 report.fail(
                     "reference_response",
-                    f"task {shown(task.prompt)}: the reference response {shown(answer)} got {said(verdict)}, "
+                    f"task {shown(task.prompt)}: the reference response {shown(answer)} got {outcome(verdict)}, "
                     f"expected the maximum {high}",
                 )
                 break
@@ -94,9 +94,9 @@ def check_votes(env: TextEnv, report: Report, seconds: float) -> None:
     task = sample_tasks(env, count=1)[0]
     records = []
     for i, text in enumerate(("", GARBAGE, env.reference_response(task) or GARBAGE, *HOSTILE.values())):
-        said = Trajectory((0,), (0.0,), (True,), text, "eos", env.score(task, text))
+        trajectory = Trajectory((0,), (0.0,), (True,), text, "eos", env.score(task, text))
         place = partial(sample_record, split="train", mode="sampled", index=0, sample=i)
-        records.append(within(seconds, partial(place, env, task, said)))
+        records.append(within(seconds, partial(place, env, task, trajectory)))
     within(seconds, lambda: metrics_of(env, records))
 
 
@@ -118,8 +118,8 @@ def check_unscorable(env: TextEnv, report: Report, seconds: float) -> None:
             setattr(env, name, part)
         report.check(
             "unscorable", after.score is None or after.score == before.score,
-            f"when its {part.kind} in .{name} returned no score, a response went from {said(before)} to {after.score}; "
-            "expected no score",
+            f"when its {part.kind} in .{name} returned no score, a response went from {outcome(before)} "
+            f"to {after.score}; expected no score",
         )  # fmt: skip
 
 
@@ -148,7 +148,9 @@ def check_batch(env: TextEnv, report: Report, seconds: float) -> None:
     for task, response, verdict in zip(tasks, responses, together, strict=True):
         alone = env.score(task, response)
         if (alone.score, alone.status) != (verdict.score, verdict.status):
-            report.fail("batch", f"{shown(response)}: score() returned {said(alone)}, score_batch() {said(verdict)}")
+            report.fail(
+                "batch", f"{shown(response)}: score() returned {outcome(alone)}, score_batch() {outcome(verdict)}"
+            )
     report.check("batch", list(env.score_batch([], [])) == [], "score_batch([], []) is not []")
 
 
@@ -159,10 +161,10 @@ def check_deterministic(env: TextEnv, report: Report, seconds: float) -> None:
     first, second = [_judged(env, tasks, responses, seconds) for _ in range(2)]
     for response, a, b in zip(responses, first, second, strict=True):
         if a.score != b.score:
-            report.fail("deterministic", f"{shown(response)} was scored {said(a)} and then {said(b)}")
+            report.fail("deterministic", f"{shown(response)} was scored {outcome(a)} and then {outcome(b)}")
             break
 
 
-def said(verdict: Verdict) -> str:
+def outcome(verdict: Verdict) -> str:
     """A verdict as a short text for a message."""
     return str(verdict.score) if verdict.score is not None else f"no score ({verdict.status}: {verdict.detail})"

@@ -92,6 +92,16 @@ def test_a_name_that_is_neither_a_folder_nor_a_hub_id_is_refused():
         load_model("a/b/c")
 
 
+def test_a_mistyped_local_model_names_the_folders_with_similar_names(tmp_path, monkeypatch):
+    for folder in ("qwen", "runs/first", "unrelated"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for mistyped, meant in (("qwenn", "qwen"), ("runs/frist", "runs/first"), ("frist", "runs/first")):
+        with pytest.raises(fg.TrainerError, match=f"; did you mean '{meant}'\\?$"):
+            load_model(mistyped)
+
+
 def test_training_with_an_unreachable_hub_id_ends_with_one_line(tmp_path):
     config = tmp_path / "run.toml"
     config.write_text('[env]\nid = "math/Addition-v0"\n[model]\nname_or_path = "some-owner/no-such-model"\n')
