@@ -44,10 +44,12 @@ def describe(kind: SubjectArgument, name: OptionalName = None, json_: JsonFlag =
     Example: fdiv-gym describe objective f-grpo
     """
     from fdiv_gym.registry.discovery import entry_of
+    from fdiv_gym.runs.config import PLUGIN_TABLES
 
     if kind in TABLES and name is None:
         _describe_table(kind, json_)
         return
+    kind = PLUGIN_TABLES[kind][1] if kind in PLUGIN_TABLES else kind
     entry = entry_of(kind, _named(kind, name))
     record = description(entry)
     if json_:
@@ -62,6 +64,8 @@ def _named(kind: str, name: str | None) -> str:
     from fdiv_gym.registry.discovery import discovery
     from fdiv_gym.runs.config import PLUGIN_TABLES
 
+    if kind in TABLES:
+        raise ConfigError(f"the table {kind!r} takes no name: fdiv-gym describe {kind}")
     if kind not in KINDS:
         raise UnknownNameError(f"unknown kind or table {kind!r} ({did_you_mean(kind, [*KINDS, *TABLES])})")
     if name is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -52,8 +54,9 @@ def train(
         result = _trained(config, set_ or [], folder, allow_plugin_change)
     except KeyboardInterrupt:  # outside the training steps: in the warm start, an evaluation or a checkpoint
         if is_main_process():
-            go_on = f"resume with: fdiv-gym train --resume {folder}" if folder.exists() else "run the command again"
-            typer.echo(f"interrupted; {go_on}", err=True)
+            again = f"fdiv-gym train --resume {shlex.quote(str(folder))}"
+            hint = f"resume with: {again}" if folder.exists() else "run the command again"
+            typer.echo(f"interrupted; {hint}", err=True)
         sys.exit(130)
     if is_main_process():
         _show(result)
@@ -66,6 +69,8 @@ def _trained(config: Path | None, overrides: list[str], folder: Path, allow_plug
     from fdiv_gym import runs
 
     if config is None:
+        if runs.RunFolder.open_existing(folder).read_json(runs.SUMMARY).get("status") == "finished":
+            typer.echo(f"the run in {folder} is already finished", err=True)
         return runs.resume_run(folder, allow_plugin_change=allow_plugin_change)
     return runs.train(runs.load_config(config, overrides), folder)
 
@@ -74,6 +79,7 @@ def _show(result: RunResult) -> None:
     """Print the result as a table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     before, after = result.summary.get("before", {}), result.summary.get("after", {})
@@ -82,12 +88,21 @@ def _show(result: RunResult) -> None:
         for column in ("", "before", "after", "change"):
             table.add_column(column, justify="left" if not column else "right")
         for key in before:
-            row = [key.replace("_", " "), f"{before[key]:.3f}"]
-            row += [f"{after[key]:.3f}", f"{after[key] - before[key]:+.3f}"] if key in after else ["-", "-"]
-            table.add_row(*row)
+            table.add_row(Text(key.replace("_", " ")), *_change(before[key], after.get(key)))
         console.print(table)
-    console.print(f"{result.status} in {result.summary.get('seconds', 0):.0f} s; run folder: {result.folder}")
+    folder = shlex.quote(str(result.folder))
+    lines = [f"{result.status} in {result.summary.get('seconds', 0):.0f} s; run folder: {folder}"]
     if result.status == "interrupted":
-        console.print(f"Resume with: fdiv-gym train --resume {result.folder}", highlight=False)
+        lines.append(f"Resume with: fdiv-gym train --resume {folder}")
     else:
-        console.print(f"Write a report with: fdiv-gym report {result.folder}", highlight=False)
+        lines.append(f"Write a report with: fdiv-gym report {folder}")
+    for line in lines:
+        # A folder's name may contain brackets, and a broken path cannot be copied.
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _change(before: float | None, after: float | None) -> tuple[str, str, str]:
+    """Both values and their difference; ``-`` where there is none, e.g. because no response had a score."""
+    shown = tuple("-" if value is None or math.isnan(value) else f"{value:.3f}" for value in (before, after))
+    difference = "-" if "-" in shown or before is None or after is None else f"{after - before:+.3f}"
+    return shown[0], shown[1], difference

@@ -51,7 +51,7 @@ class RunConfig(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
+    seed: int = pydantic.Field(0, ge=0)
     env: PluginRef[TextEnv] | None = None
     model: ModelConfig = ModelConfig()
     engine: PluginRef[Engine]
@@ -97,6 +97,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no configuration file {path}") from None
+    except IsADirectoryError:
+        hint = f"; it is a run folder: resume it with --resume {path}" if (path / "config.json").is_file() else ""
+        raise ConfigError(f"{path} is a folder, not a configuration file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:
@@ -227,7 +230,9 @@ def dotted(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 def _table(name: str, values: Any) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"[{name}] must be a table, got {shorten(values)}")
+        key = PLUGIN_TABLES[name][0] if name in PLUGIN_TABLES else "name" if name == "tracker" else ""
+        hint = f": use {name}.{key} = {shorten(values)}" if key and isinstance(values, str) else ""
+        raise ConfigError(f"[{name}] must be a table, got {shorten(values)}{hint}")
     return values
 
 

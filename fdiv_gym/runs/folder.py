@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.errors import TrainerError
+from fdiv_gym.errors import TrainerError, did_you_mean
 from fdiv_gym.registry.messages import is_unicode
 
 # The names of the files; a separate assignment for each, so that the reference can list them.
@@ -76,7 +76,7 @@ class RunFolder:
         """
         run = cls(Path(path))
         if not (run.path / CONFIG).is_file():
-            raise TrainerError(f"there is no run in {run.path}: it has no {CONFIG}")
+            raise TrainerError(f"there is no run in {run.path}: {_why_no_run(run.path)}")
         return run
 
     def remove_if_nothing_happened(self) -> None:
@@ -109,11 +109,13 @@ class RunFolder:
             TrainerError: the file is damaged.
         """
         try:
-            record: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+            record: Any = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise TrainerError(f"{self.path / name} cannot be read: {error}") from None
+        if not isinstance(record, dict):
+            raise TrainerError(f"{self.path / name} is damaged: it holds no JSON object")
         return record
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
@@ -138,13 +140,16 @@ class RunFolder:
         """The records of a JSON-lines file; an incomplete last line, left by a crash, is omitted.
 
         Raises:
-            TrainerError: a line in the middle is damaged.
+            TrainerError: the file cannot be read, or a line in the middle is damaged.
         """
         path = self.path / name
         if not path.exists():
             return []
         # A crash may cut a line inside a character; such a line is damaged in any case.
-        texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        try:
+            texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError as error:
+            raise TrainerError(f"{path} cannot be read: {error.strerror}") from None
         records = []
         for number, text in enumerate(texts, 1):
             if not text:
@@ -154,7 +159,7 @@ class RunFolder:
                 if not isinstance(record, dict):
                     raise ValueError("not an object")
                 records.append(record)
-            except ValueError:
+            except (ValueError, RecursionError):
                 if number < len(texts):
                     raise TrainerError(f"{path}, line {number} is damaged: {text[:60]!r}") from None
         return records
@@ -198,6 +203,17 @@ class RunFolder:
         """Remove all but the newest ``keep`` checkpoints, and incomplete ones left by a crash."""
         for path in [*self.checkpoints()[:-keep], *(self.path / "checkpoints").glob(".writing-*")]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _why_no_run(path: Path) -> str:
+    """Why a path is no run folder, with the run folder that was probably meant."""
+    if path.is_file():
+        return "it is a file" + (f"; did you mean {str(path.parent)!r}?" if (path.parent / CONFIG).is_file() else "")
+    if path.is_dir():
+        inside = [str(found.parent) for found in sorted(path.glob(f"*/{CONFIG}"))]
+        return f"it has no {CONFIG}" + (f"; runs inside it: {', '.join(inside[:5])}" if inside else "")
+    beside = [str(found.parent) for parent in (path.parent, Path("runs")) for found in parent.glob(f"*/{CONFIG}")]
+    return "there is no such folder" + (f" ({did_you_mean(str(path), beside)})" if beside else "")
 
 
 def _json_line(record: Mapping[str, Any]) -> str:

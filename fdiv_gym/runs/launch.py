@@ -29,9 +29,9 @@ def train(
         config: a configuration, dictionaries nested like a run file, or the path of such a file. In
             dictionaries, a class or an instance may replace the name of a plugin; the run records the source of
             its class. An instance is used directly, and closed at the end.
-            output: the run folder; it must not contain a run, unless ``resume`` is set.
-            resume: resume the run in ``output`` from its newest checkpoint; ``config`` must be its configuration.
-            allow_plugin_change: resume although plugins, or classes passed here, have changed since.
+        output: the run folder; it must not contain a run, unless ``resume`` is set.
+        resume: resume the run in ``output`` from its newest checkpoint; ``config`` must be its configuration.
+        allow_plugin_change: resume although plugins, or classes passed here, have changed since.
 
     Raises:
         ConfigError: the configuration is wrong, or is not that of the run to resume.

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from fdiv_gym.errors import MissingExtraError
 
@@ -27,36 +27,45 @@ TRAINING = (
 )  # fmt: skip
 
 
+COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
+"""Colours of the curves of a run, or of the runs of a comparison, in order."""
+
+MODES = ("sampled", "greedy")
+LINE_STYLES = ("-", "--", ":")
+
+
 @dataclass(frozen=True)
 class Curves:
     """What the plots of one run are drawn from.
 
     Args:
-        name: label of the run; shown where several runs are compared.
+        name: label of the run; the comparison shows it with the run's colour.
         metrics: lines of metrics.jsonl.
         evaluations: lines of evaluations.jsonl.
-        intervals: half width of the 95 % interval of each held-out score, by (step, mode).
+        intervals: 95 % interval (low, high) of each held-out score, by (step, mode).
     """
 
     name: str
     metrics: Lines
     evaluations: Lines
-    intervals: Mapping[tuple[int, str], float]
+    intervals: Mapping[tuple[int, str], tuple[float, float]]
 
 
 def plots_of(runs: Sequence[Curves]) -> dict[str, str]:
-    """Each plot by its title, as a data URI.
+    """Each plot by its title, as a data URI; a plot without a finite value is left out.
+
+    Of several runs, each keeps its colour in every plot. Their names are not drawn: they may hold any characters.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     plots: dict[str, str] = {}
-    if any(run.evaluations for run in runs):
-        plots["Held-out score, with 95 % intervals over tasks"] = _scores(runs)
+    if any(_points(run.evaluations, f"score/{mode}") for run in runs for mode in MODES):
+        plots["Held-out score"] = _scores(runs)
     curriculum = sorted({key for run in runs for line in run.metrics[-1:] for key in line if key[:11] == "curriculum/"})
     extra = [("Curriculum", {key.partition("/")[2]: key for key in curriculum}, "state")]
     for title, curves, unit in (*TRAINING, *extra):
-        present = {label: key for label, key in curves.items() if any(key in line for r in runs for line in r.metrics)}
+        present = {label: key for label, key in curves.items() if any(_points(r.metrics, key) for r in runs)}
         if present:
             plots[title] = _curves(runs, present, unit)
     return plots
@@ -73,42 +82,57 @@ def smoothed(values: Sequence[float], span: int = SPAN) -> list[float]:
 
 
 def _scores(runs: Sequence[Curves]) -> str:
-    figure, axes = _axes("mean score", "optimizer step")
-    for run in runs:
-        for mode in ("sampled", "greedy"):
+    figure, axes = _axes("mean score", "step")
+    drawn: dict[str, Any] = {}
+    for i, run in enumerate(runs):
+        for k, mode in enumerate(MODES):
             points = _points(run.evaluations, f"score/{mode}")
             if not points:
                 continue
             steps, values = [p[0] for p in points], [p[1] for p in points]
-            errors = [run.intervals.get((step, mode), 0.0) for step in steps]
-            label = mode if len(runs) == 1 else f"{run.name}, {mode}"
-            axes.errorbar(steps, values, yerr=errors, label=label, linewidth=1.4, marker="o", markersize=4, capsize=2)
-    axes.legend(frameon=False)
+            bounds = [run.intervals.get((step, mode), (value, value)) for step, value in points]
+            errors = [[max(v - low, 0.0) for v, (low, _) in zip(values, bounds, strict=True)],
+                      [max(high - v, 0.0) for v, (_, high) in zip(values, bounds, strict=True)]]  # fmt: skip
+            drawn[mode] = axes.errorbar(
+                steps, values, yerr=errors, linewidth=1.4, marker="o", markersize=4, capsize=2, **_style(runs, i, k)
+            )
+    axes.legend(list(drawn.values()), list(drawn), frameon=False)
     return _svg(figure)
 
 
 def _curves(runs: Sequence[Curves], curves: Mapping[str, str], unit: str) -> str:
-    figure, axes = _axes(unit, "optimizer step")
-    count = 0
-    for run in runs:
-        for label, key in curves.items():
+    figure, axes = _axes(unit, "step")
+    drawn: dict[str, Any] = {}
+    for i, run in enumerate(runs):
+        for k, (label, key) in enumerate(curves.items()):
             points = _points(run.metrics, key)
             if not points:
                 continue
             steps, values = [p[0] for p in points], [p[1] for p in points]
-            (faint,) = axes.plot(steps, values, linewidth=0.8, alpha=0.35)
-            name = label if len(runs) == 1 else f"{run.name}, {label}" if len(curves) > 1 else run.name
-            axes.plot(steps, smoothed(values), linewidth=1.6, color=faint.get_color(), label=name)
-            count += 1
-    if count > 1:
-        axes.legend(frameon=False)
+            style = _style(runs, i, k) | {"marker": "o" if len(points) == 1 else None}
+            axes.plot(steps, values, linewidth=0.8, alpha=0.35, **style)
+            (drawn[label],) = axes.plot(steps, smoothed(values), linewidth=1.6, **style)
+    if len(drawn) > 1:
+        axes.legend(list(drawn.values()), list(drawn), frameon=False)
     return _svg(figure)
+
+
+def _style(runs: Sequence[Curves], run: int, curve: int) -> dict[str, str]:
+    """A colour for each curve of one run; of several runs, a colour for each run and a line style for each curve."""
+    if len(runs) == 1:
+        return {"color": COLOURS[curve % len(COLOURS)]}
+    return {"color": COLOURS[run % len(COLOURS)], "linestyle": LINE_STYLES[curve % len(LINE_STYLES)]}
 
 
 def _points(lines: Lines, key: str) -> list[tuple[int, float]]:
     """(step, value) where there is a finite value."""
     found = [(line["step"], line.get(key)) for line in lines]
-    return [(step, float(v)) for step, v in found if isinstance(v, (int, float)) and math.isfinite(v)]
+    return [(step, float(v)) for step, v in found if is_number(v) and math.isfinite(v)]
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a JSON file is a number; ``true`` is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _axes(ylabel: str, xlabel: str) -> tuple[Any, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
-import statistics
-from collections import defaultdict
+import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +16,8 @@ from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
-from fdiv_gym.runs.plots import Curves, Lines, plots_of
-
-SAMPLES_SHOWN = 12
-NORMAL_95 = 1.96
-
+from fdiv_gym.runs.pages import complete_samples, number, sample_table, score_cards, score_intervals, text
+from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of
 
 def write_report(path: str | Path, output: str | Path | None = None) -> Path:
     """Write the report of a run.
@@ -39,20 +35,23 @@ def write_report(path: str | Path, output: str | Path | None = None) -> Path:
     """
     run = RunFolder.open_existing(path)
     curves = curves_of(run)
-    config, provenance = run.config(), run.read_json(PROVENANCE)
+    config, provenance, summary = run.config(), run.read_json(PROVENANCE), run.read_json(SUMMARY)
     classes = _plugin_classes(provenance)
+    lines = run.lines(SAMPLES)
+    samples = complete_samples(lines)
     html = _render(
         "report.html.j2",
         title=run.path.name,
         facts=facts_of(config),
-        summary=run.read_json(SUMMARY),
+        status=status_of(summary, config, curves),
+        cards=score_cards(curves.evaluations, curves.intervals),
         config=json.dumps(config, indent=2),
         provenance=provenance,
         plots=plots_of([curves]),
-        samples=paired_samples(run.lines(SAMPLES)),
-        last=dict(curves.metrics[-1]) if curves.metrics else {},
+        samples=sample_table(samples),
+        damaged=len(lines) - len(samples),
+        last={"Last evaluation": curves.evaluations[-1:], "Last step": curves.metrics[-1:]},
         meaning=lambda key: meaning_of(key, classes) or "",
-        number=number,
     )
     return _write(html, Path(output) if output is not None else run.path / "report.html")
 
@@ -73,57 +72,64 @@ def write_comparison(paths: Sequence[str | Path], output: str | Path) -> Path:
         MissingExtraError: matplotlib or jinja2 is not installed.
     """
     runs = [RunFolder.open_existing(path) for path in paths]
-    if len(runs) < 2 or len({run.path.resolve() for run in runs}) < len(runs):
-        raise ConfigError("a comparison needs two or more different run folders")
+    found = [run.path.resolve() for run in runs]
+    if len(set(found)) < len(found):
+        twice = next(path for path in found if found.count(path) > 1)
+        raise ConfigError(f"the run {twice} is given twice: a comparison needs different run folders")
+    if len(runs) < 2:
+        raise ConfigError("a comparison needs two or more run folders")
     names = [run.path.name for run in runs]
     labels = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
     curves = [curves_of(run, label) for run, label in zip(runs, labels, strict=True)]
-    flat = [dotted(run.config()) for run in runs]
-    keys = sorted({key for table in flat for key in table})
-    differing = {
-        key: [shorten(table[key], 60).strip("'") if key in table else "-" for table in flat]
-        for key in keys
-        if len({str(table.get(key)) for table in flat}) > 1
-    }
+    classes = [plugin for run in runs for plugin in _plugin_classes(run.read_json(PROVENANCE))]
     last = [dict(c.evaluations[-1]) if c.evaluations else {} for c in curves]
-    metrics = sorted({key for line in last for key in line if not key.startswith("divergence")} - {"step"})
+    metrics = sorted({key for line in last for key in line} - {"step"})
     html = _render(
         "comparison.html.j2",
         names=labels,
+        colours=COLOURS,
         plots=plots_of(curves),
-        differing=differing,
+        differing=differing_options([dotted(run.config()) for run in runs]),
         last={key: [line.get(key) for line in last] for key in ["step", *metrics]},
-        meaning=lambda key: meaning_of(key) or "",
-        number=number,
+        meaning=lambda key: meaning_of(key, classes) or "",
     )
     return _write(html, Path(output))
+
+
+def differing_options(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The values of the dotted keys in which configurations differ; ``-`` where one has no such key."""
+    keys = sorted({key for config in configs for key in config})
+    return {
+        key: [shorten(config[key], 60).strip("'") if key in config else "-" for config in configs]
+        for key in keys
+        if len({str(config.get(key)) for config in configs}) > 1
+    }
 
 
 def curves_of(run: RunFolder, name: str = "") -> Curves:
     """What the plots of a run are drawn from.
 
     Raises:
-        TrainerError: the run has no metrics yet.
+        TrainerError: the run has no metrics yet, or a line of them has no step.
     """
     metrics, evaluations = run.lines(METRICS), run.lines(EVALUATIONS)
     if not metrics and not evaluations:
         raise TrainerError(f"the run in {run.path} has no metrics yet: nothing to report")
-    return Curves(name or run.path.name, metrics, evaluations, score_intervals(run.lines(SAMPLES)))
+    for file, lines in ((METRICS, metrics), (EVALUATIONS, evaluations)):
+        for place, line in enumerate(lines, 1):
+            if not isinstance(line.get("step"), int):
+                raise TrainerError(f"{run.path / file}, record {place} is damaged: it has no step")
+    return Curves(name or run.path.name, metrics, evaluations, score_intervals(complete_samples(run.lines(SAMPLES))))
 
 
-def score_intervals(samples: Lines) -> dict[tuple[int, str], float]:
-    """Half width of the 95 % interval of the held-out score, by (step, mode): 1.96 standard errors over tasks."""
-    scores: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for sample in samples:
-        score = sample["verdict"]["score"]
-        if sample["split"] == "heldout" and score is not None:
-            scores[sample["step"], sample["mode"]][sample["task_hash"]].append(score)
-    means = {key: [sum(s) / len(s) for s in tasks.values()] for key, tasks in scores.items()}
-    return {
-        key: NORMAL_95 * statistics.stdev(values) / math.sqrt(len(values))
-        for key, values in means.items()
-        if len(values) > 1
-    }
+def status_of(summary: Mapping[str, Any], config: Mapping[str, Any], curves: Curves) -> str:
+    """How far the run got; a run without a summary is still running, or was killed."""
+    steps, seconds = summary.get("steps"), summary.get("seconds")
+    if is_number(steps) and is_number(seconds):
+        return f"{summary.get('status', 'unknown')}, {steps} steps in {seconds:.0f} s"
+    wanted = (config.get("trainer") or {}).get("steps", "?")
+    done = max((line["step"] for line in curves.metrics), default=0)
+    return f"no summary.json: running or killed; {done} of {wanted} steps recorded"
 
 
 def facts_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -140,33 +146,6 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items()}
 
 
-def paired_samples(samples: Lines, shown: int = SAMPLES_SHOWN) -> list[dict[str, Any]]:
-    """The same held-out tasks at the first and at the last evaluation: prompt, answer, before, after."""
-    heldout = [s for s in samples if s["split"] == "heldout" and s["mode"] == "sampled"]
-    if not heldout:
-        return []
-    first, last = heldout[0]["step"], max(s["step"] for s in heldout)
-    before = {s["task_hash"]: s for s in reversed(heldout) if s["step"] == first}
-    after = {s["task_hash"]: s for s in reversed(heldout) if s["step"] == last}
-    rows = []
-    for task_hash in list(dict.fromkeys(s["task_hash"] for s in heldout))[:shown]:
-        if task_hash in before and task_hash in after:
-            start = before[task_hash]
-            rows.append(
-                {"prompt": start["prompt"], "answer": start["answer"], "before": start, "after": after[task_hash]}
-            )
-    return rows
-
-
-def number(value: object) -> str:
-    """A value for a table: integers as they are, other numbers with four significant digits."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
 def _plugin_classes(provenance: Mapping[str, Any]) -> list[type[Any]]:
     """The classes of the run's plugins as far as they can be loaded here; they explain metrics of their own."""
     classes = []
@@ -179,10 +158,16 @@ def _plugin_classes(provenance: Mapping[str, Any]) -> list[type[Any]]:
 
 
 def _write(html: str, target: Path) -> Path:
+    """Write the page whole or not at all; a lone surrogate of a response has no UTF-8 form and is escaped."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.write_text(html, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+        os.replace(temporary, target)
     except OSError as error:
         raise TrainerError(f"cannot write the report to {target}: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return target
 
 
@@ -192,8 +177,9 @@ def _render(template_name: str, **values: Any) -> str:
     except ImportError:
         raise MissingExtraError("the report needs jinja2: pip install 'fdiv-gym[train]'") from None
     folder = files("fdiv_gym.runs")
-    names = (template_name, "base.html.j2")
+    names = (template_name, "base.html.j2", "parts.html.j2")
     sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in names}
     # Responses are hostile input: everything is escaped.
     environment = Environment(loader=DictLoader(sources), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return str(environment.get_template(template_name).render(**values))
+    page = environment.get_template(template_name)
+    return str(page.render(number=number, text=text, span=SPAN, **values))

@@ -1,11 +1,13 @@
 """The command line as a person meets it: one line and status 2 for errors, no traceback."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
 
+import fdiv_gym as fg
 from fdiv_gym.cli.main import main
 
 
@@ -99,3 +101,29 @@ def test_help_teaches(fdiv_gym):
     assert done.returncode == 0
     assert "fdiv-gym train examples/addition.toml" in done.stdout
     assert "--set" in done.stdout
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path, capsys):
+    from fdiv_gym.cli.train import _show
+
+    folder = tmp_path / "w[/x] [bold]y"
+    summary = {
+        "seconds": 1,
+        "before": {"score/sampled": None, "score/greedy": 0.5},
+        "after": {"score/sampled": 0.25, "score/greedy": 1.0},
+    }
+    _show(fg.RunResult(folder, "finished", 3, summary))
+    shown = capsys.readouterr().out
+    assert f"Write a report with: fdiv-gym report '{folder}'" in shown
+    assert re.search(r"score/sampled +│ +- +│ +0.250 +│ +- ", shown)
+    assert re.search(r"score/greedy +│ +0.500 +│ +1.000 +│ +\+0.500 ", shown)
+
+
+def test_a_table_takes_no_name_and_env_means_environment():
+    from typer.testing import CliRunner
+
+    from fdiv_gym.cli.main import app
+
+    found = CliRunner().invoke(app, ["describe", "model", "foo"])
+    assert str(found.exception) == "the table 'model' takes no name: fdiv-gym describe model"
+    assert "math/Addition-v0" in CliRunner().invoke(app, ["describe", "env", "math/Addition-v0"]).output

@@ -131,7 +131,7 @@ def test_files(tmp_path):
     bad.write_bytes(b"\xff\xfe")
     with pytest.raises(fg.ConfigError, match="cannot read"):
         load_config(bad)
-    with pytest.raises(fg.ConfigError, match="cannot read"):
+    with pytest.raises(fg.ConfigError, match=r"is a folder, not a configuration file$"):
         load_config(tmp_path)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 import fdiv_gym as fg
 from fdiv_gym.runs import RunFolder, write_comparison, write_report
+from fdiv_gym.runs.pages import complete_samples, number, sample_table, score_cards, score_intervals, text
 from fdiv_gym.runs.plots import smoothed
-from fdiv_gym.runs.report import facts_of, number, score_intervals
+from fdiv_gym.runs.report import facts_of
 
 
 def sample(step, mode, task, score):
@@ -24,8 +25,17 @@ def test_the_interval_is_over_tasks_not_samples():
     samples.append(sample(0, "sampled", "d", None))  # no score: left out
     samples.append(sample(0, "greedy", "a", 1.0))  # one task: no interval
     samples.append({**sample(0, "sampled", "z", 1.0), "split": "train"})
-    expected = 1.96 * statistics.stdev([1.0, 0.5, 0.0]) / math.sqrt(3)
-    assert score_intervals(samples) == {(0, "sampled"): pytest.approx(expected)}
+    half = 1.96 * statistics.stdev([1.0, 0.5, 0.0]) / math.sqrt(3)
+    assert score_intervals(samples) == {(0, "sampled"): pytest.approx((0.5 - half, 0.5 + half))}
+
+
+def test_equal_scores_of_one_have_an_interval_with_a_width():
+    samples = [sample(0, "greedy", str(task), 1.0) for task in range(256)]
+    low, high = score_intervals(samples)[0, "greedy"]
+    assert high == pytest.approx(1.0)
+    assert low == pytest.approx(256 / (256 + 1.96**2))  # Wilson's lower bound at a share of 1: n/(n + z^2)
+    samples[:128] = [sample(0, "greedy", str(task), 0.0) for task in range(128)]
+    assert score_intervals(samples)[0, "greedy"] == pytest.approx((0.4392, 0.5608), abs=1e-4)
 
 
 def test_smoothing_keeps_constants_and_the_first_value():
@@ -35,10 +45,52 @@ def test_smoothing_keeps_constants_and_the_first_value():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(3, "3"), (0.123456, "0.1235"), (None, "-"), (True, "True"), ("x", "x"), (1e-9, "1e-09")]
-)
-def test_numbers_are_rounded(value, text):
-    assert number(value) == text
+    ("value", "shown"),
+    [
+        (3, "3"), (0.123456, "0.1235"), (None, "-"), (True, "True"), ("x", "x"), (1e-9, "1e-09"), (10291.7, "10,292"),
+        (12345, "12,345"), (10**30, "1e+30"), (math.inf, "inf"), (-2e7, "-20,000,000"),
+    ],
+)  # fmt: skip
+def test_numbers_are_rounded(value, shown):
+    assert number(value) == shown
+
+
+def test_scores_have_three_decimals():
+    assert [number(v, "score/greedy") for v in (1, 0.99609375, None)] == ["1.000", "0.996", "-"]
+
+
+def test_a_text_is_cut_and_shows_what_cannot_be_seen():
+    assert text("a\n\x1b[31m\u202eb\ud800") == "a\n\\x1b[31m\\u202eb\\ud800"
+    assert text("x" * 4010) == "x" * 4000 + "\n... 10 more characters"
+
+
+def complete(step, task, score=0.0, response="r"):
+    record = sample(step, "sampled", task, score) | {"prompt": "p" + task, "answer": "a", "response": response}
+    record["verdict"]["status"] = "scored"
+    return record
+
+
+def test_samples_with_missing_keys_are_left_out():
+    good = complete(0, "t")
+    bad = [{"a": 1}, {**good, "step": "x"}, {**good, "verdict": {}}, {**good, "verdict": 3}, {**good, "response": None}]
+    bad += [{k: v for k, v in good.items() if k != key} for key in ("split", "mode", "task_hash", "prompt")]
+    bad += [{**good, "verdict": {"score": "1"}}, {**good, "verdict": {"score": True}}]
+    assert complete_samples([*bad, good]) == [good]
+
+
+def test_the_sample_table_has_one_column_for_each_evaluation():
+    table = sample_table([complete(0, "t"), complete(5, "t", 1.0, "better"), complete(5, "only late")])
+    assert table["steps"] == [0, 5]
+    assert [[s["response"] for s in row["samples"]] for row in table["rows"]] == [["r", "better"]]
+    assert sample_table([complete(0, "t")])["steps"] == [0]
+    assert sample_table([]) == {}
+
+
+def test_the_cards_show_first_and_last_with_the_interval_of_the_last():
+    lines = [{"step": 0, "score/greedy": None}, {"step": 4, "score/greedy": 0.5}]
+    (card,) = score_cards(lines, {(4, "greedy"): (0.4, 0.6)})
+    assert (card["values"], card["interval"]) == (["-", "0.500"], (0.4, 0.6))
+    assert score_cards(lines[:1], {})[0]["values"] == ["-"]
 
 
 def test_the_facts_name_the_divergence():
@@ -69,14 +121,14 @@ def test_a_comparison_shows_what_differs(tmp_path):
     html = write_comparison(paths, tmp_path / "c.html").read_text()
     assert "objective.beta" in html
     assert "env.id" not in html  # equal in both
-    assert "0.1235" in html
+    assert "<td>0.123</td>" in html
     assert "&lt;two&gt;" in html
     assert "<two>" not in html
 
 
 def test_a_comparison_needs_different_runs(tmp_path):
     one = run_folder(tmp_path, "one", 0.1)
-    with pytest.raises(fg.ConfigError, match="two or more different run folders"):
+    with pytest.raises(fg.ConfigError, match="one is given twice"):
         write_comparison([one, one], tmp_path / "c.html")
     with pytest.raises(fg.TrainerError, match="there is no run in"):
         write_comparison([one, tmp_path / "none"], tmp_path / "c.html")
@@ -92,3 +144,64 @@ def test_the_command_compares_several(tmp_path, monkeypatch):
     assert CliRunner().invoke(app, ["report", *paths]).output == "wrote comparison.html\n"
     described = CliRunner().invoke(app, ["describe", "model", "--json"]).output
     assert {"name_or_path", "embedded.layers"} <= {o["name"] for o in json.loads(described)["options"]}
+
+
+def test_any_name_of_a_run_can_be_compared(tmp_path):
+    names = ("$\\bad{$", "_hidden", "[red]x", "\u6f22 b")
+    paths = [run_folder(tmp_path, name, 0.1 * i) for i, name in enumerate(names)]
+    html = write_comparison(paths, tmp_path / "c.html").read_text()  # a warning of matplotlib would be an error
+    assert all(name in html for name in names)
+
+
+def test_a_run_without_a_finite_value_or_a_summary_has_a_report(tmp_path):
+    run = RunFolder.create(tmp_path / "run", {"trainer": {"steps": 9}})
+    run.append("metrics.jsonl", {"step": 1, "loss": math.nan, "reward/mean": 0.5, "flag": True})
+    run.append("evaluations.jsonl", {"step": 0, "score/sampled": math.nan})
+    run.append("samples.jsonl", complete(0, "t", None, "\ud800"), {"a": 1})
+    html = write_report(run.path).read_text()
+    assert "no summary.json: running or killed; 1 of 9 steps recorded" in html
+    assert "<figcaption>Training reward" in html  # drawn although it is one point
+    assert "<figcaption>Loss" not in html
+    assert "1 lines of samples.jsonl are damaged" in html
+    assert "\\ud800" in html
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "config.json").write_text("[]"), "config.json is damaged: it holds no JSON object"),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "config.json cannot be read: maximum recursion"),
+        (lambda run: (run / "samples.jsonl").write_text("[" * 100_000 + "\n{}\n"), "samples.jsonl, line 1 is damaged"),
+        (lambda run: (run / "samples.jsonl").mkdir(), "samples.jsonl cannot be read: Is a directory"),
+        (
+            lambda run: (run / "metrics.jsonl").write_text('{"loss": 1}\n'),
+            "metrics.jsonl, record 1 is damaged: it has no",
+        ),
+    ],
+)
+def test_a_damaged_run_folder_is_named(tmp_path, damage, message):
+    path = run_folder(tmp_path, "one", 0.1)
+    damage(path)
+    with pytest.raises(fg.TrainerError, match=message):
+        write_report(path)
+
+
+def test_a_path_that_is_no_run_folder_suggests_one(tmp_path):
+    run_folder(tmp_path, "first", 0.1)
+    for path, message in (
+        ("frist", "there is no such folder .did you mean '.*first'"),
+        ("first/config.json", "it is a file; did you mean '.*first'"),
+        (".", "runs inside it: .*first"),
+    ):
+        with pytest.raises(fg.TrainerError, match=message):
+            write_report(tmp_path / path)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    run = run_folder(tmp_path, "one", 0.1)
+    old = write_report(run).read_text()
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(fg.TrainerError, match="No space left"):
+        write_report(run)
+    assert (run / "report.html").read_text() == old
+    assert not list(run.glob(".report*"))
