@@ -63,8 +63,8 @@ class Penalty:
     D_f = sum pi_ref f(pi/pi_ref).
 
     Log-probs are sums over the response tokens, in fp64. No reward enters: every sampled response counts, also one
-    without a score. Coefficients beyond ``LARGEST``, and those of an f' that does not fit in float64, are held there and
-    counted in ``rollouts/penalty_truncated``, so the loss stays finite.
+    without a score. Coefficients beyond ``LARGEST``, and those of an f' that does not fit in float64, are held at
+    ``LARGEST`` and counted in ``rollouts/penalty_truncated``, so the loss stays finite.
 
     Args:
         divergence: D_f.

@@ -1,6 +1,7 @@
 """The penalty on D_f(pi || pi_ref): its expected gradient is the exact one, for every divergence, off policy too."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -217,6 +218,31 @@ class TestVariance:
         assert self.deviation("total_variation", 16) == pytest.approx(0.51, abs=0.02)
         assert self.deviation("kl", 16) == pytest.approx(3, rel=0.05)
         assert self.deviation("jensen_shannon", 16) == pytest.approx(1.6, rel=0.2)
+
+
+def token_local_error(divergence, seed):
+    """Relative error of the gradient with f' of each token's own ratio, on a table of two binary tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    logits, reference = (torch.randn(3, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    logits.requires_grad_(True)
+
+    def tokens(values):
+        logps = torch.log_softmax(values, -1)
+        return torch.stack([torch.stack([logps[0, i], logps[1 + i, j]]) for i in (0, 1) for j in (0, 1)])
+
+    ours, theirs = tokens(logits), tokens(reference)
+    probabilities = ours.sum(-1).exp()
+    truth = gradient(divergence.exact(probabilities, theirs.sum(-1).exp()), logits)
+    coefficients = divergence.slope(ours - theirs) - divergence.slope(torch.zeros(1))
+    ours = tokens(logits)
+    local = gradient((ours.sum(-1).exp().detach().unsqueeze(-1) * coefficients * ours).sum(), logits)
+    return float((local - truth).norm() / truth.norm())
+
+
+@pytest.mark.parametrize(("name", "median"), [("kl", 0.14), ("reverse_kl", 0.25), ("pearson", 0.47)])
+def test_a_token_local_form_would_have_another_gradient(name, median):
+    errors = [token_local_error(fg.get_divergence(name), seed) for seed in range(200)]
+    assert statistics.median(errors) == pytest.approx(median, abs=0.01)
 
 
 @pytest.mark.parametrize(
