@@ -60,8 +60,8 @@ def table(rows: list[dict[str, Any]], seeds: list[int]) -> str:
     lines = [
         "# The gradient norm at the start",
         "",
-        "`python benchmarks/first_norms.py`: the first step of `examples/addition.toml` with each on-policy objective at its",
-        f"default options, seeds {', '.join(map(str, seeds))}; Euclidean norm before clipping (`grad_norm`).",
+        "`python benchmarks/first_norms.py`: the first step of `examples/addition.toml` with each on-policy objective",
+        f"at its default options, seeds {', '.join(map(str, seeds))}; Euclidean norm before clipping (`grad_norm`).",
         "",
         "| objective | norm, each seed | mean | relative to `grpo` |",
         "|---|---|---|---|",
