@@ -182,7 +182,8 @@ def _reference(objective: Objective, report: Report) -> None:
     step = make_step()
 
     def move(rows: Rows) -> Rows:
-        return dataclasses.replace(rows, ref_logps=rows.ref_logps - 0.1)
+        # Not one constant for every token: a margin of mean log-ratios would not change.
+        return dataclasses.replace(rows, ref_logps=1.1 * rows.ref_logps)
 
     moved = dataclasses.replace(step, rollouts=move(step.rollouts), preferences=move(step.preferences))
     first, second = evaluate(objective, step), evaluate(objective, moved)
@@ -203,7 +204,8 @@ def _sign(objective: Objective, report: Report) -> None:
         _sign_of(report, pull, worst, outcome.active["rollouts"], "the worst of its group", 1)
     if "preferences" in outcome.gradients:
         pull = outcome.gradients["preferences"].double().sum(-1)
-        _sign_of(report, pull, step.chosen, outcome.active["preferences"], "chosen", -1)
+        if objective.raises_chosen:
+            _sign_of(report, pull, step.chosen, outcome.active["preferences"], "chosen", -1)
         _sign_of(report, pull, ~step.chosen, outcome.active["preferences"], "rejected", 1)
 
 
