@@ -34,8 +34,8 @@ class Objective(Configurable):
         needs_pairs: whether preferences must be pairs rather than labelled single responses.
         raises_chosen: whether the gradient at the reference raises the log-prob of chosen responses. False where the
             source lowers both sides and widens the margin only (apo-down).
-        running: whether a statistic runs over the steps. The trainer then calls ``observe`` after each optimizer step and
-            keeps ``state_dict`` in checkpoints; ``prepare`` and ``loss`` only read the statistic.
+        running: whether a statistic runs over the steps. The trainer then calls ``observe`` after each optimizer step
+            and keeps ``state_dict`` in checkpoints; ``prepare`` and ``loss`` only read the statistic.
         advantage: the estimator that ``prepare`` calls by ``checked_advantages``, or None. A trainer that makes
             several updates from one rollout batch computes the advantages once, on the whole batch.
     """

@@ -115,7 +115,7 @@ class KLDO(Objective):
         self._log_average = state.get("log_average")
 
     def _moved(self, log_mean: float) -> float:
-        """log m_t from log E_t; computed in logarithms, because e^v of a long response overflows."""
+        """The next log m_t from log E_t; computed in logarithms, because e^v of a long response overflows."""
         if self._log_average is None:
             return log_mean
         rate: float = self.options.moving_rate

@@ -29,8 +29,8 @@ class BCO(UnpairedObjective):
         beta: float = pydantic.Field(0.1, gt=0)
         """Scale of the implicit reward."""
         denominator: Literal["sides", "rows"] = "sides"
-        """``sides``: one mean over the chosen and one over the rejected rows, as in the formula. ``rows``: one mean over
-        all rows, as in the released trainers."""
+        """``sides``: one mean over the chosen and one over the rejected rows, as in the formula. ``rows``: one mean
+        over all rows, as in the released trainers."""
         delta: Literal["step", "none"] = "step"
         """``step``: the middle of the two sides' mean v in this step. ``none``: 0, as in trl's loss ``bco_pair``."""
 

@@ -1,4 +1,4 @@
-"""The likelihood of the chosen responses: the weights of their tokens, and pair objectives that add it to their loss."""
+"""The likelihood of the chosen responses: token weights, and pair objectives that add it to their loss."""
 
 from __future__ import annotations
 

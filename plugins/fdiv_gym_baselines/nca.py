@@ -14,7 +14,8 @@ from fdiv_gym_baselines.pairs import Pairs
 class NCA(Pairs):
     """Noise contrastive alignment: the absolute reward of the chosen response counts, not only the margin.
 
-    L = E [-log sigmoid(v(chosen)) - 1/2 log sigmoid(-v(chosen)) - 1/2 log sigmoid(-v(rejected))], v = beta log pi/pi_ref.
+    L = E [-log sigmoid(v(chosen)) - 1/2 log sigmoid(-v(chosen)) - 1/2 log sigmoid(-v(rejected))],
+    v = beta log pi/pi_ref.
     Source: "Noise Contrastive Alignment of Language Models with Explicit Rewards", arXiv 2402.05369, for two responses
     to a prompt. The chosen response is raised while v < log 2, then lowered: its likelihood does not fall as under dpo.
     """

@@ -21,7 +21,8 @@ class ORPO(PairsWithLikelihood):
 
     L = NLL(chosen) - lam E log sigmoid(log odds(chosen) - log odds(rejected)), odds = p/(1 - p),
     log p = (1/|y|) log pi(y). Source: arXiv 2403.07691, equations 6 and 7. Their released trainer and trl take the
-    NLL over the prompt's tokens too; here it is over the response, because preference rows hold no log-probs of prompts.
+    NLL over the prompt's tokens too; here it is over the response, because preference rows hold no log-probs of
+    prompts.
     """
 
     class Options(fg.Options):
