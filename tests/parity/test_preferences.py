@@ -152,4 +152,4 @@ def test_ipo_without_normalisation_pulls_harder():
     whole, mean = (evaluate(fg.get_objective("ipo", length_normalised=flag), step).norm for flag in (False, True))
     lengths = step.preferences.mask.sum(-1).double()
     assert whole / mean == pytest.approx(float((lengths.sum() / (1 / lengths).sum()) ** 0.5), rel=1e-10)
-    assert whole / mean == pytest.approx(5.6, abs=0.4)  # responses of 5.7 tokens on average
+    assert whole / mean == pytest.approx(5.7, abs=0.05)  # responses of 5.9 tokens on average
