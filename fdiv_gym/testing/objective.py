@@ -166,13 +166,16 @@ def _schedule(objective: Objective, report: Report) -> None:
     walked, resumed = copy.deepcopy(objective), copy.deepcopy(objective)
     for number in range(1, 6):
         walked.at_step(number, 10)
+        if walked.running and number < 5:
+            walked.observe(prepare(walked, make_step(seed=number)))
     resumed.at_step(5, 10)
+    resumed.load_state_dict(walked.state_dict())
     first, second = evaluate(walked, make_step()), evaluate(resumed, make_step())
     report.check(
         "schedule",
         bool(first.loss == second.loss) and walked.streams == resumed.streams,
         f"at step 5 of 10 the loss is {float(first.loss):.6g} after steps 1 to 4 and {float(second.loss):.6g} "
-        "when training resumes there: at_step must depend on the step alone",
+        "when training resumes there: at_step must depend on the step alone, and state_dict hold what observe changed",
     )
 
 

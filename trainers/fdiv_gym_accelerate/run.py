@@ -238,7 +238,8 @@ class Run:
             if curriculum is not None:
                 extra["curriculum"] = state_of(curriculum)
             if self.objective.running:
-                extra["objective"] = dict(self.objective.state_dict())
+                with boundary(self.objective, "state_dict"):
+                    extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
             step, policy = self.step, self.policy
             save_checkpoint(self.folder, step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra)
             self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
@@ -313,7 +314,8 @@ class Run:
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])
             if self.objective.running:
-                self.objective.load_state_dict(extra["objective"])
+                with boundary(self.objective, "load_state_dict"):
+                    self.objective.load_state_dict(extra["objective"])
             self._send_weights()
         if self.accelerator.is_main_process:
             self.folder.keep_until(self.step if checkpoints else -1)
