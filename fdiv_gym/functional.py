@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from fdiv_gym.divergences.base import Divergence
+from fdiv_gym.errors import ConfigError
 from fdiv_gym.objectives.advantages.base import checked_advantages, get_advantage
 from fdiv_gym.objectives.base import Objective, Stream, get_objective
 from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, PreferenceBatch
-from fdiv_gym.registry.guard import boundary, coefficients_of
+from fdiv_gym.registry.guard import boundary, coefficients_of, label_of
 from fdiv_gym.registry.lookup import Spec
 
 
@@ -180,7 +181,16 @@ def preference_loss(
     rejected_logps: Tensor,
     ref_rejected_logps: Tensor,
 ) -> Tensor:
-    """Any objective on preferences, on sequence log-probs [C] and [R]; the i-th chosen and rejected are a pair."""
+    """Any objective on preferences, on sequence log-probs [C] and [R]; the i-th chosen and rejected are a pair.
+
+    Raises:
+        ConfigError: the objective keeps a statistic that runs over steps, which one loss cannot move.
+    """
+    if objective.running:
+        raise ConfigError(
+            f"{label_of(objective)} keeps a statistic that runs over steps: call its prepare, loss and, after each "
+            "optimizer step, observe"
+        )
     preferences, batch = _preference_rows(chosen_logps, ref_chosen_logps, rejected_logps, ref_rejected_logps)
     return _total(objective, coefficients_of(objective, None, preferences), {"preferences": batch})
 

@@ -34,6 +34,10 @@ class Objective(Configurable):
         needs_scores: whether a response without a score has no gradient. False with a term that acts on every sampled
             response, whatever its reward.
         needs_pairs: whether preferences must be pairs rather than labelled single responses.
+        raises_chosen: whether the gradient at the reference raises the log-prob of chosen responses. False where the
+            source lowers both sides and widens the margin only (apo-down).
+        running: whether a statistic runs over the steps. The trainer then calls ``observe`` after each optimizer step
+            and keeps ``state_dict`` in checkpoints; ``prepare`` and ``loss`` only read the statistic.
         advantage: the estimator that ``prepare`` calls by ``checked_advantages``, or None. A trainer that makes
             several updates from one rollout batch computes the advantages once, on the whole batch.
     """
@@ -46,6 +50,8 @@ class Objective(Configurable):
     exact_gradient: bool = True
     needs_scores: bool = True
     needs_pairs: bool = False
+    raises_chosen: bool = True
+    running: bool = False
     advantage: Advantage | None = None
 
     def prepare(self, groups: GroupBatch | None, preferences: PreferenceBatch | None) -> Mapping[Stream, Coefficients]:
@@ -62,6 +68,19 @@ class Objective(Configurable):
 
     def at_step(self, step: int, steps: int) -> None:
         """Set the schedule to ``step`` (from 1 to ``steps``); called before each optimizer step."""
+
+    def observe(self, prepared: Mapping[Stream, Coefficients]) -> None:
+        """Update running statistics from what ``prepare`` returned; called once after each optimizer step.
+
+        Only objectives with ``running`` are called. All processes see the same ``prepared``.
+        """
+
+    def state_dict(self) -> Mapping[str, float]:
+        """The running statistics, for checkpoints; empty without any."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restore what ``state_dict`` returned."""
 
 
 def get_objective(spec: Spec | Objective, **options: Any) -> Objective:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pydantic
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ class KTO(UnpairedObjective):
     Source: arXiv 2402.01306, equations 7 and 8. There z0 is estimated on responses paired with other
     prompts; here on the step's own responses, the mean of log pi/pi_ref over its rows, because the
     contract has no mismatched rows. This estimate is larger when the log-ratio of the chosen responses rises more
-    than that of the rejected ones falls.
+    than that of the rejected ones falls. With the same z0, value and gradient are those of trl.
     """
 
     class Options(fg.Options):
@@ -30,6 +32,13 @@ class KTO(UnpairedObjective):
         """lambda_D, the weight of chosen responses."""
         undesirable_weight: float = pydantic.Field(1.0, gt=0)
         """lambda_U, the weight of rejected responses."""
+        z0: Literal["step", "none"] = "step"
+        """``step``: max(0, mean of log pi/pi_ref over the step's rows). ``none``: 0, the unpaired form of apo-zero."""
+
+    @property
+    def shifted(self) -> bool:
+        """Whether z0 is estimated."""
+        return bool(self.options.z0 == "step")
 
     def shift(self, v: Tensor, preferences: fg.PreferenceBatch) -> Tensor:
         """Beta z0."""

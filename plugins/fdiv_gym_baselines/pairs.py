@@ -15,7 +15,8 @@ from fdiv_gym.objectives import Stream
 class Pairs(fg.Objective):
     """L = (1/pairs) sum of pair_loss(score of chosen - score of rejected).
 
-    A subclass implements ``score`` and ``pair_loss``.
+    A subclass implements ``score`` and ``pair_loss``, or ``score`` and ``losses`` where the loss is not a function of
+    the margin alone.
     """
 
     streams = ("preferences",)
@@ -29,7 +30,7 @@ class Pairs(fg.Objective):
     def prepare(
         self, groups: fg.GroupBatch | None, preferences: fg.PreferenceBatch | None
     ) -> Mapping[Stream, fg.Coefficients]:
-        """The sign of each row in its pair's margin, and the pair's weight on its chosen row.
+        """The pair and the side of each row, and the pair's weight on its chosen row.
 
         Raises:
             ConfigError: some preferences are single responses.
@@ -42,7 +43,7 @@ class Pairs(fg.Objective):
                 "give every prompt a chosen and a rejected response, or use fdo, kldo, kto or bco"
             )
         rows = {
-            "sign": torch.where(chosen, 1.0, -1.0).double(),
+            "is_chosen": chosen,
             "pair_weight": torch.where(chosen, preferences.shares, 0.0),
             "pair": preferences.unit,
         }
@@ -51,19 +52,26 @@ class Pairs(fg.Objective):
     def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:
         """Sum over the pairs of the micro-batch; the rows may be in any order."""
         pairs, place = torch.unique(batch.rows["pair"], return_inverse=True)
-        signed = batch.row("sign") * self.score(batch)
-        margin = torch.zeros(len(pairs), dtype=signed.dtype, device=signed.device).index_add(0, place, signed)
-        weight = torch.zeros_like(margin).index_add(0, place, batch.row("pair_weight"))
-        detached = margin.detach()
+        score = self.score(batch)
+        is_chosen = batch.rows["is_chosen"]
+        empty = torch.zeros(len(pairs), dtype=score.dtype, device=score.device)
+        chosen = empty.index_add(0, place, torch.where(is_chosen, score, 0.0))
+        rejected = empty.index_add(0, place, torch.where(is_chosen, 0.0, score))
+        weight = empty.index_add(0, place, batch.row("pair_weight"))
+        detached = (chosen - rejected).detach()
         metrics = {
             "preferences/margin": (weight * detached).sum(),
             "preferences/accuracy": (weight * (detached > 0)).sum(),
         }
-        return fg.ObjectiveOutput((weight * self.pair_loss(margin)).sum(), metrics)
+        return fg.ObjectiveOutput((weight * self.losses(chosen, rejected)).sum(), metrics)
 
     def score(self, batch: fg.MicroBatch) -> Tensor:
         """[b]: the score of each response under the policy, with gradient."""
         raise NotImplementedError
+
+    def losses(self, chosen: Tensor, rejected: Tensor) -> Tensor:
+        """[pairs]: the loss of each pair from its two scores, each [pairs]."""
+        return self.pair_loss(chosen - rejected)
 
     def pair_loss(self, margin: Tensor) -> Tensor:
         """[pairs]: the loss of each margin."""

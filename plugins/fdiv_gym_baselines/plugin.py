@@ -17,6 +17,14 @@ OBJECTIVES = {
     "simpo": ("simpo:SimPO", "length-normalised margin, no reference"),
     "kto": ("kto:KTO", "labelled single responses, prospect theory"),
     "bco": ("bco:BCO", "labelled single responses, binary classifier"),
+    "cpo": ("cpo:CPO", "dpo without reference, plus likelihood of the chosen response"),
+    "orpo": ("orpo:ORPO", "likelihood of the chosen response and the odds ratio, no reference"),
+    "slic": ("slic:SLiC", "hinge on the preference margin"),
+    "apo-zero": ("apo:APOZero", "anchored: raises the chosen, lowers the rejected response"),
+    "apo-down": ("apo:APODown", "anchored: lowers both responses, the rejected one more"),
+    "robust-dpo": ("robust_dpo:RobustDPO", "dpo under a known share of wrong labels"),
+    "nca": ("nca:NCA", "noise contrastive, absolute rewards of pairs"),
+    "sppo": ("sppo:SPPO", "squared loss of each response's log-ratio, hard labels"),
     "sft": ("sft:SFT", "likelihood of the chosen responses"),
 }
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
-
 import fdiv_gym as fg
-from fdiv_gym.objectives import Stream, checked_weights, mean_weights
+from fdiv_gym.objectives import Stream, mean_weights
+from fdiv_gym_baselines.likelihood import likelihood_weights
 
 
 class SFT(fg.Objective):
@@ -40,10 +39,7 @@ class SFT(fg.Objective):
         """The token weight of each chosen response."""
         assert preferences is not None
         chosen = preferences.chosen
-        weights = torch.zeros(chosen.shape, dtype=torch.float64, device=chosen.device)
-        lengths, shares = preferences.lengths[chosen], preferences.shares[chosen]
-        weights[chosen] = checked_weights(self.aggregation, lengths, shares)
-        rows = {"weight": weights, "chosen": mean_weights(chosen)}
+        rows = {"weight": likelihood_weights(self.aggregation, preferences), "chosen": mean_weights(chosen)}
         return {"preferences": fg.Coefficients(rows, chosen)}
 
     def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,18 +15,21 @@ from fdiv_gym.objectives import Stream, policy_log_ratio, reference_log_ratio, s
 class UnpairedObjective(fg.Objective):
     """L = sum_i weight_i row_loss(+-(beta log pi/pi_ref - shift)), + on chosen and - on rejected rows.
 
-    The shift is a statistic of the current policy over the whole step, held constant. A subclass
-    implements ``shift``, ``weights`` and ``row_loss``.
+    The shift is a statistic of the current policy over the whole step, held constant, or 0. A subclass
+    implements ``shifted``, ``shift``, ``weights`` and ``row_loss``.
     """
 
     streams = ("preferences",)
     needs_reference = True
-    needs_policy_logps = True
-    exact_gradient = False
     metric_meanings: ClassVar[Mapping[str, str]] = {
         "preferences/shift": "What is subtracted from v = beta log(pi/pi_ref) before the loss: beta z0 for kto, delta"
         " for bco.",
     }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.needs_policy_logps = self.shifted
+        self.exact_gradient = not self.shifted
 
     def prepare(
         self, groups: fg.GroupBatch | None, preferences: fg.PreferenceBatch | None
@@ -34,7 +37,9 @@ class UnpairedObjective(fg.Objective):
         """The shift, and each row's sign and weight."""
         assert preferences is not None
         chosen = preferences.chosen
-        shift = self.shift(self.options.beta * policy_log_ratio(preferences), preferences)
+        shift = torch.zeros((), dtype=torch.float64, device=chosen.device)
+        if self.shifted:
+            shift = self.shift(self.options.beta * policy_log_ratio(preferences), preferences)
         rows = {
             "sign": torch.where(chosen, 1.0, -1.0).double(),
             "weight": self.weights(preferences),
@@ -50,6 +55,11 @@ class UnpairedObjective(fg.Objective):
         margin = batch.row("sign") * (self.options.beta * log_ratio - batch.row("shift"))
         loss = (batch.row("weight") * self.row_loss(margin)).sum()
         return fg.ObjectiveOutput(loss, side_means(stream, batch, log_ratio, ("chosen", "rejected")))
+
+    @property
+    def shifted(self) -> bool:
+        """Whether there is a shift; without one no gradient-free pass over the step is needed."""
+        raise NotImplementedError
 
     def shift(self, v: Tensor, preferences: fg.PreferenceBatch) -> Tensor:
         """Scalar from v = beta log pi/pi_ref [N] of all rows, fp64, no gradient."""

@@ -196,6 +196,13 @@ class CountsSteps(FGRPO):
         return changed_rows(super().prepare(groups, preferences), lambda name, values: values * (1 + self.calls))
 
 
+class ForgetsItsAverage(KLDO):
+    """Its average runs over steps, but no checkpoint holds it."""
+
+    def state_dict(self):
+        return {}
+
+
 class MeanMetric(Reinforce):
     """A metric that is a mean of the micro-batch and so does not add up."""
 

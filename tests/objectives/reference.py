@@ -136,6 +136,24 @@ def kldo(p, beta=0.1):
     return -sum(good) / len(good) + math.log(sum(bad) / len(bad))
 
 
+def kldo_release(steps, beta=0.1, rate=0.1, normalise=True):
+    """Value and row weights (dL/dv) of each of several steps, as in the release of kldo's authors."""
+    average, found = 0.0, []
+    for p in steps:
+        v = beta * (sequence(p, "logps") - sequence(p, "ref"))
+        count = int((~p["chosen"]).sum())
+        mean_exp = sum(math.exp(x) for x in v[~p["chosen"]]) / count
+        average = mean_exp if average == 0 else rate * mean_exp + (1 - rate) * average
+        first, second = float(np.mean(v[p["chosen"]])), math.log(mean_exp)
+        factor = min(first, second) / (second + 1e-9) if normalise else 1.0
+        weights = [
+            -1 / (len(v) - count) if p["chosen"][i] else factor * math.exp(v[i]) / (average + 1e-6) / count
+            for i in range(len(v))
+        ]
+        found.append((-first + factor * second, weights))
+    return found
+
+
 def f_hal(d, p, lam=0.5, off=1.0, divergence="jensen_shannon", beta=0.1, gamma=0.0, weighting="uniform"):
     return lam * off * fdo(p, divergence, beta) + (1 - lam) * f_grpo(d, divergence, beta, gamma, weighting)
 
@@ -236,8 +254,10 @@ def dpo(p, beta=0.1):
     return sum(losses) / len(losses)
 
 
-def ipo(p, tau=0.1):
+def ipo(p, tau=0.1, normalised=True):
     h = sequence(p, "logps") - sequence(p, "ref")
+    if normalised:
+        h = h / p["mask"].sum(1)
     losses = [(h[c] - h[r] - 1 / (2 * tau)) ** 2 for c, r in pairs(p)]
     return sum(losses) / len(losses)
 
@@ -248,10 +268,11 @@ def simpo(p, beta=2.0, gamma=1.0):
     return sum(losses) / len(losses)
 
 
-def kto(p, beta=0.1, desirable=1.0, undesirable=1.0, frozen=None):
+def kto(p, beta=0.1, desirable=1.0, undesirable=1.0, frozen=None, z0=None):
     source = p if frozen is None else frozen
     h = sequence(p, "logps") - sequence(p, "ref")
-    z0 = max(0.0, float(np.mean(sequence(source, "logps") - sequence(source, "ref"))))
+    if z0 is None:
+        z0 = max(0.0, float(np.mean(sequence(source, "logps") - sequence(source, "ref"))))
     losses = []
     for i in range(len(h)):
         if p["chosen"][i]:
@@ -261,14 +282,77 @@ def kto(p, beta=0.1, desirable=1.0, undesirable=1.0, frozen=None):
     return sum(losses) / len(losses)
 
 
-def bco(p, beta=0.1, frozen=None):
+def bco(p, beta=0.1, frozen=None, delta=None, rows=False):
     source = p if frozen is None else frozen
     v = beta * (sequence(p, "logps") - sequence(p, "ref"))
     w = beta * (sequence(source, "logps") - sequence(source, "ref"))
-    delta = (w[p["chosen"]].mean() + w[~p["chosen"]].mean()) / 2
+    if delta is None:
+        delta = (w[p["chosen"]].mean() + w[~p["chosen"]].mean()) / 2
     good = [-math.log(sigmoid(v[i] - delta)) for i in range(len(v)) if p["chosen"][i]]
     bad = [-math.log(sigmoid(delta - v[i])) for i in range(len(v)) if not p["chosen"][i]]
+    if rows:
+        return (sum(good) + sum(bad)) / len(v)
     return sum(good) / len(good) + sum(bad) / len(bad)
+
+
+def likelihood(p, summed=False):
+    """Negative log-likelihood of the chosen responses: of a token, or of a whole response."""
+    rows = [i for i in range(len(p["chosen"])) if p["chosen"][i]]
+    count = len(rows) if summed else sum(len(tokens(p, i)) for i in rows)
+    return -sum(sequence(p, "logps")[i] for i in rows) / count
+
+
+def cpo(p, beta=0.1, coefficient=1.0, summed=False):
+    s = sequence(p, "logps")
+    losses = [-math.log(sigmoid(beta * s[c] - beta * s[r])) for c, r in pairs(p)]
+    return sum(losses) / len(losses) + coefficient * likelihood(p, summed)
+
+
+def orpo(p, lam=0.1):
+    probability = np.exp(sequence(p, "logps") / p["mask"].sum(1))
+    odds = probability / (1 - probability)
+    losses = [-math.log(sigmoid(math.log(odds[c] / odds[r]))) for c, r in pairs(p)]
+    return likelihood(p) + lam * sum(losses) / len(losses)
+
+
+def slic(p, beta=0.1, margin=1.0, reference=True, coefficient=0.0):
+    s = sequence(p, "logps") - (sequence(p, "ref") if reference else 0.0)
+    losses = [max(0.0, margin - beta * (s[c] - s[r])) for c, r in pairs(p)]
+    return sum(losses) / len(losses) + coefficient * likelihood(p)
+
+
+def per_pair(p, beta, loss):
+    """Mean over pairs of loss(v of the chosen, v of the rejected response)."""
+    v = beta * (sequence(p, "logps") - sequence(p, "ref"))
+    losses = [loss(v[c], v[r]) for c, r in pairs(p)]
+    return sum(losses) / len(losses)
+
+
+def apo_zero(p, beta=0.1):
+    return per_pair(p, beta, lambda c, r: 1 - sigmoid(c) + sigmoid(r))
+
+
+def apo_down(p, beta=0.1):
+    return per_pair(p, beta, lambda c, r: sigmoid(c) + 1 - sigmoid(c - r))
+
+
+def robust_dpo(p, beta=0.1, noise=0.1):
+    def loss(c, r):
+        kept, exchanged = -math.log(sigmoid(c - r)), -math.log(sigmoid(r - c))
+        return ((1 - noise) * kept - noise * exchanged) / (1 - 2 * noise)
+
+    return per_pair(p, beta, loss)
+
+
+def nca(p, beta=0.1):
+    def loss(c, r):
+        return -math.log(sigmoid(c)) - 0.5 * math.log(sigmoid(-c)) - 0.5 * math.log(sigmoid(-r))
+
+    return per_pair(p, beta, loss)
+
+
+def sppo(p, beta=0.1):
+    return per_pair(p, 1.0, lambda c, r: (c - 1 / beta * (1 - 0.5)) ** 2 + (r - 1 / beta * (0 - 0.5)) ** 2)
 
 
 def sft(p, per_token=True):

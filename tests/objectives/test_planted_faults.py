@@ -34,6 +34,7 @@ FAULTS = [
     (broken.NotAScalar(), "form", "the loss must be a scalar, got shape (12,)"),
     (broken.NoGradient(), "form", "the loss has no gradient"),
     (broken.CountsSteps(), "schedule", "at_step must depend on the step alone"),
+    (broken.ForgetsItsAverage(moving_rate=0.1, beta=1.0), "schedule", "state_dict hold what observe changed"),
     (broken.MeanMetric(), "micro-batch", "metric 'logp' does not add up"),
 ]
 

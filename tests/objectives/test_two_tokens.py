@@ -59,14 +59,37 @@ HAND = [
     ("reinforce", {"advantage": {"name": "batch", "eps": 0.0}}, -0.5),
     # Margin 0.75.
     ("dpo", {"beta": 0.5}, math.log(1 + math.exp(-0.75))),
-    # h = 3/2, goal 1.
-    ("ipo", {"tau": 0.5}, 0.25),
+    # h = (1 + 1/2)/2 tokens = 3/4, goal 1; without the division 3/2.
+    ("ipo", {"tau": 0.5}, 1 / 16),
+    ("ipo", {"tau": 0.5, "length_normalised": False}, 0.25),
     # Mean log-probs -1.5 and -2: 2 * 0.5 - 1 = 0.
     ("simpo", {"beta": 2.0, "gamma": 1.0}, math.log(2)),
     # z0 = (1 - 0.5)/2 = 1/4; both margins 0.5 * 0.75.
     ("kto", {"beta": 0.5}, 1 - 1 / (1 + math.exp(-0.375))),
     # delta = (0.5 - 0.25)/2 = 0.125; both margins 0.375.
     ("bco", {"beta": 0.5}, 2 * math.log(1 + math.exp(-0.375))),
+    # Log-probs -3 and -4, margin 1/2; the likelihood of a token 3/2.
+    ("cpo", {"beta": 0.5}, math.log(1 + math.exp(-0.5)) + 1.5),
+    # Probabilities e^-1.5 and e^-2 of a mean token: odds ratio (e^2 - 1)/(e^1.5 - 1).
+    ("orpo", {"lam": 0.5}, 1.5 + 0.5 * math.log(1 + (math.exp(1.5) - 1) / (math.exp(2) - 1))),
+    # Margin 0.75 of 1.
+    ("slic", {"beta": 0.5}, 0.25),
+    # v = 1/2 and -1/4.
+    ("apo-zero", {"beta": 0.5}, 1 / (1 + math.exp(0.5)) + 1 / (1 + math.exp(0.25))),
+    ("apo-down", {"beta": 0.5}, 1 / (1 + math.exp(-0.5)) + 1 / (1 + math.exp(0.75))),
+    # (3/4 softplus(-0.75) - 1/4 softplus(0.75))/(1/2).
+    (
+        "robust-dpo",
+        {"beta": 0.5, "label_noise": 0.25},
+        1.5 * math.log(1 + math.exp(-0.75)) - 0.5 * math.log(1 + math.exp(0.75)),
+    ),
+    (
+        "nca",
+        {"beta": 0.5},
+        math.log(1 + math.exp(-0.5)) + math.log(1 + math.exp(0.5)) / 2 + math.log(1 + math.exp(-0.25)) / 2,
+    ),
+    # Targets +-1; log-ratios 1 and -1/2.
+    ("sppo", {"beta": 0.5}, 0.25),
     ("sft", {}, 3 / 2),
 ]
 

@@ -11,6 +11,7 @@ from fdiv_gym.testing.steps import evaluate, make_step
 from objectives import reference as ref
 
 SCALE = 1 / (1 + 1 / 0.1)
+SUMMED = {"name": "constant-length", "length": 1}
 
 
 def hal_hellinger(d, p):
@@ -19,6 +20,10 @@ def hal_hellinger(d, p):
 
 def kto_weighted(d, p, frozen=None):
     return ref.kto(p, 0.1, 1.3, 0.6, frozen)
+
+
+def slic_without_reference(d, p):
+    return ref.slic(p, 0.1, 0.7, False, 0.2)
 
 
 # name, options, reference of (rollouts, preferences)
@@ -56,10 +61,26 @@ CASES = [
     ("reinforce", {}, lambda d, p: ref.reinforce(d)),
     ("dpo", {"beta": 0.4}, lambda d, p: ref.dpo(p, 0.4)),
     ("ipo", {"tau": 0.2}, lambda d, p: ref.ipo(p, 0.2)),
+    ("ipo", {"length_normalised": False}, lambda d, p: ref.ipo(p, normalised=False)),
     ("simpo", {}, lambda d, p: ref.simpo(p)),
     ("kto", {"desirable_weight": 1.3, "undesirable_weight": 0.6}, kto_weighted),
     ("kto", {"beta": 0.5}, lambda d, p, frozen=None: ref.kto(p, 0.5, frozen=frozen)),
+    ("kto", {"z0": "none"}, lambda d, p: ref.kto(p, z0=0.0)),
     ("bco", {}, lambda d, p, frozen=None: ref.bco(p, frozen=frozen)),
+    ("bco", {"denominator": "rows"}, lambda d, p, frozen=None: ref.bco(p, frozen=frozen, rows=True)),
+    ("bco", {"delta": "none", "beta": 0.6}, lambda d, p: ref.bco(p, 0.6, delta=0.0)),
+    ("cpo", {}, lambda d, p: ref.cpo(p)),
+    ("cpo", {"beta": 0.4, "nll_coefficient": 0.3, "aggregation": SUMMED}, lambda d, p: ref.cpo(p, 0.4, 0.3, True)),
+    ("orpo", {}, lambda d, p: ref.orpo(p)),
+    ("orpo", {"lam": 1.5}, lambda d, p: ref.orpo(p, 1.5)),
+    ("slic", {"beta": 2.0}, lambda d, p: ref.slic(p, 2.0)),
+    ("slic", {"reference": False, "margin": 0.7, "nll_coefficient": 0.2}, slic_without_reference),
+    ("apo-zero", {"beta": 0.7}, lambda d, p: ref.apo_zero(p, 0.7)),
+    ("apo-down", {"beta": 0.7}, lambda d, p: ref.apo_down(p, 0.7)),
+    ("robust-dpo", {}, lambda d, p: ref.robust_dpo(p)),
+    ("robust-dpo", {"beta": 0.5, "label_noise": 0.3}, lambda d, p: ref.robust_dpo(p, 0.5, 0.3)),
+    ("nca", {"beta": 0.6}, lambda d, p: ref.nca(p, 0.6)),
+    ("sppo", {"beta": 0.4}, lambda d, p: ref.sppo(p, 0.4)),
     ("sft", {}, lambda d, p: ref.sft(p)),
     ("sft", {"aggregation": "sequence"}, lambda d, p: ref.sft(p, per_token=False)),
 ]  # fmt: skip

@@ -169,6 +169,9 @@ class Run:
             line |= metrics.divergence_line(self.objective, streams["rollouts"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.objective.running:
+            with boundary(self.objective, "observe"):
+                self.objective.observe(coefficients)
         self.schedule.step()
         self._send_weights()
         return line
@@ -234,6 +237,9 @@ class Run:
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 extra["curriculum"] = state_of(curriculum)
+            if self.objective.running:
+                with boundary(self.objective, "state_dict"):
+                    extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
             step, policy = self.step, self.policy
             save_checkpoint(self.folder, step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra)
             self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
@@ -307,6 +313,9 @@ class Run:
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])
+            if self.objective.running:
+                with boundary(self.objective, "load_state_dict"):
+                    self.objective.load_state_dict(extra["objective"])
             self._send_weights()
         if self.accelerator.is_main_process:
             self.folder.keep_until(self.step if checkpoints else -1)
