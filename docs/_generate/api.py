@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def home(package: str, name: str) -> str:
-    """The module that defines a name of a package's public face, with the name: ``home("fdiv_gym", "Task")``.
+    """The module that defines a public name of a package, with the name: ``home("fdiv_gym", "Task")``.
 
-    The faces load lazily; what they offer is read from their imports.
+    Packages import their public names at first use. The names are read from the import statements.
     """
     folder = ROOT.joinpath(*package.split("."))
     init = folder / "__init__.py"

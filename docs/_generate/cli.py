@@ -27,10 +27,10 @@ class Parameter:
 
     Args:
         names: as they are typed: ``("--output", "-o")``, or the argument's name.
-        value: the type of what follows; empty for a flag.
-        default: what holds without it; empty if nothing does.
+        value: the type of its value; empty for a flag.
+        default: the default; empty if there is none.
         meaning: the help text.
-        is_argument: whether it stands without a name.
+        is_argument: whether it is positional.
         required: whether the command fails without it.
     """
 

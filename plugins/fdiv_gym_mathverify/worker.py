@@ -33,7 +33,7 @@ _RECURSION = 5000
 _CONFIG = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
 )
-_SWALLOWED = ("simplify", "solve", "safe_sympy_doit", "unwrap_fcs", "sympy_expr_eq")
+_SUPPRESSING = ("simplify", "solve", "safe_sympy_doit", "unwrap_fcs", "sympy_expr_eq")
 _WARM_UP = (
     (r"\frac{1}{2}", "0.5"),
     (r"\sqrt{2}+1", r"1+\sqrt{2}"),
@@ -179,12 +179,12 @@ def _parse(text: str, real: bool) -> Any:
 
 @contextlib.contextmanager
 def _watch() -> Iterator[list[str]]:
-    """Collect the memory and recursion errors that math-verify swallows.
+    """Collect the memory and recursion errors that math-verify suppresses.
 
     Otherwise they would count as "not equal". The wrapped calls are those around which it catches everything.
     """
     faults: list[str] = []
-    before = {name: getattr(grader, name) for name in _SWALLOWED}
+    before = {name: getattr(grader, name) for name in _SUPPRESSING}
     evalf = EvalfMixin.evalf
     for name, function in before.items():
         setattr(grader, name, _reporting(function, faults))

@@ -67,10 +67,10 @@ def test_a_ring_compares_each_pair_once_and_bounds_the_cost():
 
 
 class Silent(fg.Judge):
-    """Cannot tell."""
+    """Returns no score."""
 
     async def judge(self, tasks, responses):
-        return [fg.Verdict.unscorable("no idea") for _ in responses]
+        return [fg.Verdict.unscorable("no score") for _ in responses]
 
 
 class BySize(fg.Judge):
@@ -94,7 +94,7 @@ def test_failed_comparisons_count_for_neither_side():
 def test_comparing_without_a_score_is_unscorable():
     verdict = asyncio.run(Silent().compare([BENIGN], ["a"], ["b"]))[0]
     assert verdict.status is fg.Status.UNSCORABLE
-    assert "no idea" in verdict.detail
+    assert "no score" in verdict.detail
 
 
 def test_an_ensemble_combines_and_reports_disagreement():

@@ -44,7 +44,7 @@ def test_the_four_statuses(verifier):
 
 
 @pytest.mark.parametrize("fault", [MemoryError, RecursionError])
-def test_a_fault_that_math_verify_swallows_is_no_wrong_answer(fault, monkeypatch):
+def test_a_fault_that_math_verify_suppresses_is_no_wrong_answer(fault, monkeypatch):
     def broken(*args, **options):
         raise fault
 

@@ -1,4 +1,4 @@
-"""What a plugin hands over is looked at: wrong types and values are refused with its name."""
+"""Return values of plugins are checked: wrong types and values are refused with the plugin's name."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_divergence_that_is_not_finite_is_named_with_the_value_of_v():
             loss_with("mine", -3.0)
 
 
-def test_a_nan_of_the_policy_is_not_blamed_on_the_divergence():
+def test_a_nan_of_the_policy_is_not_attributed_to_the_divergence():
     assert torch.isnan(loss_with("pearson", float("nan")))
 
 
@@ -192,7 +192,7 @@ def test_a_scoped_environment_leaves_gymnasium_as_it_was(env):
     assert "my/Other-v0" not in gymnasium.registry
 
 
-# ---- whole runs: the guards stand where the trainer calls plugins ----------------------------------
+# ---- whole runs: the checks where the trainer calls plugins ----------------------------------
 
 
 class Fine(fg.Curriculum, fg.TextEnv):

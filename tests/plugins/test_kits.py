@@ -1,4 +1,4 @@
-"""The conformance kits find planted faults, each with the message a stranger needs."""
+"""The conformance kits find planted faults, each with a complete message."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WrongReference(Word):
         return "never"
 
 
-class PaysGarbage(Word):
+class RewardsGarbage(Word):
     def score(self, task, response):
         return fg.Verdict.scored(1.0)
 
@@ -120,7 +120,7 @@ def test_a_sound_environment_passes():
         (SharedSplits, "splits", "1 tasks are in both splits"),
         (FreshTasks, "hashes", "two instances with equal options have different tasks in split 'train'"),
         (WrongReference, "reference_response", "the reference response 'never' got 0.0, expected the maximum 1.0"),
-        (PaysGarbage, "rejects_invalid", "task 'ab>': an empty answer got 1.0, expected 0.0"),
+        (RewardsGarbage, "rejects_invalid", "task 'ab>': an empty answer got 1.0, expected 0.0"),
         (Raises, "hostile", "nul ('a\\x00b'): ValueError: not printable; expected a Verdict"),
         (
             Hangs,
@@ -416,7 +416,7 @@ def test_the_trainer_passes_and_faults_are_found(monkeypatch):
     assert sound.registered_name() == "accelerate"
 
     class Uphill(sound):
-        """Turns every gradient round, and forgets to resume."""
+        """Reverses every gradient, and ignores `resume`."""
 
         def fit(self, config, folder, *, resume=False):
             from fdiv_gym.runs.folder import RunFolder

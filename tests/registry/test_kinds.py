@@ -15,10 +15,10 @@ from fdiv_gym.registry import KINDS, Kind, Template
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.kinds import import_string
 
-PACKAGE = "throwaway_room"
+PACKAGE = "temporary_kind"
 
-ROOM = '''
-"""The room of the kind "sampler": its contract and its kit."""
+CONTRACT = '''
+"""The package of the kind "sampler": its contract and its kit."""
 
 from typing import ClassVar
 
@@ -51,7 +51,7 @@ class First(Sampler):
 
 
 class Absent(Sampler):
-    """Picks from data that nobody has."""
+    """Requires missing data."""
 
     def pick(self, count: int) -> int:
         raise FileNotFoundError
@@ -70,7 +70,7 @@ def check_sampler(sampler: Sampler) -> Report:
 TEMPLATE = '''
 """A sampler."""
 
-from throwaway_room import Sampler
+from temporary_kind import Sampler
 
 
 class @class@(Sampler):
@@ -93,11 +93,11 @@ ROW = Kind(
 @pytest.fixture
 def sampler(tmp_path, monkeypatch):
     """The kind, with two plugins."""
-    room = tmp_path / "room" / PACKAGE
-    room.mkdir(parents=True)
-    (room / "__init__.py").write_text(ROOM)
-    (room / "sampler.py.tmpl").write_text(TEMPLATE)
-    monkeypatch.syspath_prepend(room.parent)
+    folder = tmp_path / "package" / PACKAGE
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(CONTRACT)
+    (folder / "sampler.py.tmpl").write_text(TEMPLATE)
+    monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.setitem(KINDS, "sampler", ROW)
     with discovery.registry.scoped() as registry:
         registrar = fg.Registrar(registry, "strangers:plugin")
