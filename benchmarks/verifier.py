@@ -46,7 +46,7 @@ def load(name: str) -> list[Record]:
 
 
 def math_verify(references: list[str], responses: list[str]) -> list[float | None]:
-    """math-verify as in its README: default configuration, its own alarms, one process."""
+    """math-verify as in its README: default configuration, with its alarms, in one process."""
     from math_verify import parse, verify
 
     return [
@@ -121,7 +121,7 @@ def expensive(verifier: MathVerifier, ordinary: int) -> None:
 
 
 def label(verdict: Verdict) -> str:
-    """A verdict in a word or two."""
+    """The status of a verdict, with its score if it has one."""
     return f"{verdict.status.value} {verdict.score:.0f}" if verdict.score is not None else verdict.status.value
 
 

@@ -71,7 +71,7 @@ class Source:
         """The package's object for one seed.
 
         Raises:
-            EnvError: the set has no such parameter, or refuses its value.
+            EnvError: the set has no such parameter, or its value is invalid.
         """
         with self._lock:
             if seed not in self._datasets:

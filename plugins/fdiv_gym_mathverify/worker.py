@@ -74,7 +74,7 @@ def initialise(memory_bytes: int = MEMORY_BYTES) -> None:
 
 
 def judge_limited(pairs: list[tuple[str, str]], cpu_s: int) -> Result:
-    """``judge`` under a limit of CPU time, which ends a worker that has lost its parent."""
+    """``judge`` under a limit of CPU time, which ends a worker whose parent has ended."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + 1 + cpu_s, hard))
@@ -233,7 +233,7 @@ def _die_with_parent() -> None:
 
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
     owner = multiprocessing.parent_process()
-    if owner is not None and not owner.is_alive():  # it ended before the signal was armed, which then never comes
+    if owner is not None and not owner.is_alive():  # it ended before the signal was set, which then is not sent
         os._exit(1)
 
 

@@ -84,7 +84,7 @@ class Broken(Fine):
 
 
 class Raises(fg.Verifier):
-    """Raises an exception, or exits, on every second pair."""
+    """Raises an exception, or exits, on every pair."""
 
     class Options(fg.Verifier.Options):
         leaves: bool = False
@@ -216,7 +216,7 @@ def test_metrics_and_votes_of_a_wrong_kind_are_refused(tmp_path, where, message)
 
 @pytest.mark.parametrize("where", ["tasks", "vote", "metrics", "score", "no_number", "number"])
 @pytest.mark.parametrize("leaves", [False, True])
-def test_check_finds_every_one_of_them(where, leaves):
+def test_check_finds_every_broken_environment(where, leaves):
     options = ["--set", f"where={where}", "--set", f"leaves={str(leaves).lower()}"]
     result = CliRunner().invoke(app, ["check", "environment", "test/Broken-v0", *options])
     assert result.exit_code != 0

@@ -25,7 +25,7 @@ def answers(source, **options):
     return [task.answer for task in env.task_list("heldout")]
 
 
-def test_numbers_are_kept_as_they_are_written(tmp_path):
+def test_numbers_are_kept_as_written(tmp_path):
     numbers = [2**100 + 1, 0.5, 5.0, -3, 12345678901234567]
     source = write(tmp_path / "a.jsonl", [{"problem": f"Number {i}?", "answer": n} for i, n in enumerate(numbers)])
     assert answers(source) == [str(2**100 + 1), "0.5", "5", "-3", "12345678901234567"]

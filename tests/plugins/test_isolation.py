@@ -113,7 +113,7 @@ def test_each_failure_is_reported_with_its_cause(found, package, status, cause):
         assert plugin["registered"] == []
 
 
-def test_everything_else_works(found):
+def test_other_plugins_work(found):
     assert {p["status"] for name, p in found.items() if name.startswith("fdiv-gym:")} == {"ok"}
     assert found["good:main"]["registered"] == ["judge good"]
 

@@ -1,4 +1,4 @@
-"""A kind is one row: with it, list, describe, new, check and ``fg.get`` know plugins of that kind."""
+"""A kind is one row: with it, list, describe, new, check and ``fg.get`` support plugins of that kind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class First(Sampler):
         """Where to begin."""
 
         penalty: fg.PluginRef[fg.Divergence] = fg.PluginRef({"name": "kl", "link": "calibrated"})
-        """What it costs."""
+        """The cost."""
 
     def pick(self, count: int) -> int:
         return self.options.offset
@@ -100,7 +100,7 @@ def sampler(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.setitem(KINDS, "sampler", ROW)
     with discovery.registry.scoped() as registry:
-        registrar = fg.Registrar(registry, "strangers:plugin")
+        registrar = fg.Registrar(registry, "thirdparty:plugin")
         registrar.add("sampler", "first", f"{PACKAGE}:First", summary="the first one")
         registrar.add("sampler", "fourth", f"{PACKAGE}:First", options={"offset": 3})
         registrar.add("sampler", "absent", f"{PACKAGE}:Absent")
@@ -130,8 +130,8 @@ def test_get(sampler):
 
 
 def test_list(sampler, cli):
-    assert cli("list", "sampler").splitlines()[:2] == ["sampler", "  absent  (strangers:plugin)"]
-    assert "  first   the first one (strangers:plugin)" in cli("list").splitlines()
+    assert cli("list", "sampler").splitlines()[:2] == ["sampler", "  absent  (thirdparty:plugin)"]
+    assert "  first   the first one (thirdparty:plugin)" in cli("list").splitlines()
 
 
 def test_describe(sampler, cli):
@@ -160,7 +160,7 @@ def test_check(sampler, cli):
     assert found["absent"]["reason"] == "no data to pick from"
     assert found["fourth"]["reports"][0]["checks"] == [{"name": "range", "passed": False, "message": "picked 3 of 3"}]
     result = CliRunner().invoke(app, ["check", "sampler", "absent"])
-    assert str(result.exception) == "no data to pick from"  # asked for by name, it is an error
+    assert str(result.exception) == "no data to pick from"  # an error, because the name was given
 
 
 def test_new(sampler, cli, tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ def test_new(sampler, cli, tmp_path, monkeypatch):
         own_tests[name]()  # type: ignore[operator]
 
 
-def test_every_row_holds_together():
+def test_every_row_is_consistent():
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.load_contract().kind == name
@@ -185,7 +185,7 @@ def test_every_row_holds_together():
         assert "{name}" not in kind.usage.format(name="x")
 
 
-def test_without_the_row_there_is_nothing():
+def test_without_the_row_the_kind_is_unknown():
     with pytest.raises(AttributeError, match="get_sampler"):
         _ = fg.get_sampler
     with pytest.raises(fg.UnknownNameError, match="unknown kind 'sampler'"):

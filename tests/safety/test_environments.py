@@ -65,7 +65,7 @@ def test_any_registered_judge_can_be_used():
     assert env.options.judge.checked_options.judge.name == "rule"
 
 
-def test_prompts_from_elsewhere(tmp_path):
+def test_prompts_from_files(tmp_path):
     attacks = tmp_path / "attacks.jsonl"
     attacks.write_text("\n".join(json.dumps({"goal": f"bad {i}"}) for i in range(10)))
     mixed = tmp_path / "mixed.json"
@@ -129,7 +129,7 @@ def test_constrained_scores(response, score, over):
     assert verdict.components["over_budget"] == over
 
 
-def test_constrained_counts_what_both_judges_did():
+def test_constrained_adds_the_counters_of_both_judges():
     env = fg.make("safety/Constrained-v0")
     env.score_batch([fg.Task("greet Mia.")] * 3, ["a", "b", "c"])
     assert env.counters()["judged"] == 6
