@@ -53,8 +53,8 @@ def kinds_page() -> str:
         "",
         *table(("kind", "contract", "`--set` in a run", "Python", "conformance kit"), rows),
         "",
-        "`fg` is `fdiv_gym`. `fg.get(KIND, NAME)` serves every kind. Options follow the name as keyword arguments in",
-        "Python and stand beside it in a file. Python accepts a table with a name, a class or an instance for a name.",
+        "`fg` is `fdiv_gym`. `fg.get(KIND, NAME)` accepts every kind. Options follow the name as keyword arguments in",
+        "Python and are in the same table in a file. For a name Python accepts a table, a class or an instance.",
     ]
     return "\n".join(lines) + "\n"
 
