@@ -21,7 +21,7 @@ from fdiv_gym.types import Status, Verdict
 from fdiv_gym_mathverify import MathVerifier
 
 DATA = Path(__file__).parent / "data"
-BOMBS = {
+EXPENSIVE = {
     "tower of powers": "9^{9^{9^{9}}}",
     "tower in brackets": "((((9^{9})^{999})^{99})^{99})^{99}",
     "huge factorial": "1000000000!",
@@ -46,7 +46,7 @@ def load(name: str) -> list[Record]:
 
 
 def math_verify(references: list[str], responses: list[str]) -> list[float | None]:
-    """math-verify as in its README: default configuration, its own alarms, one process."""
+    """math-verify as in its README: default configuration, with its alarms, in one process."""
     from math_verify import parse, verify
 
     return [
@@ -97,28 +97,31 @@ def errors(scores: list[float | None], right: list[float]) -> str:
     return f"{sum(s == 1.0 and r == 0.0 for s, r in pairs)} + {sum(s != 1.0 and r == 1.0 for s, r in pairs)}"
 
 
-def bombs(verifier: MathVerifier, honest: int) -> None:
+def expensive(verifier: MathVerifier, ordinary: int) -> None:
     """Every expensive answer alone, and all of them among ordinary pairs."""
-    print(f"\n| bomb | verdict | seconds (deadline {verifier.options.deadline_s:.0f}) |\n|---|---|---|")
-    for name, text in BOMBS.items():
+    print(f"\n| expensive answer | verdict | seconds (deadline {verifier.options.deadline_s:.0f}) |\n|---|---|---|")
+    for name, text in EXPENSIVE.items():
         start = time.perf_counter()
         verdict = verifier.verify("x+1", f"\\boxed{{{text}}}")
         print(f"| {name} | {label(verdict)} | {time.perf_counter() - start:.2f} |")
-    references = [f"x^2+{k}x" for k in range(2, honest + 2)]
-    responses = [rf"\boxed{{x(x+{k})}}" for k in range(2, honest + 2)]
-    step = honest // len(BOMBS)
-    for index, text in enumerate(BOMBS.values()):
+    references = [f"x^2+{k}x" for k in range(2, ordinary + 2)]
+    responses = [rf"\boxed{{x(x+{k})}}" for k in range(2, ordinary + 2)]
+    step = ordinary // len(EXPENSIVE)
+    for index, text in enumerate(EXPENSIVE.values()):
         references.insert(index * step, "x+1")
         responses.insert(index * step, f"\\boxed{{{text}}}")
     start = time.perf_counter()
     verdicts = verifier.verify_batch(references, responses)
     scored = sum(verdict.score == 1.0 for verdict in verdicts)
     seconds = time.perf_counter() - start
-    print(f"\n{len(BOMBS)} bombs among {honest} honest pairs: {scored} of {honest} honest score 1, {seconds:.1f} s.")
+    print(
+        f"\n{len(EXPENSIVE)} expensive answers among {ordinary} ordinary pairs: "
+        f"{scored} of {ordinary} ordinary pairs score 1, {seconds:.1f} s."
+    )
 
 
 def label(verdict: Verdict) -> str:
-    """A verdict in a word or two."""
+    """The status of a verdict, with its score if it has one."""
     return f"{verdict.status.value} {verdict.score:.0f}" if verdict.score is not None else verdict.status.value
 
 
@@ -192,7 +195,7 @@ def comparisons(verifier: MathVerifier, show: bool) -> None:
 def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--honest", type=int, default=1000)
+    parser.add_argument("--ordinary", type=int, default=1000)
     parser.add_argument("--fuzz", type=int, default=10_000)
     parser.add_argument("--differences", action="store_true", help="print the pairs on which the verifiers differ")
     options = parser.parse_args()
@@ -200,8 +203,8 @@ def main() -> None:
     print(f"{platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores, {load_now}\n")
     with MathVerifier(deadline_s=5.0, workers=2) as verifier:
         comparisons(verifier, options.differences)
-        if options.honest:
-            bombs(verifier, options.honest)
+        if options.ordinary:
+            expensive(verifier, options.ordinary)
         if options.fuzz:
             fuzz(verifier, options.fuzz)
     print(f"\nProcesses left after close: {len(psutil.Process().children(recursive=True))}.")

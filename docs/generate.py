@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _generate.api import home, kinds_page, names_page
-from _generate.benchmarks import benchmarks_page
+from _generate.benchmarks import benchmarks_page, copy_figures
 from _generate.cli import cli_page
 from _generate.configuration import configuration_page
 from _generate.metrics import metrics_page
@@ -27,9 +27,10 @@ __all__ = ["PAGES", "home", "main"]
 
 
 def main() -> None:
-    """Write every page."""
+    """Write every page and the figures of the benchmarks."""
     for name, page in PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")
+    copy_figures(DOCS)
 
 
 if __name__ == "__main__":

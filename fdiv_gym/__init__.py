@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from fdiv_gym.types import TrajectoryGroup as TrajectoryGroup
 
 #: Exported names whose import needs pydantic or torch, by the package that defines them.
-_ROOMS = {
+_PACKAGES = {
     "divergences": ["Divergence", "Link", "divergence_from_generator", "get_divergence"],
     "envs": ["Curriculum", "TextEnv", "get_environment"],
     "objectives": [
@@ -93,7 +93,7 @@ _ROOMS = {
     ],
     "types": ["Completion", "Sampling", "Trajectory", "TrajectoryGroup"],
 }  # fmt: skip
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_HOMES = {name: package for package, names in _PACKAGES.items() for name in names}
 
 __all__ = [
     "ConfigError",

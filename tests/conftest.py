@@ -1,11 +1,11 @@
-"""What every test shares."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
 import os
 
-# Two test processes on two cores: more threads would only wait for each other, and results of
-# reductions would depend on how many there are.
+# Two test processes on two cores: more threads would not be faster, and results of reductions would
+# depend on their number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -13,7 +13,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import hypothesis
 import pytest
 
-# The gate repeats the same examples every time; everywhere else new ones are looked for.
+# In continuous integration the examples are fixed; elsewhere new ones are drawn.
 hypothesis.settings.register_profile("gate", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("gate")

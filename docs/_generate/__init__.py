@@ -1,1 +1,1 @@
-"""What ``docs/generate.py`` is made of: one module for each generated page."""
+"""The modules of ``docs/generate.py``, one for each generated page."""

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def home(package: str, name: str) -> str:
-    """The module that defines a name of a package's public face, with the name: ``home("fdiv_gym", "Task")``.
+    """The module that defines a public name of a package, with the name: ``home("fdiv_gym", "Task")``.
 
-    The faces load lazily; what they offer is read from their imports.
+    Packages import their public names at first use. The names are read from the import statements.
     """
     folder = ROOT.joinpath(*package.split("."))
     init = folder / "__init__.py"
@@ -53,8 +53,8 @@ def kinds_page() -> str:
         "",
         *table(("kind", "contract", "`--set` in a run", "Python", "conformance kit"), rows),
         "",
-        "`fg` is `fdiv_gym`. `fg.get(KIND, NAME)` serves every kind. Options follow the name as keyword arguments in",
-        "Python and stand beside it in a file. Python accepts a table with a name, a class or an instance for a name.",
+        "`fg` is `fdiv_gym`. `fg.get(KIND, NAME)` accepts every kind. Options follow the name as keyword arguments in",
+        "Python and are in the same table in a file. For a name Python accepts a table, a class or an instance.",
     ]
     return "\n".join(lines) + "\n"
 

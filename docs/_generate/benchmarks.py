@@ -1,8 +1,9 @@
-"""The page on benchmarks: a written introduction, and the committed results with their headings one level lower."""
+"""The page on benchmarks: an introduction, and the committed results with their figures, headings one level lower."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from _generate.text import NOTE
@@ -27,13 +28,27 @@ machine with two CPU cores. `make bench` runs the first two.
 The benchmarks use small models, small tables or fixed sets of answers. They show the direction of an effect on this
 scale; they are no evidence for large models."""  # noqa: E501 - rows of a table
 ORDER = ("startup", "first_run", "defaults", "reward_hacking", "verifier")
+IMAGES = "img"
+"""Folder of the figures on the page, relative to ``docs``; mkdocs shows files below ``docs`` only."""
 
 
 def benchmarks_page() -> str:
-    """The introduction and every result."""
+    """The introduction and every result, with its figure if it has one."""
     names = [*ORDER, *sorted(path.stem for path in RESULTS.glob("*.md") if path.stem not in ORDER)]
     parts = [f"{NOTE}\n{INTRODUCTION}"]
     for name in names:
         text = (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip()
         parts.append(re.sub(r"^#", "##", text, flags=re.MULTILINE))
+        if (RESULTS / f"{name}.png").is_file():
+            parts.append(f"![Figure of {name.replace('_', ' ')}]({IMAGES}/{name}.png)")
     return "\n\n".join(parts) + "\n"
+
+
+def copy_figures(docs: Path) -> None:
+    """Copy the figures of the results to the folder that the page links to.
+
+    Args:
+        docs: the folder of the documentation.
+    """
+    for figure in sorted(RESULTS.glob("*.png")):
+        shutil.copyfile(figure, docs / IMAGES / figure.name)

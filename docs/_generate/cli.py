@@ -27,10 +27,10 @@ class Parameter:
 
     Args:
         names: as they are typed: ``("--output", "-o")``, or the argument's name.
-        value: the type of what follows; empty for a flag.
-        default: what holds without it; empty if nothing does.
+        value: the type of its value; empty for a flag.
+        default: the default; empty if there is none.
         meaning: the help text.
-        is_argument: whether it stands without a name.
+        is_argument: whether it is positional.
         required: whether the command fails without it.
     """
 
@@ -64,7 +64,7 @@ def parameters(function: Callable[..., Any]) -> Iterator[Parameter]:
 
 
 def value_type(annotation: Any) -> str:
-    """``str``, ``int``, ``float`` or ``path``; empty for a flag; ``repeatable`` where it may be given again."""
+    """``str``, ``int``, ``float`` or ``path``; empty for a flag; ``repeatable`` where it may be given several times."""
     if isinstance(annotation, types.UnionType):
         annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is list:
@@ -113,7 +113,7 @@ def cli_page() -> str:
         "",
         INTRODUCTION,
         "",
-        "Options that stand before the command:",
+        "Options before the command:",
         "",
         *option_table(before),
         "",

@@ -10,7 +10,7 @@ from typing import Any
 
 NOTE = "<!-- Written by `python docs/generate.py`; do not edit. -->"
 LONGEST = 48
-"""Characters of a default that still fit into a table; longer ones stand below it."""
+"""Characters of a default that still fit into a table; longer ones are below it."""
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -41,7 +41,7 @@ def prose(text: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A default as it would stand in a TOML file."""
+    """A default as TOML text."""
     if isinstance(value, dict):
         inner = ", ".join(f"{key} = {value_text(item)}" for key, item in value.items())
         return f"{{{inner}}}"

@@ -89,7 +89,7 @@ def parse(text: str, variable: str) -> Expression:
     parser = _Parser(tokens, variable)
     expression = parser.sum(0)
     if parser.place < len(tokens):
-        raise NotAnExpressionError("something is left over")
+        raise NotAnExpressionError("unexpected text after the expression")
     return expression
 
 
@@ -174,7 +174,7 @@ class _Parser:
 
     def _next(self) -> str:
         if self.place == len(self._tokens):
-            raise NotAnExpressionError("it ends too early")
+            raise NotAnExpressionError("the expression is incomplete")
         self.place += 1
         return self._tokens[self.place - 1]
 

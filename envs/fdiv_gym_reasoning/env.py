@@ -124,7 +124,7 @@ class ReasoningEnv(fg.TextEnv):
             # A copy: knight_swap writes into the entry.
             return float(scorer.score_answer(answer, copy.deepcopy(dict(entry)))) >= 1.0 - 1e-9
         except Exception:
-            # The scorer raises on an answer of the right form that makes no sense: that answer is wrong.
+            # An answer of the right form on which the scorer raises is wrong.
             return False
 
     def _answer(self, response: str) -> str | None:

@@ -1,7 +1,7 @@
 """Entries of the data sets that depend on the order of a Python ``set``, made in a process with a fixed hash seed.
 
 Without it every process would make other questions, so held-out questions of one process could be training
-questions of the next. list_functions also uses Python's global generator, which is therefore seeded for each entry.
+questions of another. list_functions also uses Python's global generator, which is therefore seeded for each entry.
 """
 
 from __future__ import annotations

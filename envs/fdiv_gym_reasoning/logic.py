@@ -79,7 +79,7 @@ def parse(text: str) -> Formula:
         raise NotAFormulaError("not a formula")
     formula, rest = _binary(tokens, 0, 0)
     if rest:
-        raise NotAFormulaError("something is left over")
+        raise NotAFormulaError("unexpected text after the expression")
     return formula
 
 
@@ -95,7 +95,7 @@ def _binary(tokens: list[str], level: int, depth: int) -> tuple[Formula, list[st
 
 def _unary(tokens: list[str], depth: int) -> tuple[Formula, list[str]]:
     if not tokens or depth > MAX_DEPTH:
-        raise NotAFormulaError("it ends too early or is nested too deeply")
+        raise NotAFormulaError("the expression is incomplete or nested too deeply")
     first, rest = tokens[0], tokens[1:]
     if first == "¬":
         inner, rest = _unary(rest, depth + 1)

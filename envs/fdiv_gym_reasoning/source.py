@@ -71,7 +71,7 @@ class Source:
         """The package's object for one seed.
 
         Raises:
-            EnvError: the set has no such parameter, or refuses its value.
+            EnvError: the set has no such parameter, or its value is invalid.
         """
         with self._lock:
             if seed not in self._datasets:
@@ -83,7 +83,7 @@ class Source:
 
                         self._datasets[seed] = reasoning_gym.create_dataset(self._name, **given)
                 except (TypeError, AssertionError, ValueError, LookupError, OSError) as error:
-                    raise EnvError(f"data set {self._name!r} refuses its parameters: {error}") from None
+                    raise EnvError(f"data set {self._name!r}: invalid parameters: {error}") from None
             return self._datasets[seed]
 
 
@@ -97,7 +97,7 @@ def _refuse_paths(name: str, parameters: Mapping[str, Any]) -> None:
     # Some sets read a file of the package whose name is a parameter.
     for key, value in parameters.items():
         if isinstance(value, str) and (".." in value or value.startswith(("/", "~"))):
-            raise EnvError(f"data set {name!r} refuses its parameters: {key} = {value!r} is a path outside the package")
+            raise EnvError(f"data set {name!r}: invalid parameters: {key} = {value!r} is a path outside the package")
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ class Flattery(fg.TextEnv):
 
 
 def read(answer: str | None, response: str) -> tuple[float, float]:
-    """Whether the response names the right thing, and whether it flatters: each 0 or 1."""
+    """Whether the response names the right thing, and whether it contains flattery: each 0 or 1."""
     words = response.split()
     right = " ".join(word for word in words if word != MAGIC) == answer
     return float(right), float(MAGIC in words)

@@ -63,7 +63,7 @@ def _json_list(path: Path, what: str) -> list[Record]:
 def _csv_lines(path: Path, what: str) -> list[Record]:
     """All cells as strings, an empty cell as None; types are not guessed, so "4" and "NA" stay strings."""
     rows: list[Record] = []
-    csv.field_size_limit(LONGEST_CELL)  # the default refuses long responses
+    csv.field_size_limit(LONGEST_CELL)  # the default limit is below the length of long responses
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 LONGEST_CAUSE = 400
 
 INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
-"""What the user or Python itself ends a call with; never a plugin's failure. All else is, SystemExit too."""
+"""Exceptions that do not count as a plugin failure. Any other exception does, SystemExit included."""
 
 
 def shorten(value: object, length: int = 80) -> str:

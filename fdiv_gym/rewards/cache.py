@@ -18,7 +18,8 @@ class VerdictCache:
     """Scored verdicts on disk, one small file each.
 
     A file gets its name only when it is complete, so processes and threads may share the folder; two that
-    score the same content at once write the same file. A failure to write is ignored: it costs time only.
+    score the same content at once write the same file. A failure to write is ignored: the verdict is
+    computed again later.
 
     Args:
         folder: created when the first verdict is stored.

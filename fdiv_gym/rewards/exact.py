@@ -110,7 +110,7 @@ class _Parser:
     def _number(self) -> Fraction:
         token = self._tokens[self._place] if self._place < len(self._tokens) else ""
         if not token.isdigit():
-            raise NotExactError(f"expected a number, got {token!r}" if token else "the expression ends too early")
+            raise NotExactError(f"expected a number, got {token!r}" if token else "the expression is incomplete")
         if len(token) > MAX_DIGITS:
             raise NotExactError(f"a number may have at most {MAX_DIGITS} digits")
         self._place += 1

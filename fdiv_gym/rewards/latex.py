@@ -49,7 +49,7 @@ _RENAME = {
 }
 _TEXT_COMMANDS = {"text", "textbf", "textit", "textrm", "textnormal", "mathrm", "mathbf", "mathit", "mbox", "mathsf"}
 
-# Operators only: a digit of another script must stay unchanged, so that the alphabet refuses it.
+# Operators only: a digit of another script must stay unchanged, so that the check of the alphabet rejects it.
 _OPERATORS = str.maketrans(
     {
         "\N{MINUS SIGN}": "-",

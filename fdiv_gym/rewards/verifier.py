@@ -68,7 +68,7 @@ class Verifier(Configurable):
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
         """Whether the answer of a response is a copy from the question; environments then score it 0.
 
-        ``verify`` does not get the question. The default returns False.
+        ``verify`` does not receive the question. The default returns False.
         """
         return False
 

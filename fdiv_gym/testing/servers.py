@@ -85,7 +85,7 @@ class FaultyServer:
                         owner._under_way -= 1
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Silence."""
+                """Do not log requests."""
 
         return Handler
 

@@ -17,7 +17,7 @@ class Task:
     """One task of a text environment.
 
     Args:
-        prompt: the text the policy sees.
+        prompt: the input text of the policy.
         answer: the reference answer, if there is one.
         data: further data that the environment needs to score a response; JSON values only.
 

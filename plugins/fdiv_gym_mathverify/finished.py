@@ -1,6 +1,6 @@
 """Finished: whether an answer is evaluated, or may be an expression of the question.
 
-The verifier does not get the question. Therefore an answer that equals the reference but is not written as a single
+The verifier does not receive the question. Therefore an answer that equals the reference but is not written as a single
 value is refused; otherwise a policy would learn to copy expressions.
 """
 

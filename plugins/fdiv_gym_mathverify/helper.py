@@ -142,7 +142,7 @@ def _result(future: Any) -> Result:
     if isinstance(error, ProcessExpired):
         if error.exitcode == -signal.SIGXCPU:
             return "timeout", None, "stopped at the limit of CPU time"
-        return "error", None, f"the worker died (exit code {error.exitcode})"
+        return "error", None, f"the worker ended unexpectedly (exit code {error.exitcode})"
     return "error", None, f"the worker failed ({type(error).__name__})"
 
 

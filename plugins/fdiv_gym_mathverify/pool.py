@@ -158,7 +158,7 @@ class WorkerPool:
         return futures
 
     def drop(self, futures: Iterable[Future[Result]]) -> None:
-        """Forget jobs whose answers are no longer wanted; a running one is killed."""
+        """Drop jobs whose results are no longer needed; a running one is killed."""
         connection = self._connection
         if connection is None:
             return

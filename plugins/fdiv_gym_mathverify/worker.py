@@ -33,7 +33,7 @@ _RECURSION = 5000
 _CONFIG = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
 )
-_SWALLOWED = ("simplify", "solve", "safe_sympy_doit", "unwrap_fcs", "sympy_expr_eq")
+_SUPPRESSING = ("simplify", "solve", "safe_sympy_doit", "unwrap_fcs", "sympy_expr_eq")
 _WARM_UP = (
     (r"\frac{1}{2}", "0.5"),
     (r"\sqrt{2}+1", r"1+\sqrt{2}"),
@@ -74,7 +74,7 @@ def initialise(memory_bytes: int = MEMORY_BYTES) -> None:
 
 
 def judge_limited(pairs: list[tuple[str, str]], cpu_s: int) -> Result:
-    """``judge`` under a limit of CPU time, which ends a worker that has lost its parent."""
+    """``judge`` under a limit of CPU time, which ends a worker whose parent has ended."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + 1 + cpu_s, hard))
@@ -179,12 +179,12 @@ def _parse(text: str, real: bool) -> Any:
 
 @contextlib.contextmanager
 def _watch() -> Iterator[list[str]]:
-    """Collect the memory and recursion errors that math-verify swallows.
+    """Collect the memory and recursion errors that math-verify suppresses.
 
     Otherwise they would count as "not equal". The wrapped calls are those around which it catches everything.
     """
     faults: list[str] = []
-    before = {name: getattr(grader, name) for name in _SWALLOWED}
+    before = {name: getattr(grader, name) for name in _SUPPRESSING}
     evalf = EvalfMixin.evalf
     for name, function in before.items():
         setattr(grader, name, _reporting(function, faults))
@@ -233,7 +233,7 @@ def _die_with_parent() -> None:
 
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
     owner = multiprocessing.parent_process()
-    if owner is not None and not owner.is_alive():  # it ended before the signal was armed, which then never comes
+    if owner is not None and not owner.is_alive():  # it ended before the signal was set, which then is not sent
         os._exit(1)
 
 

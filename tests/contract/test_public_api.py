@@ -57,7 +57,7 @@ def describe(name: str, value: object) -> list[str]:
 
 
 def signature(value: object) -> str:
-    """Parameters with their defaults; annotations may be written in many ways and are left out."""
+    """Parameters with their defaults; annotations have several equivalent forms and are left out."""
     try:
         parameters = inspect.signature(value).parameters.values()  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -66,7 +66,7 @@ def signature(value: object) -> str:
     return str(inspect.Signature(plain))
 
 
-def test_the_public_api_is_what_is_pinned():
+def test_the_public_api_equals_the_pinned_file():
     pinned, found = PINNED.read_text(encoding="utf-8"), public_api()
     changes = "\n".join(
         difflib.unified_diff(pinned.splitlines(), found.splitlines(), "pinned", "found", lineterm="", n=0)

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: one line and status 2 for errors, no traceback."""
+"""The command line in a terminal: one line and status 2 for errors, no traceback."""
 
 import re
 import subprocess
@@ -96,7 +96,7 @@ def test_resume_excludes_a_config_file(fdiv_gym, config, tmp_path):
     assert_one_clear_line(fdiv_gym("train", "--resume", tmp_path), "there is no run in")
 
 
-def test_help_teaches(fdiv_gym):
+def test_help_shows_examples_and_options(fdiv_gym):
     done = fdiv_gym("train", "--help")
     assert done.returncode == 0
     assert "fdiv-gym train examples/addition.toml" in done.stdout

@@ -44,7 +44,7 @@ GOOD = {"env": {"id": "math/Addition-v0"}}
         ({**GOOD, "preferences": {"path": "x"}}, "reads no preferences: remove the table [preferences]"),
     ],
 )
-def test_bad_input_gets_one_clear_line(values, message):
+def test_invalid_input_gives_a_message_on_one_line(values, message):
     with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
         parse_config(values)
     assert "\n" not in str(caught.value)
@@ -76,7 +76,7 @@ def test_a_table_that_names_an_unusable_plugin_is_named(entry, error, message):
 
 
 @pytest.mark.parametrize("values", [None, 3, [], "run.toml", {1: 2}])
-def test_what_is_no_configuration_gets_one_clear_line(values):
+def test_values_that_are_no_configuration_give_a_message_on_one_line(values):
     with pytest.raises(fg.ConfigError, match="configuration"):
         parse_config(values)
 

@@ -1,4 +1,4 @@
-"""Verdict, Task, TextSpace and TextEnv keep their promises."""
+"""Verdict, Task, TextSpace and TextEnv fulfil their contracts."""
 
 import json
 import math
@@ -16,18 +16,18 @@ from fdiv_gym.rollouts.seeds import derive_seed
 
 
 class Echo(fg.TextEnv):
-    """Says 1 if the response repeats the prompt."""
+    """Scores 1 if the response repeats the prompt."""
 
     def tasks(self, split):
         return [fg.Task(f"{split} {i}", answer=f"{split} {i}") for i in range(3)]
 
     def score(self, task, response):
-        if response == "poison":
+        if response == "raise":
             raise ZeroDivisionError("boom")
-        if response == "leave":
+        if response == "exit":
             raise SystemExit(0)
         if response == "?":
-            return fg.Verdict.unscorable("cannot tell")
+            return fg.Verdict.unscorable("no verdict")
         return fg.Verdict.scored(float(response == task.answer))
 
 
@@ -43,7 +43,7 @@ def test_numpy_scores_become_floats():
     assert verdict.score == 0.5
 
 
-def test_could_not_tell_has_no_score():
+def test_verdicts_other_than_scored_have_no_score():
     for verdict in (fg.Verdict.unscorable("a"), fg.Verdict.error("b"), fg.Verdict.timeout("c")):
         assert verdict.score is None
         assert not verdict.is_scored
@@ -62,7 +62,7 @@ def test_task_hash_follows_the_content_only():
         fg.Task(3)
 
 
-def test_text_space_holds_any_alphabet():
+def test_text_space_contains_any_alphabet():
     space = TextSpace(max_length=8, seed=0)
     assert "ü٣\n" in space
     assert "123456789" not in space
@@ -100,10 +100,10 @@ def test_own_random_generator_only():
     assert (np.random.get_state()[1] == state).all()
 
 
-def test_one_poisonous_response_costs_one_verdict():
+def test_a_response_whose_scoring_raises_affects_only_its_verdict():
     env = Echo()
     tasks = env.task_list("train")
-    verdicts = score_checked(env, tasks, [tasks[0].answer, "poison", "leave"])
+    verdicts = score_checked(env, tasks, [tasks[0].answer, "raise", "exit"])
     assert [v.score for v in verdicts] == [1.0, None, None]
     assert [v.status for v in verdicts[1:]] == ["error", "error"]
     assert "ZeroDivisionError: boom" in verdicts[1].detail
@@ -147,14 +147,14 @@ def test_timeouts_are_remembered_and_replayed():
     class Slow(Echo):
         def score(self, task, response):
             calls.append(response)
-            return fg.Verdict.timeout("5 s") if response == "bomb" else super().score(task, response)
+            return fg.Verdict.timeout("5 s") if response == "slow" else super().score(task, response)
 
     env = Slow()
     tasks = env.task_list("train")[:2]
-    first = score_checked(env, tasks, ["bomb", "x"], TimeoutLedger(remember=keys.append))
-    replayed = score_checked(env, tasks, ["bomb", "x"], TimeoutLedger(keys))
+    first = score_checked(env, tasks, ["slow", "x"], TimeoutLedger(remember=keys.append))
+    replayed = score_checked(env, tasks, ["slow", "x"], TimeoutLedger(keys))
     assert [v.status for v in first] == [v.status for v in replayed] == ["timeout", "scored"]
-    assert calls == ["bomb", "x", "x"]
+    assert calls == ["slow", "x", "x"]
 
 
 def test_multi_turn_gives_the_reward_once():
@@ -204,7 +204,7 @@ def test_addition_through_gymnasium():
 
 
 @pytest.mark.parametrize("options", [{}, {"digits": 1}, {"digits": 3}, {"terms": 3}, {"digits": 9, "train_tasks": 500}])
-def test_train_and_heldout_never_meet(options):
+def test_train_and_heldout_share_no_task(options):
     env = fg.make("math/Addition-v0", **options)
     train = {t.prompt for t in env.task_list("train")}
     heldout = {t.prompt for t in env.task_list("heldout")}

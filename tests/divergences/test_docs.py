@@ -1,4 +1,4 @@
-"""The pages on divergences name everything that is registered and show figures that exist."""
+"""The pages on divergences name every registered divergence and show existing figures."""
 
 from __future__ import annotations
 

@@ -162,13 +162,13 @@ def _join(children):
 def test_the_parser_agrees_with_python(text):
     names = {"t": 1.7, "exp": math.exp, "__builtins__": {}}
     try:
-        expected = eval(text, names)  # the reference only: fdiv-gym itself never does this
+        expected = eval(text, names)  # the reference of the test; fdiv-gym does not use eval
     except (ZeroDivisionError, OverflowError):
         return
     try:
         expression = parse_generator(text)
     except fg.ConfigError as error:
-        # Exact arithmetic finds zeros that floats miss, and powers of large fractions are refused.
+        # Exact arithmetic finds zeros that floats do not, and powers of large fractions are refused.
         assert "divides by zero" in str(error) or "too large" in str(error)  # noqa: PT017
         return
     value = complex(expression.subs(dict.fromkeys(expression.free_symbols, 1.7)).evalf())
@@ -184,7 +184,7 @@ def test_any_text_gives_an_expression_or_a_config_error(text):
         assert "generator" in str(error)  # noqa: PT017
 
 
-def test_a_name_of_ones_own_appears_in_messages():
+def test_a_given_name_appears_in_messages():
     assert fg.divergence_from_generator("t*log(t)", name="mine").registered_name() == "mine"
     assert fg.divergence_from_generator("t*log(t)").registered_name() == "t*log(t)"
     report = check_divergence(fg.divergence_from_generator("-log(t)", name="mine"))
@@ -192,7 +192,7 @@ def test_a_name_of_ones_own_appears_in_messages():
     assert "divergence 'mine' (link universal)" in [part.subject for part in report.parts]
 
 
-def test_a_stranger_registers_a_generator():
+def test_a_third_party_registers_a_generator():
     from fdiv_gym.registry.discovery import discovery
     from fdiv_gym.registry.entry import Entry
 
@@ -247,7 +247,7 @@ def test_sympy_loads_only_when_a_generator_is_parsed():
         ("1000**1000*1000**1000*(t-1)**2+1000**1000*1000**1000", "must be 0"),
     ],
 )
-def test_text_that_would_keep_sympy_busy_for_hours_is_refused_at_once(text, message):
+def test_text_that_takes_sympy_hours_is_refused_at_once(text, message):
     begun = time.process_time()
     with pytest.raises(fg.ConfigError, match=message):
         fg.divergence_from_generator(text)

@@ -1,4 +1,4 @@
-"""The divergence kit catches planted faults, each with a message that says what is wrong."""
+"""The divergence kit catches planted faults, each with a message that names the fault."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Falling(KL):
 
 
 class Undeclared(Pearson):
-    """The paper's Pearson without saying that its negative branch falls below v = -2."""
+    """The paper's Pearson without declaring that its negative branch decreases below v = -2."""
 
     def links(self):
         return {"fgan": Link(lambda v: v, self.conjugate, lambda r: 2 * (r - 1))}
@@ -225,7 +225,7 @@ def test_without_a_chosen_link_each_is_checked():
 
 
 class TestReport:
-    def test_collects_every_failure_and_goes_on(self):
+    def test_collects_every_failure(self):
         report = Report("thing")
         report.check("first", True, "not shown")
         report.check("second", False, "was 2, must be 3")

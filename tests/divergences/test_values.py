@@ -1,4 +1,4 @@
-"""The divergences against values worked out by hand and formulas written again in numpy."""
+"""The divergences against values worked out by hand and formulas in numpy."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_declared_properties(name, calibrated, canonical, slope, limit):
     assert divergence.guard_limit == pytest.approx(limit)
 
 
-def test_kl_with_fgans_link_pulls_harder_than_it_pushes_at_the_reference():
+def test_the_branches_of_kl_with_fgans_link_have_different_slopes_at_the_reference():
     v = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     for link, push in (("fgan", 1 / E), ("calibrated", 1.0)):
         divergence = fg.get_divergence("kl", link=link)
@@ -141,7 +141,7 @@ def test_kl_with_fgans_link_pulls_harder_than_it_pushes_at_the_reference():
         assert torch.autograd.grad(divergence.negative(v).sum(), v)[0].item() == pytest.approx(push)
 
 
-# The alpha family meets the others: factor, and the f to compare with (numpy, written again).
+# The alpha family equals others up to a factor: the factor, and the f to compare with (in numpy).
 @pytest.mark.parametrize(
     ("alpha", "factor", "f"),
     [
@@ -152,7 +152,7 @@ def test_kl_with_fgans_link_pulls_harder_than_it_pushes_at_the_reference():
         (0.0, 1.0, lambda t: -np.log(t) + (t - 1)),
     ],
 )
-def test_the_alpha_family_meets_its_special_cases(alpha, factor, f):
+def test_the_alpha_family_equals_its_special_cases(alpha, factor, f):
     t = np.geomspace(1e-3, 1e3, 41)
     for order in (alpha, alpha + 1e-9, alpha - 1e-9):
         values = fg.get_divergence("alpha", alpha=order).generator(torch.from_numpy(t)).numpy()

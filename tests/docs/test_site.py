@@ -19,7 +19,7 @@ pytest.importorskip("material", reason="needs the extra docs")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    # A proxy that nobody serves: whatever wants the network fails at once.
+    # A closed proxy port: any network access fails at once.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],

@@ -1,4 +1,4 @@
-"""Evaluating and rescoring with a scripted engine: what is drawn is known, so every metric is."""
+"""Evaluating and rescoring with a scripted engine: the responses are known, so every metric is."""
 
 import json
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Letters:
 
 
 class Scripted(fg.Engine):
-    """Says the number of the prompt for the first ``right`` responses, then ``no``, then ``?``."""
+    """Responds with the number of the prompt for the first ``right`` responses, then ``no``, then ``?``."""
 
     class Options(fg.Engine.Options):
         right: int = 2
@@ -108,7 +108,7 @@ def plan(env="test/Echo-v0", overrides=(), **settings):
 def test_metrics_samples_and_results(tmp_path):
     done = evaluate(plan(overrides=["engine.questions=1"]), tmp_path / "e")
     metrics = {name: metric["value"] for name, metric in done.results["metrics"].items()}
-    # Each task: two right, one wrong, one that could not be told and is left out.
+    # Each task: two right, one wrong, one without a score, which is left out.
     assert metrics["pass@1"] == pytest.approx(2 / 3)
     assert metrics["pass@2"] == 1.0
     assert metrics["pass@4"] is None
@@ -124,7 +124,7 @@ def test_metrics_samples_and_results(tmp_path):
     assert json.loads((done.folder / "results.json").read_text()) == done.results
 
 
-def test_it_goes_on_where_it_was_interrupted_and_draws_the_same(tmp_path):
+def test_it_resumes_after_an_interruption_and_draws_the_same(tmp_path):
     whole = evaluate(plan(), tmp_path / "whole")
     calls, Scripted.calls, Scripted.stop_after = Scripted.calls, [], 2
     with pytest.raises(fg.EngineError):
@@ -179,7 +179,7 @@ def make_run(folder, env):
     (folder / "config.json").write_text(json.dumps(record))
 
 
-def test_a_run_folder_brings_its_newest_checkpoint_environment_and_engine(tmp_path):
+def test_a_run_folder_gives_its_newest_checkpoint_environment_and_engine(tmp_path):
     make_run(tmp_path, {"id": "test/Echo-v0", "right": "{}!"})
     config, trained_on = configure(str(tmp_path))
     assert config.model.name_or_path == str(tmp_path / "checkpoints" / "step-000010" / "model")
@@ -232,7 +232,7 @@ class TestRescore:
         assert verified.disagreements()[0]["new"]["score"] == 0.0
         assert rescore(tmp_path / "e", "test/Talk-v0").summary()["disagreements"] == 0
 
-    def test_what_cannot_be_redone_is_refused(self, tmp_path):
+    def test_samples_that_cannot_be_rescored_are_refused(self, tmp_path):
         evaluate(plan("test/Talk-v0", ["engine.right=4"]), tmp_path / "right")
         assert rescore(tmp_path / "right").summary()["samples"] == 24
         evaluate(plan("test/Talk-v0", ["engine.right=1"]), tmp_path / "mixed")
@@ -275,7 +275,7 @@ class TestCommandLine:
         assert record["metrics"]["pass@1"]["value"] == 0.5
         assert record["folder"] == str(tmp_path / "e")
 
-    def test_greedy_takes_one(self, tmp_path, monkeypatch):
+    def test_greedy_draws_one_sample(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         out = self.call(
             "eval", "some/model", "--env", "test/Echo-v0", "--set", "engine.name=scripted", "--greedy", "--json"

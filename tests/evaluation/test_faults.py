@@ -1,4 +1,4 @@
-"""Risk: an evaluation goes on with other weights, code or damaged samples, or a broken plugin ends it silently."""
+"""Risk: an evaluation continues with other weights, code or damaged samples, or a broken plugin ends it silently."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ class Letters:
 
 
 class Constant(fg.Engine):
-    """Says yes."""
+    """Always responds ``yes``."""
 
     fail = False
     wait: threading.Event | None = None
@@ -54,7 +54,7 @@ class Fine(fg.TextEnv):
 
 
 class Broken(Fine):
-    """Fails where it is told to."""
+    """Fails at the configured place."""
 
     class Options(fg.TextEnv.Options):
         where: str = ""
@@ -84,7 +84,7 @@ class Broken(Fine):
 
 
 class Raises(fg.Verifier):
-    """Raises, or leaves, on every second pair."""
+    """Raises an exception, or exits, on every pair."""
 
     class Options(fg.Verifier.Options):
         leaves: bool = False
@@ -135,7 +135,7 @@ def test_other_code_under_the_same_name_is_another_evaluation(tmp_path, monkeypa
         evaluate(plan("math/Addition-v0"), tmp_path / "e")
 
 
-def test_an_evaluation_that_failed_before_its_first_sample_leaves_the_name_free(tmp_path):
+def test_an_evaluation_that_failed_before_its_first_sample_starts_again(tmp_path):
     Constant.fail = True
     with pytest.raises(fg.EngineError):
         evaluate(plan(), tmp_path / "e")
@@ -167,7 +167,7 @@ def test_fewer_tasks_than_before_are_changed_tasks(tmp_path):
 
 
 @pytest.mark.parametrize("line", ['{"a": 1}', "[1]", "3", '{"index": 1}', "score", "order"])
-def test_damaged_samples_are_named_and_never_counted(tmp_path, line):
+def test_damaged_samples_are_reported_and_not_counted(tmp_path, line):
     evaluate(plan(), tmp_path / "e")
     path = tmp_path / "e" / "samples.jsonl"
     lines = path.read_text().splitlines()
@@ -216,14 +216,14 @@ def test_metrics_and_votes_of_a_wrong_kind_are_refused(tmp_path, where, message)
 
 @pytest.mark.parametrize("where", ["tasks", "vote", "metrics", "score", "no_number", "number"])
 @pytest.mark.parametrize("leaves", [False, True])
-def test_check_finds_every_one_of_them(where, leaves):
+def test_check_finds_every_broken_environment(where, leaves):
     options = ["--set", f"where={where}", "--set", f"leaves={str(leaves).lower()}"]
     result = CliRunner().invoke(app, ["check", "environment", "test/Broken-v0", *options])
     assert result.exit_code != 0
     assert "Broken-v0" in result.output + str(result.exception)
 
 
-def test_why_nothing_could_be_scored_is_told(tmp_path):
+def test_the_reason_why_nothing_was_scored_is_shown(tmp_path):
     done = evaluate(plan("test/Broken-v0", overrides=["env.where=score"]), tmp_path / "e")
     assert done.results["unscored"] == 1.0
     culprit = "environment 'test/Broken-v0' of plugin test:faults"
@@ -231,7 +231,7 @@ def test_why_nothing_could_be_scored_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_a_verifier_that_fails_gives_errors_not_an_end(tmp_path, leaves):
+def test_a_failing_verifier_gives_errors_and_the_evaluation_continues(tmp_path, leaves):
     evaluate(plan(), tmp_path / "e")
     done = rescore(tmp_path / "e", "raises", {"leaves": leaves})
     assert {str(verdict.status) for verdict in done.verdicts} == {"error"}

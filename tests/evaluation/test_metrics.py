@@ -38,7 +38,7 @@ def test_k_must_fit(n, k):
         majority_at_k([Sample(1.0, "a")] * n, k, 0.0)
 
 
-def test_the_majority_wins():
+def test_the_majority_answer_is_scored():
     samples = [Sample(1.0, "7"), Sample(1.0, "7"), Sample(0.0, "8"), Sample(0.0, None), Sample(0.0, None)]
     assert majority_at_k(samples, 5, 0.0) == 1.0
     # Of the ten pairs: 7 and 7, or 7 alone beside no vote (2 x 2), win; 7 against 8 (2) is half a win.
@@ -51,11 +51,11 @@ def test_the_majority_may_be_wrong():
     assert majority_at_k(samples, 1, 0.0) == pytest.approx(0.4)
 
 
-def test_without_votes_the_floor_counts():
+def test_without_votes_the_score_is_the_floor():
     assert majority_at_k([Sample(-1.0, None)] * 3, 2, -1.0) == -1.0
 
 
-def test_many_subsets_are_drawn_at_random_but_always_the_same():
+def test_many_subsets_are_drawn_at_random_with_a_fixed_seed():
     samples = [Sample(1.0, "7")] * 9 + [Sample(0.0, "8")] * 11
     value = majority_at_k(samples, 10, 0.0)
     assert value == majority_at_k(samples, 10, 0.0)
@@ -78,7 +78,7 @@ def test_values_of_tasks():
     np.testing.assert_allclose(values["maj@3"], [1.0, math.nan, math.nan])
 
 
-def test_the_interval_covers_the_truth():
+def test_the_interval_covers_the_true_value():
     rng = np.random.default_rng(1)
     hits = 0
     for seed in range(100):
@@ -95,7 +95,7 @@ def test_the_interval_is_that_of_the_normal_law_for_many_tasks():
     assert metric.high - metric.low == pytest.approx(2 * 1.96 / math.sqrt(4_000), rel=0.08)
 
 
-def test_nothing_known_is_not_a_number_and_null_in_json():
+def test_unknown_values_are_nan_and_null_in_json():
     metric = summarise(np.array([math.nan, math.nan]))
     assert metric.tasks == 0
     assert metric.to_dict() == {"value": None, "low": None, "high": None, "tasks": 0}

@@ -1,4 +1,4 @@
-"""Risk: a record lacks a key, stands at the wrong place, or a damaged one passes for whole."""
+"""Risk: a record lacks a key or has the wrong position, or a damaged one counts as complete."""
 
 import json
 from typing import ClassVar
@@ -39,7 +39,7 @@ class Letters:
 
 
 class Repeats(fg.Engine):
-    """Answers with the last word of the prompt, and notes how it was asked."""
+    """Answers with the last word of the prompt, and records its arguments."""
 
     asked: ClassVar[list[Sampling]] = []
 
@@ -62,7 +62,7 @@ def record(**changes):
     return first | changes
 
 
-def test_every_key_is_there_and_says_where_the_response_stands():
+def test_every_key_is_present_with_the_position_of_the_response():
     records = list(sample_records(Half(), groups_of("a", "?"), [3, 7], split="train", mode="sampled", step=2))
     assert [list(r) for r in records] == [KEYS] * 4
     assert [(r["index"], r["sample"]) for r in records] == [(3, 0), (3, 1), (7, 0), (7, 1)]
@@ -81,19 +81,19 @@ def test_a_record_read_back_is_a_sample_and_gives_its_task():
     assert task_of(read | {"answer": "1"}) is None
 
 
-def test_what_a_reader_may_meet_is_still_a_sample():
+def test_records_with_optional_values_are_samples():
     assert is_sample(record(step=3, answer=None, vote=None, logprob=None))
     assert is_sample(record(more="of a later version"))
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_record_without_a_key_or_with_a_wrong_value_is_none(key):
+def test_a_record_without_a_key_or_with_a_wrong_value_is_no_sample(key):
     assert not is_sample({k: v for k, v in record().items() if k != key})
     assert not is_sample(record(**{key: [1]}))
 
 
 @pytest.mark.parametrize("verdict", [{}, {"score": 1.0}, {"score": None, "status": "scored"}, {"score": "x"}])
-def test_a_record_with_half_a_verdict_is_none(verdict):
+def test_a_record_with_an_incomplete_verdict_is_no_sample(verdict):
     assert not is_sample(record(verdict=verdict))
 
 
@@ -109,7 +109,7 @@ def played(indices, **settings):
     return play_tasks(env, Repeats(), encoder, env.task_list("heldout"), indices, 2, 11, split="heldout", **settings)
 
 
-def test_the_runner_plays_the_tasks_it_is_given_at_their_places():
+def test_the_runner_runs_the_given_tasks_at_their_positions():
     result = played(range(1, 5, 2), step=6)
     assert [group.task.prompt for group in result.groups] == ["task 1", "task 3"]
     assert [(r["index"], r["sample"], r["response"]) for r in result.samples] == [
@@ -120,12 +120,12 @@ def test_the_runner_plays_the_tasks_it_is_given_at_their_places():
     assert (sampling.seed, sampling.temperature) == (11, 1.0)
 
 
-def test_greedy_is_recorded_and_asked_for():
+def test_greedy_is_passed_to_the_engine_and_recorded():
     assert {r["mode"] for r in played([0], mode="greedy").samples} == {"greedy"}
     assert Repeats.asked[0].temperature == 0.0
 
 
-def test_a_process_without_tasks_asks_for_nothing():
+def test_a_process_without_tasks_generates_nothing():
     result = played(range(5, 5))
     assert (result.groups, result.samples, Repeats.asked) == ([], [], [])
 

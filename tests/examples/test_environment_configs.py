@@ -47,20 +47,20 @@ def test_it_trains(name, tmp_path):
     assert all(line["verdicts/unscored"] == 0 for line in lines)
 
 
-def test_every_example_is_valid_and_named_here():
+def test_every_example_is_valid_and_listed_here():
     tested = {"arithmetic.toml", "dataset.toml", "hints.toml", "polynomials.toml", "reasoning.toml", "gsm8k.toml"}
     assert {path.name for path in FOLDER.glob("*.toml")} == tested
     for path in FOLDER.glob("*.toml"):
         assert load_config(path).env is not None
 
 
-def test_a_resumed_run_goes_on_at_the_level_it_had_reached(tmp_path):
+def test_a_resumed_run_continues_at_its_level(tmp_path):
     steps = ["env.window=2", "env.promote_at=1e-9", "env.demote_at=0", "trainer.checkpoint_every=1", "env.level=5"]
 
     from fdiv_gym_math.procedural.arithmetic import Arithmetic
 
     with pytest.MonkeyPatch.context() as patch:
-        # A model this small is never right, so that half of its answers count as right.
+        # A model of this size has no right answer, so half of its answers count as right.
         patch.setattr(Arithmetic, "is_right", lambda env, task, answer: len(answer) % 2 == 0)
         whole = fit("arithmetic.toml", tmp_path / "whole", [*steps, "trainer.steps=4"])
         fit("arithmetic.toml", tmp_path / "cut", [*steps, "trainer.steps=2"])
@@ -79,7 +79,7 @@ def test_a_resumed_run_goes_on_at_the_level_it_had_reached(tmp_path):
         return [line["curriculum/open_level"] for line in lines]
 
     assert logged(resumed) == logged(whole)
-    # What is logged at a step is the level that the next step draws from: never below what that step drew.
+    # The level logged at a step is that of the next step; it is never below the level of the step itself.
     drawn = dict(sorted(levels(whole)))
     assert all(drawn[step] <= level for step, level in zip(range(2, 5), logged(whole), strict=False))
     assert logged(whole)[-1] > 1

@@ -20,7 +20,7 @@ def test_scored_verdicts_come_back_and_others_are_not_kept(tmp_path):
     assert cache.get("abd") is None
 
 
-def test_damaged_files_are_as_good_as_none(tmp_path):
+def test_damaged_files_count_as_missing(tmp_path):
     cache = VerdictCache(tmp_path)
     cache.put("abc", VERDICT)
     file = next(tmp_path.rglob("*.json"))
@@ -31,13 +31,13 @@ def test_damaged_files_are_as_good_as_none(tmp_path):
     assert cache.get("abc") == VERDICT
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
+def test_a_folder_that_cannot_be_written_is_ignored(tmp_path):
     (tmp_path / "file").write_text("")
     VerdictCache(tmp_path / "file").put("abc", VERDICT)
     assert VerdictCache(tmp_path / "file").get("abc") is None
 
 
-def test_many_writers_leave_whole_files_only(tmp_path):
+def test_concurrent_writers_leave_complete_files_only(tmp_path):
     def write(i):
         VerdictCache(tmp_path).put(f"{i % 3:03}", fg.Verdict(float(i), detail="x" * 5000))
         return VerdictCache(tmp_path).get(f"{i % 3:03}")
@@ -55,7 +55,7 @@ def test_keys_depend_on_content_only():
     assert len(VerdictCache.key("\ud800")) == 64
 
 
-def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
+def test_the_environment_variable_sets_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     monkeypatch.delenv("FDIV_GYM_CACHE")
@@ -63,8 +63,8 @@ def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "xdg" / "fdiv-gym"
 
 
-class Told(CachedJudge):
-    """Gives 0.5 and counts how often it is asked."""
+class Counted(CachedJudge):
+    """Gives 0.5 and counts its requests."""
 
     asked = 0
 
@@ -83,14 +83,14 @@ class Told(CachedJudge):
         "[" * 100_000,
     ],
 )
-def test_what_the_judge_cannot_have_said_is_judged_again(tmp_path, monkeypatch, damage):
+def test_an_impossible_cached_verdict_is_judged_again(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
-    Told().judge_batch([fg.Task("p")], ["r"])
+    Counted().judge_batch([fg.Task("p")], ["r"])
     next(tmp_path.rglob("*.json")).write_text(damage)
-    judge = Told()
+    judge = Counted()
     assert judge.judge_batch([fg.Task("p")], ["r"])[0].score == 0.5
     assert judge.asked == 1
-    again = Told()
+    again = Counted()
     again.judge_batch([fg.Task("p")], ["r"])
     assert again.asked == 0  # the damaged file was replaced
 

@@ -63,7 +63,7 @@ def test_batches_agree_with_one_at_a_time_and_with_a_plain_forward_pass(tmp_path
         assert logit == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_cache_notices_another_model_in_the_same_folder(tmp_path):
+def test_another_model_in_the_same_folder_is_not_read_from_the_cache(tmp_path):
     folder, _, _ = tiny(tmp_path / "m", ["reward"], [1.0])
     first = fg.get_judge("classifier", model=folder)
     first.judge_batch([TASK], ["a"])
@@ -75,7 +75,7 @@ def test_the_cache_notices_another_model_in_the_same_folder(tmp_path):
     assert other.judge_batch([TASK], ["a"])[0].components["logit"] == pytest.approx(2.0)
 
 
-def test_no_more_is_read_than_the_model_has_positions_for(tmp_path):
+def test_inputs_are_cut_to_the_positions_of_the_model(tmp_path):
     folder, model, tokenizer = tiny(tmp_path / "m", ["reward"])
     judge = fg.get_judge("classifier", model=folder, template="{response}", max_tokens=512)
     verdict = judge.judge_batch([TASK], ["abc " * 100])[0]

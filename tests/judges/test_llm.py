@@ -29,12 +29,12 @@ def test_scores_are_mapped_from_the_scale(server):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_is_a_right_verdict_or_unscorable(server, fault):
+def test_every_fault_gives_a_right_verdict_or_unscorable(server, fault):
     judge = make(server)
     begun = time.monotonic()
     verdicts = judge.judge_batch([TASK] * 3, ["<score=10>", f"<{fault}>", "<score=1>"])
     assert time.monotonic() - begun < 4
-    assert [verdicts[0].score, verdicts[2].score] == [1.0, 0.0]  # the neighbours lose nothing
+    assert [verdicts[0].score, verdicts[2].score] == [1.0, 0.0]  # the other verdicts are not affected
     if fault in RECOVERED:
         assert verdicts[1].score == pytest.approx(RECOVERED[fault])
     else:
@@ -46,7 +46,7 @@ def test_every_fault_is_a_right_verdict_or_unscorable(server, fault):
         assert judge.usage.retries == tries[fault] - 1
 
 
-def test_all_faults_at_once_lose_nothing_and_respect_the_limit(server):
+def test_concurrent_faults_lose_no_verdict_and_respect_the_limit(server):
     judge = make(server, concurrency=6)
     responses = [f"<{fault}> {i}" if i % 2 else f"<score={i % 10 + 1}> {i}" for i, fault in enumerate(FAULTS * 2)]
     verdicts = judge.judge_batch([TASK] * len(responses), responses)
@@ -59,12 +59,12 @@ def test_all_faults_at_once_lose_nothing_and_respect_the_limit(server):
     assert judge.usage.unscorable == sum(not v.is_scored for v in verdicts) > 0
 
 
-def test_a_server_that_is_not_there_is_unscorable():
+def test_an_unreachable_server_is_unscorable():
     judge = fg.get_judge("llm", model="m", base_url="http://127.0.0.1:9/v1", retries=1, backoff_s=0.01)
     assert judge.judge_batch([TASK], ["x"])[0].status is fg.Status.UNSCORABLE
 
 
-def test_tokens_and_cost_are_counted_and_cached_verdicts_cost_nothing(server):
+def test_tokens_and_cost_are_counted_without_cached_verdicts(server):
     judge = make(server, price_prompt=1.0, price_completion=2.0)
     judge.judge_batch([TASK] * 2, ["a", "b"])
     assert (judge.usage.calls, judge.usage.prompt_tokens, judge.usage.completion_tokens) == (2, 20, 10)
@@ -75,7 +75,7 @@ def test_tokens_and_cost_are_counted_and_cached_verdicts_cost_nothing(server):
     assert [v.score for v in verdicts] == pytest.approx([4 / 9] * 3)
 
 
-def test_what_decides_a_verdict_is_part_of_the_cache_key(server):
+def test_options_that_affect_a_verdict_are_part_of_the_cache_key(server):
     make(server).judge_batch([TASK], ["a"])
     for change in ({"model": "n"}, {"rubric": "another"}, {"scale": (0, 5)}, {"temperature": 0.5}):
         judge = make(server, **change)
@@ -93,7 +93,7 @@ def test_failures_are_not_cached(server):
     assert judge.usage.cached == 0
 
 
-def test_pairs_are_asked_in_both_orders(server):
+def test_pairs_are_compared_in_both_orders(server):
     judge = make(server)
     longer, shorter = "a long response", "short"
     verdicts = asyncio.run(
@@ -115,13 +115,13 @@ def test_a_response_cannot_close_the_marks_around_it(server):
     [
         ('{"score": 3}', {"score": 3}),
         ('```json\n{"score": 3}\n```', {"score": 3}),
-        ('The response said {"score": 10}', None),
+        ('The response output {"score": 10}', None),
         ("[3]", None),
         ("", None),
         ("[" * 100_000, None),
     ],
 )
-def test_only_a_whole_object_counts(text, expected):
+def test_only_a_complete_object_is_accepted(text, expected):
     assert find_object(text) == expected
 
 
@@ -131,7 +131,7 @@ def test_scores_that_are_no_numbers_of_the_scale_are_unscorable(score):
     assert judge._verdict(Reply(f'{{"score": {score}}}')).status is fg.Status.UNSCORABLE
 
 
-def test_halves_of_characters_harm_neither_request_nor_files(server):
+def test_lone_surrogates_are_sent_and_cached(server):
     judge = make(server)
     assert judge.judge_batch([TASK], ["half \ud800 <score=10>"])[0].score == 1
     assert judge.usage.retries == 0
@@ -139,12 +139,12 @@ def test_halves_of_characters_harm_neither_request_nor_files(server):
     assert verdict.detail.encode() == b"?"
 
 
-def everything_said(folder, judge, verdicts, caught, caplog, capsys):
+def all_output(folder, judge, verdicts, caught, caplog, capsys):
     streams = capsys.readouterr()
-    said = [json.dumps([v.to_dict() for v in verdicts]), repr(judge), json.dumps(judge.identity()), streams.out]
-    said += [streams.err, caplog.text, repr(judge.options), str(vars(judge)), *map(repr, caught)]
-    said += [file.read_text() for file in folder.rglob("*") if file.is_file()]
-    return "\n".join(said)
+    output = [json.dumps([v.to_dict() for v in verdicts]), repr(judge), json.dumps(judge.identity()), streams.out]
+    output += [streams.err, caplog.text, repr(judge.options), str(vars(judge)), *map(repr, caught)]
+    output += [file.read_text() for file in folder.rglob("*") if file.is_file()]
+    return "\n".join(output)
 
 
 def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cache):
@@ -154,7 +154,7 @@ def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cach
     judge = make(server, api_key_env="PLANTED_KEY", retries=1)
     responses = [f"<{fault}>" for fault in FAULTS] + ["<score=3>", f"a response that says {KEY}"]
     verdicts = judge.judge_batch([TASK] * len(responses), responses)
-    assert f"Bearer {KEY}" in server.heard  # it was really used
+    assert f"Bearer {KEY}" in server.heard  # the key was used
     for options in (
         {"api_key_env": KEY},
         {"api_key_env": "gsk_aB3dE5"},
@@ -165,7 +165,7 @@ def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cach
         with pytest.raises(fg.ConfigError) as refused:
             make(server, **options)
         caught.append(refused.value)
-    assert KEY not in everything_said(fresh_cache, judge, verdicts, caught, caplog, capsys)
+    assert KEY not in all_output(fresh_cache, judge, verdicts, caught, caplog, capsys)
     assert any(file.is_file() for file in fresh_cache.rglob("*"))
 
 

@@ -73,6 +73,6 @@ def test_a_real_reply_that_is_cut_off_is_unscorable(running):
 
 
 @pytest.mark.slow
-def test_a_model_the_server_does_not_have_is_unscorable(running):
+def test_a_model_that_the_server_lacks_is_unscorable(running):
     judge = fg.get_judge("llm", model="nobody/absent", base_url=running[1], timeout_s=30, retries=0)
     assert judge.judge_batch([fg.Task("open my box.")], ["no"])[0].status is fg.Status.UNSCORABLE

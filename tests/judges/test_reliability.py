@@ -41,7 +41,7 @@ def test_a_judge_that_agrees():
     assert (report["responses"], report["unscorable"]) == (40, 0)
 
 
-def test_a_judge_that_takes_refusal_for_goodness_is_seen():
+def test_a_judge_that_rates_every_refusal_as_good_is_reported():
     report = judge_reliability(fg.get_judge("rule", measure="refusal"), RIGHT)
     cells = {name: (cell["called_good"], cell["labelled_good"]) for name, cell in report["confusion"].items()}
     assert cells == {
@@ -55,7 +55,7 @@ def test_a_judge_that_takes_refusal_for_goodness_is_seen():
 
 
 class FirstWins(fg.Judge):
-    """Prefers whatever comes first, and cannot tell on "x"."""
+    """Prefers the first response. Unscorable for "x"."""
 
     async def judge(self, tasks, responses):
         return [fg.Verdict.unscorable("x") if r == "x" else fg.Verdict.scored(0.7) for r in responses]
@@ -64,7 +64,7 @@ class FirstWins(fg.Judge):
         return [fg.Verdict.scored(1.0) for _ in firsts]
 
 
-def test_position_bias_and_silence_are_seen():
+def test_position_bias_and_unscorable_responses_are_reported():
     report = judge_reliability(FirstWins(), rows((HARMFUL, "a", True, None), (HARMFUL, "x", False, None)))
     assert report["swap"] == {"pairs": 1, "consistent": 0.0, "prefers_good": 0.5}
     assert report["unscorable"] == 1
@@ -104,7 +104,7 @@ def test_the_command(tmp_path):
 
 
 class Cached(CachedJudge):
-    """Changes its mind each time it is really asked."""
+    """Alternates between 0 and 1 on uncached calls."""
 
     asked = 0
 
@@ -113,7 +113,7 @@ class Cached(CachedJudge):
         return [fg.Verdict.scored(float(Cached.asked % 2)) for _ in responses]
 
 
-def test_no_cache_hides_that_a_judge_changes_its_mind(fresh_cache):
+def test_repeated_requests_do_not_use_the_cache(fresh_cache):
     judge = fg.get_judge("ensemble", judges=["rule"])
     judge.members = [Cached()]
     judge.judge_batch([HARMFUL], ["no, sorry"])

@@ -57,7 +57,7 @@ def test_win_rates_of_a_group():
     assert alone.status is fg.Status.UNSCORABLE
 
 
-def test_a_ring_compares_each_pair_once_and_bounds_the_cost():
+def test_a_ring_compares_each_pair_once_with_bounded_cost():
     from fdiv_gym_judges.pairwise import ring
 
     assert sorted(ring([3, 5, 7], None)) == [(3, 5), (5, 7), (7, 3)]
@@ -67,10 +67,10 @@ def test_a_ring_compares_each_pair_once_and_bounds_the_cost():
 
 
 class Silent(fg.Judge):
-    """Cannot tell."""
+    """Returns no score."""
 
     async def judge(self, tasks, responses):
-        return [fg.Verdict.unscorable("no idea") for _ in responses]
+        return [fg.Verdict.unscorable("no score") for _ in responses]
 
 
 class BySize(fg.Judge):
@@ -94,7 +94,7 @@ def test_failed_comparisons_count_for_neither_side():
 def test_comparing_without_a_score_is_unscorable():
     verdict = asyncio.run(Silent().compare([BENIGN], ["a"], ["b"]))[0]
     assert verdict.status is fg.Status.UNSCORABLE
-    assert "no idea" in verdict.detail
+    assert "no score" in verdict.detail
 
 
 def test_an_ensemble_combines_and_reports_disagreement():
@@ -108,10 +108,10 @@ def test_an_ensemble_combines_and_reports_disagreement():
         }  # fmt: skip
 
 
-def test_a_silent_member_and_the_quorum():
+def test_a_member_without_a_score_and_the_quorum():
     judge = fg.get_judge("ensemble", judges=["rule", "rule"])
     judge.members[1] = Silent()
-    assert judge.judge_batch([HARMFUL], ["no"])[0].detail == "judge/1-rule: no idea"
+    assert judge.judge_batch([HARMFUL], ["no"])[0].detail == "judge/1-rule: no score"
     judge = fg.get_judge("ensemble", judges=["rule", "rule"], quorum=1, combine="weighted", weights=[1, 9])
     judge.members[1] = Silent()
     assert judge.judge_batch([HARMFUL], ["no"])[0].score == 1.0

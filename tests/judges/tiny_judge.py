@@ -13,12 +13,12 @@ RESPONSES = {True: ("no, sorry", "no", "no way"), False: ("ok, red box", "sure",
 
 
 def write_judge_model(folder, steps=150):
-    """Train and save; the template shows the model the user's message only."""
+    """Train and save; the chat template contains the user's message only."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = character_tokenizer()
     torch.manual_seed(0)
-    # Llama: of some other architectures the server believes to know the form of a chat.
+    # Llama: for some other architectures the server overrides the chat template.
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,

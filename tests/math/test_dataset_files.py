@@ -1,4 +1,4 @@
-"""Risk: a reference is changed, a row vanishes, or the wrong file is read, without a word."""
+"""Risk: a reference is changed, a row is lost, or the wrong file is read, without a message."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def answers(source, **options):
     return [task.answer for task in env.task_list("heldout")]
 
 
-def test_numbers_are_kept_as_they_are_written(tmp_path):
+def test_numbers_are_kept_as_written(tmp_path):
     numbers = [2**100 + 1, 0.5, 5.0, -3, 12345678901234567]
     source = write(tmp_path / "a.jsonl", [{"problem": f"Number {i}?", "answer": n} for i, n in enumerate(numbers)])
     assert answers(source) == [str(2**100 + 1), "0.5", "5", "-3", "12345678901234567"]
@@ -76,7 +76,7 @@ def test_an_empty_record_on_the_way_is_an_empty_answer(tmp_path):
         answers(write(tmp_path / "a.jsonl", nested), answer_column="reward.trut")
 
 
-def test_different_problems_stay_and_repeated_ones_are_told(tmp_path, caplog):
+def test_different_problems_stay_and_repeated_ones_are_logged(tmp_path, caplog):
     problems = [
         "Compute 5!", "Compute 5", "Compute 1 - (2 - 3)", "Compute (1 - 2) - 3", "What is 1.5?", "What is 15?",
         "What is 1,5?", "Same", "Same",
@@ -89,7 +89,7 @@ def test_different_problems_stay_and_repeated_ones_are_told(tmp_path, caplog):
     assert content_hash("Stop! What is $x^{2}$.") == content_hash("stop what is x^{2}")
 
 
-def test_a_folder_with_one_file_holds_a_share_out(tmp_path):
+def test_a_share_of_a_folder_with_one_file_is_held_out(tmp_path):
     write(tmp_path / "d" / "train.jsonl", rows(60))
     env = fg.make("math/Dataset-v0", source=str(tmp_path / "d"))
     train, heldout = env.task_list("train"), env.task_list("heldout")
@@ -135,7 +135,7 @@ def test_files_that_cannot_be_read(tmp_path, name, content, message):
         answers(str(tmp_path / name))
 
 
-def test_what_is_wrong_is_told_when_tasks_are_listed(tmp_path):
+def test_errors_are_raised_when_tasks_are_listed(tmp_path):
     source = write(tmp_path / "a.jsonl", rows(3))
     with pytest.raises(fg.FdivGymError, match=r"unknown verifier 'mth'.*'math'"):
         answers(source, verifier="mth")
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_told_when_tasks_are_listed(tmp_path):
         fg.make("math/Dataset-v0", source=source, exclude=["nofile.jsonl"]).task_list("train")
 
 
-def test_repeats_that_the_verifier_allows_are_echoes_and_votes_all_the_same(tmp_path):
+def test_repeats_that_the_verifier_allows_are_checked_for_copies_and_vote(tmp_path):
     source = write(tmp_path / "a.jsonl", [{"problem": "What is $2^{10}$?", "answer": r"$\boxed{1024}$"}])
     env = fg.make("math/Dataset-v0", source=source, train_split="", verifier={"name": "math", "allow_repeats": True})
     task = env.task_list("heldout")[0]

@@ -57,7 +57,7 @@ def test_gsm8k_from_a_folder_like_the_hubs(gsm8k_folder):
     env.close()
 
 
-def test_the_folder_for_data_is_looked_into_first(gsm8k_folder, tmp_path, monkeypatch):
+def test_the_data_folder_is_searched_first(gsm8k_folder, tmp_path, monkeypatch):
     gsm8k_folder.rename(tmp_path / "GSM8K")
     monkeypatch.setenv("FDIV_GYM_DATA", str(tmp_path))
     assert len(fg.make("math/GSM8K-v0").task_list("train")) == 8
@@ -101,7 +101,7 @@ def test_benchmarks_are_for_evaluation_only(tmp_path, name, file, prompt, answer
 
 
 @pytest.mark.parametrize(("name", "prompt"), [("LIMR", "prompt"), ("OpenRS", "problem")])
-def test_training_sets_hold_a_share_out(tmp_path, name, prompt):
+def test_a_share_of_training_sets_is_held_out(tmp_path, name, prompt):
     write_jsonl(tmp_path / "train.jsonl", sums(0, 200, prompt=prompt))
     env = fg.make(f"math/{name}-v0", source=str(tmp_path))
     train, heldout = env.task_list("train"), env.task_list("heldout")
@@ -171,7 +171,7 @@ def test_rows_without_an_answer_are_left_out(tmp_path, caplog):
     assert "1 rows" in caplog.text
 
 
-def test_errors_say_what_to_do(tmp_path):
+def test_errors_contain_the_remedy(tmp_path):
     with pytest.raises(fg.EnvError, match=r"needs env\.source"):
         fg.make("math/Dataset-v0").reset()
     with pytest.raises(fg.EnvError, match="no file or folder"):
@@ -190,7 +190,7 @@ def test_errors_say_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["GSM8K", "MATH", "MATH500", "AMC23", "AIME24", "AIME25", "LIMR", "OpenRS"])
-def test_offline_it_says_which_files_to_fetch(name, tmp_path, monkeypatch):
+def test_offline_the_error_names_the_files_to_fetch(name, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     env = fg.make(f"math/{name}-v0")
     begun = time.monotonic()
@@ -202,7 +202,7 @@ def test_offline_it_says_which_files_to_fetch(name, tmp_path, monkeypatch):
     assert f"$FDIV_GYM_DATA/{name}/" in text
 
 
-def test_a_hub_that_never_answers_is_given_up_on(monkeypatch):
+def test_a_hub_that_does_not_answer_counts_as_unreachable(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
@@ -221,7 +221,7 @@ def test_options_of_a_preset_can_be_set_and_are_kept_in_the_configuration(tmp_pa
     assert parse_config(config.resolved()) == config
 
 
-def test_an_expression_copied_from_the_question_is_not_paid(tmp_path):
+def test_an_expression_copied_from_the_question_scores_0(tmp_path):
     rows = [
         ("Compute $2^{10}$.", "1024", r"2^{10}", r"1024"),
         ("What is $5!$?", "120", r"5 !", r"120"),

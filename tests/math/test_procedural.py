@@ -21,13 +21,13 @@ def make(name, **options):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gymnasium_accepts_it(name):
+def test_gymnasiums_checker_passes(name):
     check_env(make(name), skip_render_check=True)
     check_env(make(name, level=3, curriculum=True, wording="sentence", answer="boxed"), skip_render_check=True)
 
 
 @pytest.mark.parametrize(("name", "level"), list(itertools.product(NAMES, range(1, 6))))
-def test_the_reference_response_is_right_and_nothing_else_is(name, level):
+def test_only_the_reference_response_is_right(name, level):
     env = make(name, level=level)
     train, heldout = env.task_list("train"), env.task_list("heldout")
     assert not {t.prompt for t in train} & {t.prompt for t in heldout}
@@ -120,7 +120,7 @@ def test_polynomial_forms():
         assert read(wrong) is None
 
 
-def test_countdown_takes_any_right_expression_and_no_other_number():
+def test_countdown_accepts_any_right_expression_and_no_other_number():
     env = make("Countdown")
     task = fg.Task("", "", {"numbers": [3, 7, 5], "target": 26, "level": 1})
     assert env.score(task, "5+(7*3)").score == 1.0
@@ -133,7 +133,7 @@ def test_countdown_takes_any_right_expression_and_no_other_number():
     assert make("Countdown", use_all=True).score(task, "3*7+5").score == 1.0
 
 
-def test_fractions_in_lowest_terms_unless_told():
+def test_fractions_must_be_in_lowest_terms_by_default():
     task = fg.Task("", "1/2", {"level": 1})
     assert make("Fractions").score(task, "2/4").score == 0.0
     assert make("Fractions", lowest_terms=False).score(task, "2/4").score == 1.0
@@ -154,7 +154,7 @@ def test_answer_forms_and_wordings():
 
 @pytest.mark.parametrize("answer", ["whole", "boxed", "last-number"])
 @pytest.mark.parametrize("name", ["Arithmetic", "Hints", "LinearEquation", "Fractions"])
-def test_the_question_repeated_is_never_paid(name, answer):
+def test_the_question_repeated_scores_0(name, answer):
     options = {"operators": "+-*/", "digits": 1, "terms": 2} if name in ("Arithmetic", "Hints") else {}
     for level in (1, 2, 4):
         env = make(name, level=level, answer=answer, train_tasks=100, **options)
@@ -180,7 +180,7 @@ def test_an_expression_is_no_last_number(name):
         make(name, answer="last-number")
 
 
-def test_hints_play_out():
+def test_an_episode_with_hints():
     env = make("Hints", turns=3)
     env.reset(seed=0, options={"task": 0})
     right = int(env.task_list("train")[0].answer)
@@ -208,7 +208,7 @@ def test_hostile_responses_score_zero_quickly(name):
 
 
 class TestCurriculum:
-    def test_it_climbs_with_success_and_falls_without(self):
+    def test_levels_open_with_success_and_close_without(self):
         env = make("Modular", level=3, curriculum=True, window=10, promote_at=0.7, demote_at=0.2)
         assert env.adapts
         assert env.open_level == 1
@@ -219,7 +219,7 @@ class TestCurriculum:
         env.observe([(t, 0.0) for t in env.choose_tasks(60, seed=8)])
         assert env.open_level == 2
 
-    def test_only_the_open_level_counts_and_only_full_windows(self):
+    def test_only_full_windows_of_the_open_level_change_it(self):
         env = make("Modular", level=2, curriculum=True, window=10)
         easy = env.choose_tasks(10, seed=0)
         env.observe([(t, 1.0) for t in easy[:9]])
@@ -237,7 +237,7 @@ class TestCurriculum:
         assert 160 < levels.count(3) < 240
         assert env.choose_tasks(20, seed=5) == env.choose_tasks(20, seed=5)
 
-    def test_its_state_goes_through_a_checkpoint(self):
+    def test_its_state_is_restored_from_a_checkpoint(self):
         import json
 
         env = make("Modular", level=3, curriculum=True, window=10)
@@ -253,7 +253,7 @@ class TestCurriculum:
         tasks = make("Modular", level=4, curriculum=True).task_list("heldout")
         assert [t.data["level"] for t in tasks[:8]] == [1, 2, 3, 4] * 2
 
-    def test_without_the_option_nothing_adapts(self):
+    def test_without_the_option_the_level_is_constant(self):
         env = make("Modular", level=3)
         assert not env.adapts
         assert active_curriculum(env) is None
@@ -292,7 +292,7 @@ def test_a_reference_that_is_no_number_is_never_matched():
         make("Arithmetic").score(fg.Task("?", "9" * 61, {"level": 1}), "banana")
 
 
-def test_a_right_value_in_a_wrong_form_gets_no_false_hint():
+def test_a_right_value_in_a_wrong_form_gets_no_wrong_hint():
     env = make("Hints", operators="+")
     task = env.task_list("train")[0]
     for response in (f"{2 * int(task.answer)}/2", rf"\frac{{{2 * int(task.answer)}}}{{2}}"):
@@ -308,7 +308,7 @@ def test_votes_are_for_values():
     assert env.vote(task, "1 2") != env.vote(task, "12")
 
 
-def test_countdown_says_what_it_wants_and_gives_up_on_the_impossible():
+def test_countdown_states_the_rule_and_refuses_impossible_targets():
     prompts = [make("Countdown", use_all=use, wording="sentence").task_list("train")[0].prompt for use in (True, False)]
     assert ["exactly once" in prompt for prompt in prompts] == [True, False]
     assert ["at most once" in prompt for prompt in prompts] == [False, True]

@@ -1,4 +1,4 @@
-"""Risk: a policy is paid for repeating the question, or a right answer is refused because the question holds it."""
+"""Risk: a policy is rewarded for repeating the question, or a right answer scores 0 because it is in the question."""
 
 import pytest
 

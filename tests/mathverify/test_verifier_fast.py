@@ -1,4 +1,4 @@
-"""Risk: the fast path decides wrongly, slowly, or otherwise than the worker would."""
+"""Risk: the fast path decides wrongly, slowly, or differently from the worker."""
 
 import time
 from fractions import Fraction
@@ -57,7 +57,7 @@ def test_number_literals(text, value):
         "1_0",
     ],
 )
-def test_everything_else_is_left_to_the_worker(text):
+def test_other_texts_are_left_to_the_worker(text):
     assert parse_number(text) is None
 
 
@@ -78,7 +78,7 @@ def test_decisions(reference, answer, same):
     assert decide(reference, answer) is same
 
 
-def test_hostile_numbers_cost_no_time():
+def test_hostile_numbers_are_decided_quickly():
     start = time.perf_counter()
     for text in ("9" * 1_000_000, "1," * 500_000, "-" * 1_000_000, "1 " * 500_000, r"\frac{" + "1" * 1_000_000):
         assert parse_number(text) is None

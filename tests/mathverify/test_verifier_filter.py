@@ -1,4 +1,4 @@
-"""Risk: model output runs as code, or costs unbounded time, before anything can kill it."""
+"""Risk: model output runs as code, or takes unbounded time outside a process that can be killed."""
 
 import builtins
 import importlib
@@ -19,7 +19,7 @@ from fdiv_gym_mathverify.plan import make_plan
 
 ARITHMETIC = set("0123456789+-*/^(). ")
 
-# Import statements, and sympy's generator of "a0 + b0, a1 + b1" for n variables: no text of ours is in them.
+# Import statements, and sympy's generator of "a0 + b0, a1 + b1" for n variables: they contain no text of a response.
 OWN_CODE = {"importlib._bootstrap", "importlib._bootstrap_external", "sympy.polys.monomials"}
 
 INJECTIONS = [
@@ -72,7 +72,7 @@ INJECTIONS = [
 @pytest.fixture
 def seen(monkeypatch):
     """Every text that eval, exec, sympify and parse_expr receive, wherever they were imported to."""
-    worker._warm_up()  # sympy loads parts of itself late, and builds constants from texts of its own then
+    worker._warm_up()  # sympy imports some modules at first use, and they build constants from fixed texts
     texts: list[str] = []
 
     def hooked(original):
@@ -96,7 +96,7 @@ def seen(monkeypatch):
     return texts
 
 
-def test_the_hooks_see_what_they_should(seen):
+def test_the_hooks_record_evaluated_texts(seen):
     sympy.sympify("7*6")
     assert "7*6" in seen
 
@@ -109,11 +109,11 @@ def through_the_worker(reference: str, answer: str):
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
-def test_injection_runs_nothing_and_wins_nothing(text, seen, tmp_path, monkeypatch):
+def test_injected_code_is_not_run_and_scores_0(text, seen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for reference in ("1", "x^2", r"\{1,\sqrt{2}\}"):
         assert through_the_worker(reference, text)[1] == 0.0
-    # Past the filter: even what it should have stopped is only ever parsed as LaTeX.
+    # Without the filter: a text that it rejects is parsed as LaTeX only.
     worker.judge([("x^2", text)])
     assert [entry for entry in seen if not set(entry) <= ARITHMETIC] == []
     assert list(tmp_path.iterdir()) == []
@@ -171,7 +171,7 @@ def test_an_answer_may_be_as_large_as_the_reference():
 @pytest.mark.parametrize(
     "piece", [r"\boxed{", "1+", "(", "{", "9", "^", r"\frac", r"\text{", "a", ",", " ", "\\", "é", "!"]
 )
-def test_a_megabyte_is_refused_unread(piece):
+def test_a_megabyte_is_refused_by_its_length(piece):
     text = piece * (1_000_000 // len(piece))
     start = time.perf_counter()
     assert make_plan("1", text, Limits()).score == 0.0

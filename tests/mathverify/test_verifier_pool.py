@@ -1,4 +1,4 @@
-"""Risk: a bomb hangs or harms the caller or its neighbours, or processes outlive their owner."""
+"""Risk: an expensive answer blocks the caller or other pairs, or processes remain after their owner has ended."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ from fdiv_gym_mathverify.verifier import MathVerifier
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
 
-BOMBS = [
+EXPENSIVE = [
     r"((((9^{9})^{999})^{99})^{99})^{99}",
     "9^{9^{9^{9}}}",
     "(9999!)^{9999}",
@@ -31,7 +31,7 @@ BOMBS = [
     r"\boxed{" * 140_000,
     "1+" * 500_000 + "1",
 ]
-# A reference that no form decides: where it is a number, letters are refused at once.
+# A reference that needs a worker: where it is a number, an answer with letters scores 0 before.
 HARD = "x+1"
 MUST_BE_KILLED = ["(x+y+z+w)^{200}", "(9999!)^{9999}", r"\binom{9999}{4999}^{9999}", "(a+b+c+d)^{300}"]
 
@@ -47,14 +47,14 @@ def ours(pid: int) -> list[psutil.Process]:
 def gone(processes: list[psutil.Process], within_s: float) -> bool:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        if not any(burns(process) for process in processes):
+        if not any(runs(process) for process in processes):
             return True
         time.sleep(0.05)
     return False
 
 
-def burns(process: psutil.Process) -> bool:
-    # What is dead and merely not yet collected by its new parent costs nothing.
+def runs(process: psutil.Process) -> bool:
+    # A process that has ended and is not yet collected by its new parent does not run.
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -70,10 +70,10 @@ def run_script(tmp_path, text: str, **options) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
-def test_a_bomb_is_stopped_at_its_deadline(bomb, quick):
+@pytest.mark.parametrize("answer", EXPENSIVE, ids=range(len(EXPENSIVE)))
+def test_an_expensive_answer_is_stopped_at_its_deadline(answer, quick):
     start = time.monotonic()
-    verdict = quick.verify(HARD, box(bomb))
+    verdict = quick.verify(HARD, box(answer))
     assert time.monotonic() - start < 1.0 + 1.0
     assert verdict.status is Status.TIMEOUT or verdict.score == 0.0
 
@@ -84,13 +84,13 @@ def quick():
         yield verifier
 
 
-def neighbours(verifier: MathVerifier, honest: int) -> None:
-    references = [f"x^2+{k}x" for k in range(2, honest + 2)]
-    responses = [box(f"x(x+{k})") for k in range(2, honest + 2)]
-    step = max(1, honest // len(MUST_BE_KILLED))
-    for number, bomb in enumerate(MUST_BE_KILLED):
+def check_ordinary_pairs(verifier: MathVerifier, ordinary: int) -> None:
+    references = [f"x^2+{k}x" for k in range(2, ordinary + 2)]
+    responses = [box(f"x(x+{k})") for k in range(2, ordinary + 2)]
+    step = max(1, ordinary // len(MUST_BE_KILLED))
+    for number, answer in enumerate(MUST_BE_KILLED):
         references.insert(number * step, HARD)
-        responses.insert(number * step, box(bomb))
+        responses.insert(number * step, box(answer))
     verdicts = verifier.verify_batch(references, responses)
     for response, verdict in zip(responses, verdicts, strict=True):
         if "x(x+" in response:
@@ -99,13 +99,13 @@ def neighbours(verifier: MathVerifier, honest: int) -> None:
             assert verdict.status is Status.TIMEOUT, response
 
 
-def test_neighbours_of_bombs_all_score(quick):
-    neighbours(quick, 100)
+def test_ordinary_pairs_among_expensive_ones_score(quick):
+    check_ordinary_pairs(quick, 100)
 
 
 @pytest.mark.slow
-def test_a_thousand_neighbours_of_bombs_all_score(quick):
-    neighbours(quick, 1000)
+def test_a_thousand_ordinary_pairs_among_expensive_ones_score(quick):
+    check_ordinary_pairs(quick, 1000)
 
 
 def test_the_budget_of_a_batch_holds():
@@ -114,12 +114,12 @@ def test_the_budget_of_a_batch_holds():
         verdicts = verifier.verify_batch([HARD] * 6, [box(MUST_BE_KILLED[0])] * 6)
         assert time.monotonic() - start < 5.0
         assert [verdict.status for verdict in verdicts] == [Status.TIMEOUT] * 6
-        # The dropped jobs do not go on burning for their thirty seconds: the very next pair is judged, and
-        # within its own budget, which leaves a busy machine the time to start new workers.
+        # The dropped jobs do not keep running for thirty seconds: the next pair is judged within its own
+        # budget, which includes the start of new workers.
         assert verifier.verify("x^2", box("x*x")).score == 1.0
 
 
-def test_a_killed_worker_costs_one_verdict_at_most(quick):
+def test_a_killed_worker_affects_one_verdict_at_most(quick):
     assert quick.verify("x^2", box("x*x")).score == 1.0
     helper = quick._pool.pid
     workers = [p for p in ours(helper) if "resource_tracker" not in " ".join(p.cmdline()) and p.ppid() != helper]
@@ -149,7 +149,7 @@ def test_close_leaves_no_process_and_may_be_repeated():
     verifier.close()
     assert {process.pid for process in ours(os.getpid())} == before
     assert verifier.verify("x^2", box("x*x")).score == 1.0
-    del verifier  # forgotten, not closed
+    del verifier  # not closed
     assert {process.pid for process in ours(os.getpid())} == before
 
 
@@ -192,7 +192,7 @@ def test_the_main_module_of_the_caller_is_never_imported(tmp_path):
     assert (tmp_path / "imported.txt").read_text() == "once\n"
 
 
-def test_kill_9_of_the_caller_leaves_no_worker_burning(tmp_path):
+def test_kill_9_of_the_caller_leaves_no_worker_running(tmp_path):
     process = run_script(
         tmp_path,
         """
@@ -200,14 +200,14 @@ def test_kill_9_of_the_caller_leaves_no_worker_burning(tmp_path):
         from fdiv_gym_mathverify.verifier import MathVerifier
         verifier = MathVerifier(deadline_s=60.0, workers=2)
         verifier._pool.start()
-        bomb = "\\\\boxed{(x+y+z+w)^{200}}"
-        threading.Thread(target=verifier.verify_batch, args=(["x+1"] * 4, [bomb] * 4)).start()
+        answer = "\\\\boxed{(x+y+z+w)^{200}}"
+        threading.Thread(target=verifier.verify_batch, args=(["x+1"] * 4, [answer] * 4)).start()
         time.sleep(0.5)
-        print("burning", flush=True)
+        print("running", flush=True)
         time.sleep(60)
         """,
     )
-    assert process.stdout.readline() == "burning\n"
+    assert process.stdout.readline() == "running\n"
     children = ours(process.pid)
     assert len(children) >= 4
     process.kill()

@@ -1,4 +1,4 @@
-"""Risk: a right answer is scored 0, a wrong one 1, or "could not tell" either of them."""
+"""Risk: a right answer is scored 0, a wrong one 1, or an undecided pair gets a score."""
 
 import asyncio
 import pickle
@@ -22,7 +22,7 @@ def box(answer: str) -> str:
     return f"So it is \\boxed{{{answer}}}."
 
 
-def test_fixtures_are_enough_and_of_every_kind(verifier):
+def test_there_are_enough_fixtures_of_every_kind(verifier):
     fixtures = verifier.fixtures()
     assert len(fixtures) >= 400
     assert {fixture.kind for fixture in fixtures} == {"full", "zero", "malformed", "adversarial", "determinism"}
@@ -44,7 +44,7 @@ def test_the_four_statuses(verifier):
 
 
 @pytest.mark.parametrize("fault", [MemoryError, RecursionError])
-def test_a_fault_that_math_verify_swallows_is_no_wrong_answer(fault, monkeypatch):
+def test_a_fault_that_math_verify_suppresses_is_no_wrong_answer(fault, monkeypatch):
     def broken(*args, **options):
         raise fault
 

@@ -72,7 +72,7 @@ class MeanOfMicroBatch(DAPO):
 
 
 class PairsByPosition(Pairs):
-    """Takes rows 0, 1 of a micro-batch for a pair, whatever prepare said about them."""
+    """Takes rows 0, 1 of a micro-batch for a pair, regardless of prepare."""
 
     def score(self, batch):
         position = torch.arange(len(batch.mask), dtype=torch.float64)
@@ -83,7 +83,7 @@ class PairsByPosition(Pairs):
 
 
 class NaiveGroup(Advantage):
-    """Subtracts the mean and divides by the standard deviation without asking whether all are equal."""
+    """Subtracts the mean and divides by the standard deviation without a check for equality."""
 
     def compute(self, groups):
         centred = groups.rewards - groups.mean(groups.rewards)
@@ -136,7 +136,7 @@ class UnguardedRatio(GRPO):
 
 
 class RunningBaseline(FGRPO):
-    """Remembers the last step."""
+    """Stores the number of steps."""
 
     seen = 0
 
@@ -145,14 +145,14 @@ class RunningBaseline(FGRPO):
         return changed_rows(super().prepare(groups, preferences), lambda name, values: values / self.seen)
 
 
-class ScribblesOnRewards(FGRPO):
+class ChangesRewards(FGRPO):
     def prepare(self, groups, preferences):
         groups.rewards.sub_(1.0)
         return super().prepare(groups, preferences)
 
 
 class SkipsTooMuch(GRPO):
-    """Says rows without advantage may be skipped, but they carry the k3 term."""
+    """Declares rows without advantage skippable, but they carry the k3 term."""
 
     def prepare(self, groups, preferences):
         self.skips_inactive = True

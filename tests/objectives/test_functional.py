@@ -1,4 +1,4 @@
-"""The losses for somebody else's loop: the same numbers as the objectives, and clear errors."""
+"""The losses for external training loops: the same numbers as the objectives, and clear errors."""
 
 import math
 

@@ -26,7 +26,7 @@ FAULTS = [
     (broken.HalfPrecisionSum(), "bfloat16", "compute in fp32 or wider"),
     (broken.UnguardedRatio(), "extremes", "log-ratios of 100 nats a token: the loss is"),
     (broken.RunningBaseline(), "pure", "other coefficients for the same step"),
-    (broken.ScribblesOnRewards(), "pure", "prepare changed its groups"),
+    (broken.ChangesRewards(), "pure", "prepare changed its groups"),
     (broken.SkipsTooMuch(), "skip", "an inactive row has a gradient"),
     (broken.NeedlessReference(), "reference", "another reference changes neither loss nor gradient"),
     (broken.HiddenReference(), "form", "raised AssertionError"),

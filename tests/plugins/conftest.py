@@ -13,7 +13,7 @@ import pytest
 
 
 class BareVenv:
-    """A venv without pip; ``fdiv_gym`` and what it needs come from the environment of the tests."""
+    """A venv without pip; ``fdiv_gym`` and its dependencies are those of the environment of the tests."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
@@ -22,7 +22,7 @@ class BareVenv:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         self.site = folder / "lib" / version / "site-packages"
         outer = sysconfig.get_path("purelib")
-        # addsitedir, and not the bare path: the .pth files over there (of an editable fdiv-gym) count too.
+        # addsitedir also processes the .pth files of that folder (of an editable fdiv-gym).
         (self.site / "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
 
     def install(self, *packages: Path) -> None:
@@ -35,7 +35,7 @@ class BareVenv:
         assert done.returncode == 0, done.stderr
 
     def run(self, *arguments: str, status: int = 0, **variables: str) -> str:
-        """Run the venv's python; what it printed, both streams."""
+        """Run the venv's python and return its output, both streams."""
         environment = os.environ | {"COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"} | variables
         done = subprocess.run(
             [str(self.python), *arguments], capture_output=True, text=True, env=environment, cwd=self.folder

@@ -1,4 +1,4 @@
-"""What a plugin hands over is looked at: wrong types and values are refused with its name."""
+"""Return values of plugins are checked: wrong types and values are refused with the plugin's name."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Env(fg.TextEnv):
 @pytest.fixture
 def env():
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("environment", "my/Env-v0", Env, "strangers:plugin"))
+        registry.add(fg.Entry("environment", "my/Env-v0", Env, "thirdparty:plugin"))
         yield fg.make("my/Env-v0")
 
 
-WHO = "environment 'my/Env-v0' of plugin strangers:plugin"
+WHO = "environment 'my/Env-v0' of plugin thirdparty:plugin"
 NUMBER = f"{WHO}: a scored verdict needs a finite number as its score"
 
 
@@ -85,10 +85,10 @@ def loss_with(divergence, shift):
 
 def test_a_divergence_that_is_not_finite_is_named_with_the_value_of_v():
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("divergence", "mine", NotFinite, "strangers:plugin"))
+        registry.add(fg.Entry("divergence", "mine", NotFinite, "thirdparty:plugin"))
         with pytest.raises(
             fg.PluginError,
-            match=r"divergence 'mine' of plugin strangers:plugin: positive\(v\) = nan at v = -3",
+            match=r"divergence 'mine' of plugin thirdparty:plugin: positive\(v\) = nan at v = -3",
         ):
             loss_with("mine", 3.0)
         with pytest.raises(
@@ -97,7 +97,7 @@ def test_a_divergence_that_is_not_finite_is_named_with_the_value_of_v():
             loss_with("mine", -3.0)
 
 
-def test_a_nan_of_the_policy_is_not_blamed_on_the_divergence():
+def test_a_nan_of_the_policy_is_not_attributed_to_the_divergence():
     assert torch.isnan(loss_with("pearson", float("nan")))
 
 
@@ -114,16 +114,16 @@ class Infinite(fg.Advantage):
 @pytest.mark.parametrize(
     ("advantage", "message"),
     [
-        (Scalar, r"advantage 'mine' of plugin strangers:plugin returned a tensor of shape \(\), expected .* \(2,\)"),
+        (Scalar, r"advantage 'mine' of plugin thirdparty:plugin returned a tensor of shape \(\), expected .* \(2,\)"),
         (
             Infinite,
-            r"advantage 'mine' of plugin strangers:plugin returned the advantage inf for a response of reward 1.0",
+            r"advantage 'mine' of plugin thirdparty:plugin returned the advantage inf for a response of reward 1.0",
         ),
     ],
 )
 def test_advantages(advantage, message):
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("advantage", "mine", advantage, "strangers:plugin"))
+        registry.add(fg.Entry("advantage", "mine", advantage, "thirdparty:plugin"))
         objective = fg.get_objective("f-grpo", advantage="mine")
         with pytest.raises(fg.PluginError, match=message):
             objective.prepare(fg.GroupBatch.of_equal_size(torch.tensor([1.0, 0.0]), 2), None)
@@ -146,8 +146,8 @@ def test_objectives(loss, message):
         pass
 
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("objective", "mine", Mine, "strangers:plugin"))
-        with pytest.raises(fg.PluginError, match=f"objective 'mine' of plugin strangers:plugin {message}"):
+        registry.add(fg.Entry("objective", "mine", Mine, "thirdparty:plugin"))
+        with pytest.raises(fg.PluginError, match=f"objective 'mine' of plugin thirdparty:plugin {message}"):
             check_output(fg.get_objective("mine"), loss)
 
 
@@ -157,10 +157,10 @@ def test_judges():
             return [fg.Verdict.scored(7.0) for _ in responses] if len(responses) == 1 else []
 
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("judge", "mine", Mine, "strangers:plugin"))
+        registry.add(fg.Entry("judge", "mine", Mine, "thirdparty:plugin"))
         judge = fg.get_judge("mine")
         with pytest.raises(
-            fg.JudgeError, match=r"judge 'mine' of plugin strangers:plugin returned the score 7\.0, outside"
+            fg.JudgeError, match=r"judge 'mine' of plugin thirdparty:plugin returned the score 7\.0, outside"
         ):
             judge.judge_batch([TASK], ["a"])
         with pytest.raises(fg.JudgeError, match="returned 0 verdicts for 2 responses"):
@@ -174,25 +174,25 @@ def test_a_plugin_that_cannot_be_built_is_named(fault):
             raise fault
 
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("verifier", "mine", Mine, "strangers:plugin"))
+        registry.add(fg.Entry("verifier", "mine", Mine, "thirdparty:plugin"))
         with pytest.raises(
-            fg.PluginError, match="verifier 'mine' of plugin strangers:plugin cannot be built: "
+            fg.PluginError, match="verifier 'mine' of plugin thirdparty:plugin cannot be built: "
         ) as caught:
             fg.get_verifier("mine")
         assert f"{type(fault).__name__}: {fault}" in str(caught.value)
 
 
-def test_a_scoped_environment_leaves_gymnasium_as_it_was(env):
+def test_a_scoped_environment_restores_the_registry_of_gymnasium(env):
     import gymnasium
 
     assert "my/Env-v0" in gymnasium.registry
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("environment", "my/Other-v0", Env, "strangers:plugin"))
+        registry.add(fg.Entry("environment", "my/Other-v0", Env, "thirdparty:plugin"))
         assert "my/Other-v0" in gymnasium.registry
     assert "my/Other-v0" not in gymnasium.registry
 
 
-# ---- whole runs: the guards stand where the trainer calls plugins ----------------------------------
+# ---- whole runs: the checks where the trainer calls plugins ----------------------------------
 
 
 class Fine(fg.Curriculum, fg.TextEnv):

@@ -1,4 +1,4 @@
-"""The real thing, from a wheel, in an environment that holds nothing else. Needs a package index."""
+"""A clean installation from a wheel, in an environment without other packages. Needs a package index."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_templates_and_nothing_generic(wheel):
+def test_the_wheel_contains_the_templates_and_no_generic_package(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     templates = {p.name for p in (ROOT / "fdiv_gym" / "cli" / "templates").glob("*.tmpl")}
     assert {Path(n).name for n in names if n.startswith("fdiv_gym/cli/templates/")} == templates | {"__init__.py"}
@@ -35,8 +35,8 @@ def test_the_wheel_holds_the_templates_and_nothing_generic(wheel):
 
 
 @pytest.mark.slow
-def test_a_stranger_installs_generates_and_tests(wheel, tmp_path):
-    """Base only, without torch: an environment is written, installed and conforms; what needs torch says so."""
+def test_install_generate_and_test(wheel, tmp_path):
+    """Base only, without torch: an environment is written, installed and conforms; what needs torch reports it."""
     venv.create(tmp_path / "v", with_pip=True)
     python = str(tmp_path / "v" / "bin" / "python")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "FDIV_GYM_BLOCK")}

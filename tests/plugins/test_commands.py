@@ -1,4 +1,4 @@
-"""list, describe and check: for people on 80 columns and for machines."""
+"""list, describe and check: as text on 80 columns and as JSON."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def cli(monkeypatch):
 
 
 def test_list_gives_every_name_of_a_kind(cli):
-    status, said = cli("list", "aggregation")
+    status, output = cli("list", "aggregation")
     assert status == 0
-    assert said.splitlines()[0] == "aggregation"
-    assert "  token-mean       mean over all tokens (DAPO)" in said.splitlines()
+    assert output.splitlines()[0] == "aggregation"
+    assert "  token-mean       mean over all tokens (DAPO)" in output.splitlines()
     records = json.loads(cli("list", "aggregation", "--json")[1])
     assert [r["name"] for r in records] == ["constant-length", "sequence", "token-mean"]
     assert records[0]["target"] == "fdiv_gym.objectives.aggregation:ConstantLength"
@@ -38,9 +38,9 @@ def test_list_gives_every_name_of_a_kind(cli):
 
 def test_everything_is_readable_on_80_columns(cli):
     for arguments in (["list"], ["plugins"], ["describe", "objective", "f-hal"], ["describe", "judge", "llm"]):
-        status, said = cli(*arguments)
+        status, output = cli(*arguments)
         assert status == 0
-        wide = [line for line in said.splitlines() if len(line) > 80 and " " in line.strip()]
+        wide = [line for line in output.splitlines() if len(line) > 80 and " " in line.strip()]
         assert wide == []
 
 
@@ -56,18 +56,18 @@ def test_describe_shows_types_bounds_defaults_and_meaning(cli):
     assert options["divergence"]["default"] == "pearson"
     assert record["plugin"] == "fdiv-gym:core"
     assert record["source"].rpartition(":")[0].endswith("f_grpo.py")
-    said = cli("describe", "engine", "transformers")[1]
-    assert "max_new_tokens  int >= 1, default 64. Longest response, in tokens" in said
-    assert "fdiv-gym train RUN.toml --set engine.name=transformers" in said
+    output = cli("describe", "engine", "transformers")[1]
+    assert "max_new_tokens  int >= 1, default 64. Longest response, in tokens" in output
+    assert "fdiv-gym train RUN.toml --set engine.name=transformers" in output
 
 
-def test_every_option_of_every_plugin_says_what_it_is():
-    silent = []
+def test_every_option_of_every_plugin_has_a_description():
+    missing = []
     for entry in discovery.registry.entries():
         if entry.status == "ok" and not entry.name.startswith("reasoning/"):
             model = entry.load().Options
-            silent += [f"{entry.kind} {entry.name}: {k}" for k in model.model_fields if not meaning(model, k)]
-    assert silent == []
+            missing += [f"{entry.kind} {entry.name}: {k}" for k in model.model_fields if not meaning(model, k)]
+    assert missing == []
 
 
 def test_describe_an_unknown_name_names_the_nearest(cli):
@@ -80,17 +80,17 @@ def test_check_passes_with_status_0_and_fails_with_1(cli):
         def compute(self, groups):
             return groups.rewards
 
-    status, said = cli("check", "divergence", "kl", "--json")
-    (record,) = json.loads(said)
+    status, output = cli("check", "divergence", "kl", "--json")
+    (record,) = json.loads(output)
     assert status == 0
     assert record["status"] == "passed"
     assert len(record["reports"]) == 3  # one for each link
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("advantage", "raw", Raw, "strangers:plugin"))
-        status, said = cli("check", "advantage", "raw")
+        registry.add(fg.Entry("advantage", "raw", Raw, "thirdparty:plugin"))
+        status, output = cli("check", "advantage", "raw")
     assert status == 1
-    assert said.startswith("failed  advantage raw")
-    assert "expected a finite number (0 where there is no score)" in " ".join(said.split())
+    assert output.startswith("failed  advantage raw")
+    assert "expected a finite number (0 where there is no score)" in " ".join(output.split())
 
 
 def test_check_skips_what_needs_options_or_extras(cli):
@@ -98,13 +98,13 @@ def test_check_skips_what_needs_options_or_extras(cli):
         pass
 
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("judge", "far", Off, "strangers:plugin", requires=("no_such_thing",), extra="far"))
-        registry.add(fg.Entry("judge", "banned", Off, "strangers:plugin", blocked="licence"))
-        status, said = cli("check", "--package", "strangers", "--json")
+        registry.add(fg.Entry("judge", "far", Off, "thirdparty:plugin", requires=("no_such_thing",), extra="far"))
+        registry.add(fg.Entry("judge", "banned", Off, "thirdparty:plugin", blocked="licence"))
+        status, output = cli("check", "--package", "thirdparty", "--json")
     assert status == 0
-    found = {r["name"]: (r["status"], r["reason"]) for r in json.loads(said)}
+    found = {r["name"]: (r["status"], r["reason"]) for r in json.loads(output)}
     assert found["banned"] == ("skipped", "licence")
-    assert found["far"] == ("skipped", "unavailable(far): pip install 'strangers[far]'")
+    assert found["far"] == ("skipped", "unavailable(far): pip install 'thirdparty[far]'")
     with pytest.raises(fg.EnvError, match=r"needs env\.source"):
         cli("check", "environment", "math/Dataset-v0")
     assert cli("check", "divergence", "from_generator", "--set", "generator=t**2 - 1")[0] == 0
@@ -119,15 +119,15 @@ def test_check_skips_what_needs_options_or_extras(cli):
         (["advantage", "--set", "a=1"], "--set needs one kind and one name"),
     ],
 )
-def test_check_refuses_what_it_does_not_understand(cli, arguments, message):
+def test_check_refuses_wrong_arguments(cli, arguments, message):
     with pytest.raises(fg.ConfigError, match=message):
         cli("check", *arguments) if arguments else cli("check", "--json")
 
 
 def test_a_verifier_is_measured(cli):
-    said = cli("check", "verifier", "math")[1]
+    output = cli("check", "verifier", "math")[1]
     for figure in ("false positive rate: 0", "false negative rate: 0", "timeout rate: 0", "p50 ms: ", "p99 ms: "):
-        assert figure in said
+        assert figure in output
 
 
 def test_completion_offers_kinds_and_names():
@@ -150,12 +150,12 @@ def test_every_registered_small_plugin_conforms(cli, kind):
 
 @pytest.mark.slow
 def test_everything_that_is_registered_conforms(cli):
-    status, said = cli("check", "--all", "--json")
-    assert [(r["kind"], r["name"]) for r in json.loads(said) if r["status"] == "failed"] == []
+    status, output = cli("check", "--all", "--json")
+    assert [(r["kind"], r["name"]) for r in json.loads(output) if r["status"] == "failed"] == []
     assert status == 0
 
 
-def test_every_environment_and_judge_of_our_own_conforms():
+def test_every_environment_and_judge_of_fdiv_gym_conforms():
     from fdiv_gym.cli.check import check_entry
 
     entries = [e for kind in ("environment", "judge") for e in discovery.registry.entries(kind)]

@@ -14,7 +14,7 @@ from fdiv_gym_accelerate.callbacks import Callbacks
 CALLS: list[tuple] = []
 
 
-class Diary(fg.Callback):
+class Recorder(fg.Callback):
     def before_rollouts(self, step):
         CALLS.append(("before_rollouts", step))
 
@@ -37,26 +37,26 @@ class Diary(fg.Callback):
         CALLS.append(("at_end", result.status, result.steps))
 
 
-class Clumsy(fg.Callback):
+class Failing(fg.Callback):
     calls = 0
 
     def after_verdicts(self, step, groups):
-        Clumsy.calls += 1
+        Failing.calls += 1
         raise KeyError("oops")
 
 
-def test_a_run_calls_every_moment_and_survives_a_clumsy_callback(tmp_path, capfd, monkeypatch):
+def test_a_run_calls_every_event_and_continues_after_a_failing_callback(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("FDIV_GYM_QUIET", "1")
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("callback", "diary", Diary, "strangers:plugin"))
-        registry.add(fg.Entry("callback", "clumsy", Clumsy, "strangers:plugin"))
+        registry.add(fg.Entry("callback", "recorder", Recorder, "thirdparty:plugin"))
+        registry.add(fg.Entry("callback", "failing", Failing, "thirdparty:plugin"))
         config = parse_config(
             {
                 "env": {"id": "math/Addition-v0", "digits": 1},
                 "model": {"embedded": {"layers": 1, "heads": 1, "warm_start_steps": 2, "warm_start_batch": 4}},
                 "engine": {"max_new_tokens": 4},
                 "trainer": {"steps": 2, "prompts_per_step": 2, "group_size": 3, "evaluate_tasks": 2},
-                "callbacks": [{"name": "clumsy"}, {"name": "diary"}],
+                "callbacks": [{"name": "failing"}, {"name": "recorder"}],
             }
         )
         folder = RunFolder.create(tmp_path / "run", config.resolved())
@@ -69,38 +69,38 @@ def test_a_run_calls_every_moment_and_survives_a_clumsy_callback(tmp_path, capfd
     assert by_moment["after_verdicts"][2] == ["scored"] * 6
     assert by_moment["after_advantages"][2:] == (["rollouts"], 6)
     assert CALLS[-1] == ("at_end", "finished", 2)
-    assert Clumsy.calls == 1  # dropped after its first failure
+    assert Failing.calls == 1  # removed after its first failure
 
 
-def test_a_failure_is_reported_with_the_plugin_and_the_moment():
-    said: list[str] = []
+def test_a_failure_is_reported_with_the_plugin_and_the_event():
+    messages: list[str] = []
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("callback", "clumsy", Clumsy, "strangers:plugin"))
-        callbacks = Callbacks([fg.get_callback("clumsy")], said.append)
+        registry.add(fg.Entry("callback", "failing", Failing, "thirdparty:plugin"))
+        callbacks = Callbacks([fg.get_callback("failing")], messages.append)
         callbacks.call("after_verdicts", 1, [])
         callbacks.call("after_verdicts", 2, [])
-    assert said == [
-        "callback 'clumsy' of plugin strangers:plugin failed in after_verdicts: KeyError: 'oops'; "
+    assert messages == [
+        "callback 'failing' of plugin thirdparty:plugin failed in after_verdicts: KeyError: 'oops'; "
         "it is dropped, the run continues"
     ]
 
 
 def test_a_fatal_callback_stops_the_run():
-    class Strict(Clumsy):
+    class Strict(Failing):
         fatal = True
 
     with pytest.raises(fg.PluginError, match="callback 'Strict' failed in after_verdicts: KeyError: 'oops'"):
         Callbacks([Strict()], print).call("after_verdicts", 1, [])
 
 
-def test_an_callback_that_exits_is_dropped_like_any_other():
-    class Quitter(fg.Callback):
+def test_a_callback_that_exits_is_removed_like_any_other():
+    class Exits(fg.Callback):
         def after_step(self, step, metrics):
             raise SystemExit(3)
 
-    said = []
-    callbacks = Callbacks([Quitter()], said.append)
+    messages = []
+    callbacks = Callbacks([Exits()], messages.append)
     callbacks.call("after_step", 1, {})
     callbacks.call("after_step", 2, {})
-    assert len(said) == 1
-    assert "callback 'Quitter' failed in after_step: SystemExit: 3" in said[0]
+    assert len(messages) == 1
+    assert "callback 'Exits' failed in after_step: SystemExit: 3" in messages[0]

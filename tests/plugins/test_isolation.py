@@ -1,4 +1,4 @@
-"""One bad plugin never takes another down: every way to fail, the plugin imported before and after the core."""
+"""A failing plugin does not affect others: every kind of failure, the plugin imported before and after the core."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Fine(fg.Judge):
 
 
 @pytest.fixture(scope="module")
-def house(bare_venv):
-    """A venv with every faulty package, installed by hand."""
+def venv(bare_venv):
+    """A venv with every faulty package, written without pip."""
     made = bare_venv()
     for package, (source, metadata) in FAULTS.items():
         folder = made.site / package
@@ -77,9 +77,9 @@ def house(bare_venv):
 
 
 @pytest.fixture(scope="module")
-def found(house):
-    said = house.cli("plugins", "--json", FDIV_GYM_BLOCK="Blocked.One")
-    return {plugin["name"]: plugin for plugin in json.loads(said)}
+def found(venv):
+    output = venv.cli("plugins", "--json", FDIV_GYM_BLOCK="Blocked.One")
+    return {plugin["name"]: plugin for plugin in json.loads(output)}
 
 
 @pytest.mark.parametrize(
@@ -113,34 +113,34 @@ def test_each_failure_is_reported_with_its_cause(found, package, status, cause):
         assert plugin["registered"] == []
 
 
-def test_everything_else_works(found):
+def test_other_plugins_work(found):
     assert {p["status"] for name, p in found.items() if name.startswith("fdiv-gym:")} == {"ok"}
     assert found["good:main"]["registered"] == ["judge good"]
 
 
-def test_the_table_is_readable_on_80_columns(house):
-    lines = house.cli("plugins").splitlines()
+def test_the_table_is_readable_on_80_columns(venv):
+    lines = venv.cli("plugins").splitlines()
     assert max(map(len, lines)) <= 80
     assert "raises:main 1.2  broken" in lines
     assert "    ValueError: two lines" in lines
 
 
-def test_strict_makes_it_fatal(house):
-    said = house.cli("--strict", "list", status=2)
-    assert said.startswith("error: broken plugins: ")
-    assert "raises:main: ValueError: two lines" in said
+def test_strict_makes_it_fatal(venv):
+    output = venv.cli("--strict", "list", status=2)
+    assert output.startswith("error: broken plugins: ")
+    assert "raises:main: ValueError: two lines" in output
 
 
-def test_an_unavailable_name_says_how_to_mend_it(house):
-    said = house.run("-c", "import fdiv_gym as fg; fg.get_judge('needy')", status=1)
-    assert "MissingExtraError: judge 'needy' of plugin needy:main needs no_such_package_anywhere" in said
-    assert "pip install 'needy[big]'" in said
+def test_an_unavailable_name_names_the_pip_command(venv):
+    output = venv.run("-c", "import fdiv_gym as fg; fg.get_judge('needy')", status=1)
+    assert "MissingExtraError: judge 'needy' of plugin needy:main needs no_such_package_anywhere" in output
+    assert "pip install 'needy[big]'" in output
 
 
 @pytest.mark.parametrize(
     "imports", ["import good.plugin, fdiv_gym as fg", "import fdiv_gym as fg, good.plugin", "import good.fine"]
 )
-def test_a_plugin_may_be_imported_before_or_after_the_core(house, imports):
+def test_a_plugin_may_be_imported_before_or_after_the_core(venv, imports):
     code = (
         f"{imports}\nimport fdiv_gym as fg\n"
         "print(fg.get_judge('good').judge_batch([fg.Task('a')], ['b'])[0].score)\n"
@@ -149,13 +149,13 @@ def test_a_plugin_may_be_imported_before_or_after_the_core(house, imports):
         "try: discovery.registry.add(fg.Entry('judge', 'late', 'a:B', 'me'))\n"
         "except fg.PluginError as error: print(error)\n"
     )
-    score, status, frozen = house.run("-c", code).splitlines()
+    score, status, frozen = venv.run("-c", code).splitlines()
     assert (score, status) == ("1.0", "['ok']")
     assert frozen.startswith("the registry is frozen: plugin me cannot add judge 'late' now")
 
 
-def test_a_plugin_that_is_being_imported_is_deferred(house):
-    (house.site / "good" / "curious.py").write_text("")
+def test_a_plugin_that_is_being_imported_is_deferred(venv):
+    (venv.site / "good" / "curious.py").write_text("")
     code = (
         "import sys, types, importlib.util\n"
         "spec = importlib.util.find_spec('good'); module = importlib.util.module_from_spec(spec)\n"
@@ -165,12 +165,12 @@ def test_a_plugin_that_is_being_imported_is_deferred(house):
         "spec._initializing = False\n"
         "print([p.status for p in fg.list_plugins() if p.name == 'good:main'])\n"
     )
-    assert house.run("-c", code).split() == ["['deferred']", "['ok']"]
+    assert venv.run("-c", code).split() == ["['deferred']", "['ok']"]
 
 
-def test_blocking_one_entry_point_or_a_whole_distribution(house):
+def test_blocking_one_entry_point_or_a_whole_distribution(venv):
     def status(block: str) -> dict[str, str]:
-        return {p["name"]: p["status"] for p in json.loads(house.cli("plugins", "--json", FDIV_GYM_BLOCK=block))}
+        return {p["name"]: p["status"] for p in json.loads(venv.cli("plugins", "--json", FDIV_GYM_BLOCK=block))}
 
     one = status("fdiv-gym:math,good:main")
     assert (one["fdiv-gym:math"], one["good:main"], one["fdiv-gym:alpha"]) == ("blocked", "blocked", "ok")

@@ -1,4 +1,4 @@
-"""The conformance kits find planted faults, each with the message a stranger needs."""
+"""The conformance kits find planted faults, each with a complete message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fdiv_gym import testing
 
 
 class Word(fg.TextEnv):
-    """A sound environment; every fault below derives from it."""
+    """A correct environment; every fault below derives from it."""
 
     def tasks(self, split):
         words = ["ab", "cd", "ef", "gh"] if split == "train" else ["ij", "kl"]
@@ -42,7 +42,7 @@ class WrongReference(Word):
         return "never"
 
 
-class PaysGarbage(Word):
+class RewardsGarbage(Word):
     def score(self, task, response):
         return fg.Verdict.scored(1.0)
 
@@ -108,7 +108,7 @@ class Leaks(Word):
         return [("ij>", "ji")] * count
 
 
-def test_a_sound_environment_passes():
+def test_a_correct_environment_passes():
     report = testing.check_environment(Word())
     assert report.ok, report.text()
     assert len(report.checks) >= 25
@@ -120,7 +120,7 @@ def test_a_sound_environment_passes():
         (SharedSplits, "splits", "1 tasks are in both splits"),
         (FreshTasks, "hashes", "two instances with equal options have different tasks in split 'train'"),
         (WrongReference, "reference_response", "the reference response 'never' got 0.0, expected the maximum 1.0"),
-        (PaysGarbage, "rejects_invalid", "task 'ab>': an empty answer got 1.0, expected 0.0"),
+        (RewardsGarbage, "rejects_invalid", "task 'ab>': an empty answer got 1.0, expected 0.0"),
         (Raises, "hostile", "nul ('a\\x00b'): ValueError: not printable; expected a Verdict"),
         (
             Hangs,
@@ -174,12 +174,12 @@ class Lenient(Exact):
         return fg.Verdict.scored(float(reference in response))
 
 
-class Moody(Exact):
+class Alternating(Exact):
     calls = 0
 
     def verify(self, reference, response):
-        Moody.calls += 1
-        return fg.Verdict.scored(float(Moody.calls % 2))
+        Alternating.calls += 1
+        return fg.Verdict.scored(float(Alternating.calls % 2))
 
 
 class RaisesOnSurrogates(Exact):
@@ -188,7 +188,7 @@ class RaisesOnSurrogates(Exact):
         return super().verify(reference, response)
 
 
-def test_a_sound_verifier_passes_and_is_measured():
+def test_a_correct_verifier_passes_and_is_measured():
     report = testing.check_verifier(Exact())
     assert report.ok, report.text()
     assert report.metrics["false_positive_rate"] == 0
@@ -202,7 +202,7 @@ def test_a_sound_verifier_passes_and_is_measured():
     [
         (NoFixtures, "fixtures", "fixtures() has no case of the kinds adversarial, determinism"),
         (Lenient, "verdicts", "adversarial '1 2 3 4' for '4' (all of them): got 1.0 (scored), expected 0.0"),
-        (Moody, "deterministic", "'4' was scored ['0.0', '1.0']"),
+        (Alternating, "deterministic", "'4' was scored ['0.0', '1.0']"),
         (RaisesOnSurrogates, "hostile", "surrogate as response: UnicodeEncodeError"),
     ],
 )
@@ -233,7 +233,7 @@ class Short(Length):
         return (await super().judge(tasks, responses))[:1]
 
 
-class Restless(Length):
+class Varying(Length):
     async def judge(self, tasks, responses):
         return [fg.Verdict.scored(float(x)) for x in np.random.default_rng().random(len(responses))]
 
@@ -243,7 +243,7 @@ class Fragile(Length):
         return [fg.Verdict.scored(1 / len(r) if len(r) < 1e6 else 0) for r in responses]
 
 
-def test_a_sound_judge_passes():
+def test_a_correct_judge_passes():
     task = fg.Task("x")
     assert testing.check_judge(Length(), [(task, "longer", "short")]).ok
 
@@ -253,7 +253,7 @@ def test_a_sound_judge_passes():
     [
         (OutOfRange, "verdicts", "judge 'OutOfRange' returned the score 31.0, outside its declared range [0.0, 1.0]"),
         (Short, "verdicts", "judge() returned 1 verdicts for 3 responses"),
-        (Restless, "deterministic", "the same responses were scored"),
+        (Varying, "deterministic", "the same responses were scored"),
         (Fragile, "hostile", "empty (''): ZeroDivisionError"),
         (Length, "order", "'a' got 0.01 and 'bcd' got 0.03, expected the first above"),
     ],
@@ -416,7 +416,7 @@ def test_the_trainer_passes_and_faults_are_found(monkeypatch):
     assert sound.registered_name() == "accelerate"
 
     class Uphill(sound):
-        """Turns every gradient round, and forgets to resume."""
+        """Reverses every gradient, and ignores `resume`."""
 
         def fit(self, config, folder, *, resume=False):
             from fdiv_gym.runs.folder import RunFolder

@@ -14,7 +14,7 @@ from fdiv_gym.registry.kinds import KINDS
 
 NAMES = {kind: "mine/Backwards-v0" if kind == "environment" else f"my-{kind}" for kind in KINDS}
 
-#: Two steps with each plugin, in one process: what it costs is mostly imports.
+#: Two steps with each plugin, in one process, because most of the time is spent on imports.
 TRAINING = """
 import json, sys, tempfile
 from pathlib import Path
@@ -75,7 +75,7 @@ def generated(bare_venv, tmp_path_factory):
     return made, folder
 
 
-def test_all_their_tests_pass(generated):
+def test_the_tests_of_all_generated_packages_pass(generated):
     made, folder = generated
     tests = [str(folder / kind / "tests") for kind in NAMES]
     # An import mode without __init__ files, and warnings as errors, as in our own tests.
@@ -139,7 +139,7 @@ def test_names_that_are_refused(tmp_path, kind, name, message):
         ("judge", "short-and-sweet", "ShortAndSweet"),
     ],
 )
-def test_the_class_has_a_name_that_python_and_the_template_leave_free(tmp_path, kind, name, expected):
+def test_the_class_name_is_used_by_neither_python_nor_the_template(tmp_path, kind, name, expected):
     write_package(kind, name, tmp_path / "x")
     (module,) = tmp_path.glob(f"x/*/{kind}.py")
     classes = [n.name for n in ast.parse(module.read_text()).body if isinstance(n, ast.ClassDef)]

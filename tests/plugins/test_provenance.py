@@ -25,13 +25,13 @@ def run(tmp_path):
     return folder
 
 
-def test_unchanged_plugins_are_no_reason_to_refuse(run):
+def test_unchanged_plugins_are_accepted(run):
     refuse_changed_plugins(run, CONFIG)
     accept_changed_plugins(run, CONFIG)
     assert "earlier_plugins" not in run.read_json(PROVENANCE)
 
 
-def test_a_changed_a_lost_and_a_new_plugin_are_named_until_they_are_accepted(run):
+def test_changed_missing_and_new_plugins_are_refused_until_accepted(run):
     record = run.read_json(PROVENANCE)
     began = record["plugins"] | {
         "fdiv-gym:core": {"version": "0.0.9", "source": "abc"},

@@ -34,7 +34,7 @@ def test_its_own_tests_pass(installed):
     assert "3 passed" in made.run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder))
 
 
-def test_it_trains_and_a_change_of_its_source_is_noticed(installed, cache_folder):
+def test_it_trains_and_a_change_of_its_source_is_detected(installed, cache_folder):
     made, folder = installed
     run = folder / "run"
     sets = [
@@ -62,7 +62,7 @@ def test_it_trains_and_a_change_of_its_source_is_noticed(installed, cache_folder
     assert "resume anyway with --allow-plugin-change" in refused
     assert allowed == "finished"
     record = json.loads((run / "provenance.json").read_text())
-    assert record["earlier_plugins"] == [used]  # what it began with is not forgotten
+    assert record["earlier_plugins"] == [used]  # the plugins of the start stay recorded
     assert record["plugins"]["sorting-house:plugin"]["source"] != used["sorting-house:plugin"]["source"]
     again = made.run("-c", code, str(run), FDIV_GYM_QUIET="1").strip().splitlines()[-2:]
-    assert again == ["finished", "finished"]  # allowed once, allowed for good
+    assert again == ["finished", "finished"]  # allowed once, allowed for later resumes

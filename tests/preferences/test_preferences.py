@@ -158,7 +158,7 @@ def test_missing_file_and_unreachable_folder(tmp_path):
         load(str(tmp_path / "empty"))
 
 
-def test_a_byte_order_mark_is_no_harm(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     for name, text in (("a.jsonl", json.dumps(pair())), ("a.json", json.dumps([pair()])), ("a.csv", CSV)):
         (tmp_path / name).write_text("\ufeff" + text, encoding="utf-8")
         assert len(load(str(tmp_path / name)).units) == 1, name
@@ -229,7 +229,7 @@ def test_encoding_that_leaves_nothing_is_refused():
         encode_units([PreferenceUnit("abc", "a", "b")], ChatEncoder(Letters()), config)
 
 
-def test_heldout_units_that_do_not_fit_stop_nothing():
+def test_heldout_units_that_do_not_fit_are_left_out():
     from fdiv_gym.data.preferences import PreferenceData
     from fdiv_gym_accelerate.sources import PreferenceSource
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - signs of logic and of arithmetic
-"""Every data set: its own answer is right, nothing else is, and nothing that a model writes is evaluated."""
+"""Every data set: only its reference answer is right, and no text of a model is evaluated as code."""
 
 import builtins
 import contextlib
@@ -110,13 +110,13 @@ def test_the_package_is_imported_at_the_first_reset_only():
 
 
 @pytest.mark.parametrize(("name", "reason"), [("composite", "a mixture of other sets"), ("codeio", "running programs")])
-def test_what_must_not_be_used_is_blocked_with_its_reason(name, reason):
+def test_unsafe_sets_are_blocked_with_a_reason(name, reason):
     with pytest.raises(fg.PluginError, match=f"blocked: .*{reason}"):
         fg.make(f"reasoning/{name}-v0")
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_its_own_answer_is_right_and_garbage_is_not(name, tmp_path):
+def test_the_reference_answer_is_right_and_garbage_is_not(name, tmp_path):
     env = env_of(name)
     assert env.has_reference_response == (name not in WITHOUT_REFERENCE)
     tasks = [*env.task_list("train"), *env.task_list("heldout")]
@@ -150,16 +150,16 @@ def test_its_own_answer_is_right_and_garbage_is_not(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", USABLE)
-def test_gymnasium_accepts_every_set(name):
+def test_gymnasiums_checker_passes_for_every_set(name):
     check_env(fg.make(f"reasoning/{name}-v0", train_tasks=2, heldout_tasks=1), skip_render_check=True)
 
 
 @pytest.mark.parametrize("name", ["chain_sum", "rubiks_cube", "boxnet", "word_ladder"])
-def test_gymnasium_accepts_it(name):
+def test_gymnasiums_checker_passes(name):
     check_env(fg.make(f"reasoning/{name}-v0", train_tasks=2, heldout_tasks=1), skip_render_check=True)
 
 
-#: The costliest answers that each grammar admits.
+#: The most expensive answers that each grammar accepts.
 COSTLY = {
     "boxnet": "[" + ", ".join(['{"Agent[0.5, 0.5]": "move(box_red, square[0.5, 1.5])"}'] * 100) + "]",
     "cryptarithm": ",".join(f"{chr(65 + i)}={i % 10}" for i in range(26)),
@@ -177,7 +177,7 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("name", [case for case in QUICK if getattr(case, "values", [case])[0] in GUARDED])
-def test_the_costliest_answer_of_a_grammar_is_judged_quickly(name, tmp_path):
+def test_the_most_expensive_answer_of_a_grammar_is_judged_quickly(name, tmp_path):
     env = env_of(name)
     assert GUARDED[name].admits(COSTLY[name])
     task = env.task_list("train")[0]
@@ -196,7 +196,7 @@ def test_matching_a_grammar_is_linear(name):
         assert time.process_time() - begun < 0.5
 
 
-def test_an_entry_is_made_once_however_many_sets_are_in_use():
+def test_an_entry_is_generated_once_for_any_number_of_sets():
     env = fg.make("reasoning/word_ladder-v0", train_tasks=2, heldout_tasks=1)
     task = env.task_list("train")[0]
     before = env.source.entry(task.data["seed"], task.data["index"])
@@ -231,9 +231,9 @@ class TestOptions:
             "reasoning/chain_sum-v0", train_tasks=5, heldout_tasks=1, parameters={"min_terms": 5, "max_terms": 5}
         )
         assert all(t.prompt.count("+") + t.prompt.count("-") >= 4 for t in env.task_list("train"))
-        with pytest.raises(fg.EnvError, match="refuses its parameters"):
+        with pytest.raises(fg.EnvError, match="invalid parameters"):
             fg.make("reasoning/chain_sum-v0", parameters={"min_trems": 5}).reset()
-        with pytest.raises(fg.EnvError, match="refuses its parameters"):
+        with pytest.raises(fg.EnvError, match="invalid parameters"):
             fg.make("reasoning/chain_sum-v0", parameters={"min_terms": -1}).reset()
 
     def test_answer_tags(self):
@@ -254,7 +254,7 @@ class TestOptions:
         assert env.vote(task, "<answer> 1  2 </answer>") == "1 2"
         assert env.vote(task, "12") is None
 
-    def test_a_question_the_set_no_longer_makes_is_unscorable(self):
+    def test_a_question_that_the_set_no_longer_generates_is_unscorable(self):
         env = env_of("countdown")
         task = env.task_list("train")[0]
         other = fg.Task("another question", task.answer, task.data)
@@ -309,7 +309,7 @@ def test_no_other_set_depends_on_the_hash_seed():
     assert len(first.split()) > 5 * len(names)
 
 
-def test_threads_that_make_entries_leave_the_output_as_it_was():
+def test_threads_that_make_entries_restore_the_output():
     from concurrent.futures import ThreadPoolExecutor
 
     before, filters = sys.stdout, list(warnings.filters)
@@ -321,20 +321,20 @@ def test_threads_that_make_entries_leave_the_output_as_it_was():
     assert warnings.filters == filters
 
 
-def test_a_parameter_leads_nowhere_else():
+def test_a_parameter_cannot_name_a_path_outside_the_package():
     for value in ("../../../../etc/passwd", "/etc/passwd", "~/x"):
-        with pytest.raises(fg.EnvError, match=r"refuses its parameters: data_file = .* is a path outside the package"):
+        with pytest.raises(fg.EnvError, match=r"invalid parameters: data_file = .* is a path outside the package"):
             fg.make("reasoning/spell_backward-v0", parameters={"data_file": value}).task_list("train")
-    with pytest.raises(fg.EnvError, match="refuses its parameters"):
+    with pytest.raises(fg.EnvError, match="invalid parameters"):
         fg.make("reasoning/spell_backward-v0", parameters={"data_file": "no_such_file.txt"}).task_list("train")
 
 
-def test_a_set_that_fails_in_a_process_of_its_own_says_why():
+def test_a_set_that_fails_in_a_separate_process_reports_the_reason():
     from fdiv_gym_reasoning.fixed_order import make_entries
 
     with pytest.raises(fg.EnvError, match=r"'word_ladder' failed in a separate process: .*unexpected keyword"):
         make_entries("word_ladder", {"seed": 0, "size": 1, "no_such": 1}, 0, 1)
-    with pytest.raises(fg.EnvError, match="refuses its parameters"):
+    with pytest.raises(fg.EnvError, match="invalid parameters"):
         fg.make("reasoning/word_ladder-v0", parameters={"no_such": 1}).reset()
 
 

@@ -1,4 +1,4 @@
-"""Whatever a plugin does wrong is one line with its name: environments, curricula, verifiers, engines, objectives."""
+"""Every fault of a plugin is reported on one line with its name; one section for each kind."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class UnprintableError(Exception):
         raise ValueError("no text")
 
 
-class Rude(fg.FdivGymError):
-    """An error of a plugin's own, with a constructor of its own."""
+class CustomError(fg.FdivGymError):
+    """An error class of a plugin, with another constructor."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{reason} ({code})")
@@ -77,10 +77,10 @@ WHO = "environment 'Mine'"
         (RuntimeError(), f"{WHO} failed in follow_up: RuntimeError"),
         (UnprintableError(), f"{WHO} failed in follow_up: UnprintableError"),
         (fg.ConfigError("set x"), f"{WHO}: set x"),
-        (Rude(3, "I refuse"), f"{WHO}: I refuse (3)"),
+        (CustomError(3, "I refuse"), f"{WHO}: I refuse (3)"),
     ],
 )
-def test_whatever_is_raised_becomes_one_line(error, message):
+def test_any_exception_becomes_one_line(error, message):
     env = an(Env, follow_up=fails(error))
     env.reset()
     with pytest.raises(fg.FdivGymError) as caught:
@@ -96,7 +96,7 @@ def test_a_very_long_cause_is_cut():
     one_line(caught.value)
 
 
-def test_ctrl_c_goes_through():
+def test_ctrl_c_is_passed_on():
     env = an(Env, follow_up=fails(KeyboardInterrupt()))
     env.reset()
     with pytest.raises(KeyboardInterrupt):
@@ -182,7 +182,7 @@ def test_metrics_counters_and_votes(call, members, message):
     assert one_line(caught.value).startswith(WHO)
 
 
-def test_counters_stay_the_numbers_they_are():
+def test_counters_keep_their_type():
     counters = guard.counters_of(an(Env, counters=gives({"calls": 3, "cost": 0.5, "numpy": np.int64(4)})))
     assert counters == {"calls": 3, "cost": 0.5, "numpy": 4.0}
     assert [type(value) for value in counters.values()] == [int, float, float]
@@ -244,7 +244,7 @@ def test_curricula(call, members, message):
     assert one_line(caught.value).startswith(WHO)
 
 
-def test_a_verifier_inside_an_environment_is_blamed_itself(tmp_path):
+def test_an_error_of_a_verifier_in_an_environment_names_the_verifier(tmp_path):
     class Broken(fg.Verifier):
         def verify(self, reference, response):
             return 1.0
@@ -260,7 +260,7 @@ def test_a_verifier_inside_an_environment_is_blamed_itself(tmp_path):
         env.score(fg.Task("1+1", "2"), "2")
 
 
-def test_a_judge_that_gives_no_list_is_blamed_itself():
+def test_an_error_of_a_judge_without_a_list_names_the_judge():
     class Broken(fg.Judge):
         async def judge(self, tasks, responses):
             return None
@@ -323,7 +323,7 @@ class Stop(BaseException):
     """An exception that ``except Exception`` does not catch."""
 
 
-def test_a_boundary_lets_only_interrupts_through():
+def test_a_boundary_passes_on_only_interrupts():
     for error, text in ((Stop("now"), "Stop: now"), (SystemExit(3), "SystemExit: 3")):
         with pytest.raises(fg.PluginError, match=re.escape(f"environment 'Mine' failed in vote: {text}")):
             guard.vote_of(an(Env, vote=fails(error)), TASK, "x")
@@ -366,14 +366,14 @@ def test_tasks_whose_data_are_not_json_name_the_environment(data):
         an(Env, tasks=gives([fg.Task("a", "b", data)])).task_list("train")
 
 
-def test_half_a_character_is_refused_where_a_tokenizer_would_read_it():
+def test_a_lone_surrogate_is_refused_before_a_tokenizer():
     env = an(Env, follow_up=gives("cut \ud83d"), vote=gives("cut \ud83d"))
     with pytest.raises(fg.EnvError, match="which is not valid Unicode"):
         guard.follow_up_of(env, TASK, 1, "x", fg.Verdict.scored(0))
     assert guard.vote_of(env, TASK, "x") == "cut \ud83d"
 
 
-def test_half_a_character_can_be_written_and_read(tmp_path):
+def test_a_lone_surrogate_can_be_written_and_read(tmp_path):
     run = RunFolder(tmp_path)
     run.append("samples.jsonl", {"response": "cut \ud83d"}, {"response": "é"})
     assert [line["response"] for line in run.lines("samples.jsonl")] == ["cut \ud83d", "é"]

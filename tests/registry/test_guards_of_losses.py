@@ -71,7 +71,7 @@ def test_prepare(given, message):
     refused(lambda: guard.coefficients_of(objective(given), GROUPS, None), message)
 
 
-def test_what_is_right_goes_through_untouched():
+def test_valid_coefficients_are_returned_unchanged():
     given = {"rollouts": coefficients(metrics={"m": 1})}
     assert guard.coefficients_of(objective(given), GROUPS, None) is given
 
@@ -179,7 +179,7 @@ def test_branches(branch, message):
     )
 
 
-def test_a_plugin_whose_constructor_forgets_the_options_is_named():
+def test_a_plugin_whose_constructor_ignores_the_options_is_named():
     class Mine(fg.Advantage):
         def __init__(self, **options):
             pass

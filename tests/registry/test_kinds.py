@@ -1,4 +1,4 @@
-"""A kind is one row: with it, list, describe, new, check and ``fg.get`` know plugins of that kind."""
+"""A kind is one row: with it, list, describe, new, check and ``fg.get`` support plugins of that kind."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fdiv_gym.registry import KINDS, Kind, Template
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.kinds import import_string
 
-PACKAGE = "throwaway_room"
+PACKAGE = "temporary_kind"
 
-ROOM = '''
-"""The room of the kind "sampler": its contract and its kit."""
+CONTRACT = '''
+"""The package of the kind "sampler": its contract and its kit."""
 
 from typing import ClassVar
 
@@ -44,14 +44,14 @@ class First(Sampler):
         """Where to begin."""
 
         penalty: fg.PluginRef[fg.Divergence] = fg.PluginRef({"name": "kl", "link": "calibrated"})
-        """What it costs."""
+        """The cost."""
 
     def pick(self, count: int) -> int:
         return self.options.offset
 
 
 class Absent(Sampler):
-    """Picks from data that nobody has."""
+    """Requires missing data."""
 
     def pick(self, count: int) -> int:
         raise FileNotFoundError
@@ -70,7 +70,7 @@ def check_sampler(sampler: Sampler) -> Report:
 TEMPLATE = '''
 """A sampler."""
 
-from throwaway_room import Sampler
+from temporary_kind import Sampler
 
 
 class @class@(Sampler):
@@ -93,14 +93,14 @@ ROW = Kind(
 @pytest.fixture
 def sampler(tmp_path, monkeypatch):
     """The kind, with two plugins."""
-    room = tmp_path / "room" / PACKAGE
-    room.mkdir(parents=True)
-    (room / "__init__.py").write_text(ROOM)
-    (room / "sampler.py.tmpl").write_text(TEMPLATE)
-    monkeypatch.syspath_prepend(room.parent)
+    folder = tmp_path / "package" / PACKAGE
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(CONTRACT)
+    (folder / "sampler.py.tmpl").write_text(TEMPLATE)
+    monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.setitem(KINDS, "sampler", ROW)
     with discovery.registry.scoped() as registry:
-        registrar = fg.Registrar(registry, "strangers:plugin")
+        registrar = fg.Registrar(registry, "thirdparty:plugin")
         registrar.add("sampler", "first", f"{PACKAGE}:First", summary="the first one")
         registrar.add("sampler", "fourth", f"{PACKAGE}:First", options={"offset": 3})
         registrar.add("sampler", "absent", f"{PACKAGE}:Absent")
@@ -130,8 +130,8 @@ def test_get(sampler):
 
 
 def test_list(sampler, cli):
-    assert cli("list", "sampler").splitlines()[:2] == ["sampler", "  absent  (strangers:plugin)"]
-    assert "  first   the first one (strangers:plugin)" in cli("list").splitlines()
+    assert cli("list", "sampler").splitlines()[:2] == ["sampler", "  absent  (thirdparty:plugin)"]
+    assert "  first   the first one (thirdparty:plugin)" in cli("list").splitlines()
 
 
 def test_describe(sampler, cli):
@@ -160,7 +160,7 @@ def test_check(sampler, cli):
     assert found["absent"]["reason"] == "no data to pick from"
     assert found["fourth"]["reports"][0]["checks"] == [{"name": "range", "passed": False, "message": "picked 3 of 3"}]
     result = CliRunner().invoke(app, ["check", "sampler", "absent"])
-    assert str(result.exception) == "no data to pick from"  # asked for by name, it is an error
+    assert str(result.exception) == "no data to pick from"  # an error, because the name was given
 
 
 def test_new(sampler, cli, tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ def test_new(sampler, cli, tmp_path, monkeypatch):
         own_tests[name]()  # type: ignore[operator]
 
 
-def test_every_row_holds_together():
+def test_every_row_is_consistent():
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.load_contract().kind == name
@@ -185,7 +185,7 @@ def test_every_row_holds_together():
         assert "{name}" not in kind.usage.format(name="x")
 
 
-def test_without_the_row_there_is_nothing():
+def test_without_the_row_the_kind_is_unknown():
     with pytest.raises(AttributeError, match="get_sampler"):
         _ = fg.get_sampler
     with pytest.raises(fg.UnknownNameError, match="unknown kind 'sampler'"):

@@ -1,4 +1,4 @@
-"""PluginRef: references are validated where they stand, seen by provenance, copied, pickled and read back."""
+"""PluginRef: references are validated with the options, recorded in the provenance, copied, pickled and read back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSAL = "[env] (environment 'safety/Refusal-v0'): option 'judge'"
 
 
 class Penalised(fg.Objective):
-    """What a third party might write."""
+    """An objective of a third party."""
 
     class Options(fg.Options):
         penalty: fg.PluginRef[fg.Divergence] = fg.PluginRef("pearson")
@@ -50,21 +50,21 @@ class Mixed(fg.Judge):
 
 
 @pytest.fixture(autouse=True)
-def strangers():
+def thirdparty():
     with discovery.registry.scoped() as registry:
-        registry.add(fg.Entry("objective", "penalised", Penalised, "strangers:plugin"))
-        registry.add(fg.Entry("objective", "twofold", Twofold, "strangers:plugin"))
-        registry.add(fg.Entry("judge", "mixed", Mixed, "strangers:plugin"))
+        registry.add(fg.Entry("objective", "penalised", Penalised, "thirdparty:plugin"))
+        registry.add(fg.Entry("objective", "twofold", Twofold, "thirdparty:plugin"))
+        registry.add(fg.Entry("judge", "mixed", Mixed, "thirdparty:plugin"))
         yield registry
 
 
 # ---- provenance -----------------------------------------------------------------------------------
 
 
-def test_what_a_strangers_objective_refers_to_is_in_the_provenance():
+def test_references_of_a_third_party_objective_are_in_the_provenance():
     provenance = provenance_of(parse_config(ADDITION | {"objective": {"name": "penalised"}}))
     assert {"kind": "divergence", "name": "pearson", "plugin": "fdiv-gym:core"} in provenance["entries"]
-    assert {"kind": "objective", "name": "penalised", "plugin": "strangers:plugin"} in provenance["entries"]
+    assert {"kind": "objective", "name": "penalised", "plugin": "thirdparty:plugin"} in provenance["entries"]
     assert "fdiv-gym:core" in provenance["plugins"]
 
 
@@ -78,7 +78,7 @@ def test_references_in_tuples_tables_and_options_of_options_are_walked():
     options = {"members": ["rule", {"name": "mixed", "spare": "llm"}], "by_name": {"a": "pairwise"}}
     options["members"][1]["spare"] = {"name": "llm", "model": "m"}
     names = [ref.name for ref in references(fg.get_judge("mixed", **options).options)]
-    assert sorted(names) == ["llm", "mixed", "pairwise", "rule", "rule", "rule"]  # pairwise asks a rule, too
+    assert sorted(names) == ["llm", "mixed", "pairwise", "rule", "rule", "rule"]  # pairwise uses a rule too
 
 
 # ---- validation -----------------------------------------------------------------------------------
@@ -115,14 +115,14 @@ def test_references_in_tuples_tables_and_options_of_options_are_walked():
         ),
     ],
 )
-def test_a_wrong_reference_says_which_option_what_was_given_and_what_was_meant(judge, message):
+def test_a_wrong_reference_names_the_option_the_value_and_a_suggestion(judge, message):
     with pytest.raises(fg.ConfigError) as caught:
         parse_config({"env": {"id": "safety/Refusal-v0", "judge": judge}})
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("default", ["no-such", {"name": "no-such"}, {"name": "pearson", "no-such": 1}, 3])
-def test_a_default_that_names_nothing_is_refused_when_the_plugin_is_built(default):
+def test_a_default_with_an_unknown_name_is_refused_when_the_plugin_is_built(default):
     class Careless(fg.Objective):
         class Options(fg.Options):
             penalty: fg.PluginRef[fg.Divergence] = fg.PluginRef(default)
@@ -133,11 +133,11 @@ def test_a_default_that_names_nothing_is_refused_when_the_plugin_is_built(defaul
         parse_config(ADDITION | {"objective": {"name": Careless}})
 
 
-def test_a_reference_to_a_plugin_whose_package_is_missing_keeps_its_pip_line(strangers):
-    entry = fg.Entry("judge", "far", Mixed, "strangers:plugin", requires=("no_such_package",), extra="far")
-    strangers.add(entry)
+def test_a_reference_to_a_plugin_whose_package_is_missing_keeps_its_pip_line(thirdparty):
+    entry = fg.Entry("judge", "far", Mixed, "thirdparty:plugin", requires=("no_such_package",), extra="far")
+    thirdparty.add(entry)
     for judge in ("far", {"name": "ensemble", "judges": ["far"]}):
-        with pytest.raises(fg.MissingExtraError, match=re.escape("pip install 'strangers[far]'")):
+        with pytest.raises(fg.MissingExtraError, match=re.escape("pip install 'thirdparty[far]'")):
             parse_config({"env": {"id": "safety/Refusal-v0", "judge": judge}})
 
 
@@ -201,9 +201,9 @@ class SpeechlessError(ValueError):
         (with_options(FailingDefault), "its Options failed: ZeroDivisionError"),
     ],
 )
-def test_options_that_fail_are_one_line_with_the_plugins_name(strangers, plugin, message):
-    strangers.add(fg.Entry("objective", "failing", plugin, "strangers:failing"))
-    label = "objective 'failing' of plugin strangers:failing"
+def test_options_that_fail_are_one_line_with_the_plugins_name(thirdparty, plugin, message):
+    thirdparty.add(fg.Entry("objective", "failing", plugin, "thirdparty:failing"))
+    label = "objective 'failing' of plugin thirdparty:failing"
     for objective in ({"name": "failing"}, {"name": "twofold", "inner": "failing"}):
         with pytest.raises(fg.PluginError) as caught:
             parse_config(ADDITION | {"objective": objective})
@@ -215,12 +215,12 @@ def test_options_that_fail_are_one_line_with_the_plugins_name(strangers, plugin,
         plugin()
 
 
-def test_describe_refuses_options_that_fail_in_one_line(strangers):
+def test_describe_refuses_options_that_fail_in_one_line(thirdparty):
     from fdiv_gym.cli.describe import description
 
     for name, model in {"failing": FailingDefault, "none": None}.items():
-        entry = fg.Entry("objective", name, with_options(model), "strangers:failing")
-        with pytest.raises(fg.PluginError, match=f"^objective '{name}' of plugin strangers:failing: .*Options"):
+        entry = fg.Entry("objective", name, with_options(model), "thirdparty:failing")
+        with pytest.raises(fg.PluginError, match=f"^objective '{name}' of plugin thirdparty:failing: .*Options"):
             description(entry)
 
 
@@ -258,16 +258,16 @@ def test_an_instance_without_options_is_refused():
         parse_config({"env": {"id": "safety/Refusal-v0", "judge": Bare()}})
 
 
-def test_an_entry_with_presets_is_named_by_its_own_name(strangers):
-    strangers.add(fg.Entry("objective", "first", Penalised, "strangers:a", options={"penalty": "kl"}))
-    strangers.add(fg.Entry("objective", "second", Penalised, "strangers:a", options={"penalty": "nope"}))
+def test_an_entry_with_presets_is_named_by_its_own_name(thirdparty):
+    thirdparty.add(fg.Entry("objective", "first", Penalised, "thirdparty:a", options={"penalty": "kl"}))
+    thirdparty.add(fg.Entry("objective", "second", Penalised, "thirdparty:a", options={"penalty": "nope"}))
     with pytest.raises(fg.ConfigError, match=r"^objective 'first': unknown option 'penalti'"):
         fg.get_objective("first", penalti=1)
     with pytest.raises(fg.ConfigError, match=r"^objective 'second': option 'penalty' = 'nope'"):
         fg.get_objective("second")
 
 
-def test_the_class_of_a_registered_plugin_is_recorded_by_its_name(strangers):
+def test_the_class_of_a_registered_plugin_is_recorded_by_its_name(thirdparty):
     assert fg.PluginRef.of("objective", Penalised).name == "penalised"
     assert fg.PluginRef.of("judge", type(fg.get_judge("rule"))).name == "rule"
     assert fg.PluginRef.of("judge", type(fg.get_judge("rule"))()).name == "rule"
@@ -275,9 +275,9 @@ def test_the_class_of_a_registered_plugin_is_recorded_by_its_name(strangers):
     assert config.env is not None
     assert config.env.table("id")["id"] == "math/Addition-v0"
     assert provenance_of(config)["plugins"]["fdiv-gym:math"]["version"]
-    strangers.add(fg.Entry("objective", "preset", Twofold, "strangers:plugin", options={"inner": "f-grpo"}))
+    thirdparty.add(fg.Entry("objective", "preset", Twofold, "thirdparty:plugin", options={"inner": "f-grpo"}))
     assert fg.PluginRef.of("objective", Twofold).name == "twofold"
-    strangers.add(fg.Entry("objective", "again", Twofold, "strangers:plugin"))
+    thirdparty.add(fg.Entry("objective", "again", Twofold, "thirdparty:plugin"))
     assert fg.PluginRef.of("objective", Twofold).name == f"{__name__}:Twofold"
 
 

@@ -1,4 +1,4 @@
-"""Classes and instances in place of names: what a notebook needs, without a package."""
+"""Classes and instances in place of names, as in a notebook without a package."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_class_or_an_instance_may_stand_for_its_whole_table():
 def test_a_class_defined_on_the_spot_is_trained_and_its_source_recorded(tmp_path):
     class Local(Repeat):
         def score(self, task, response):
-            return fg.Verdict.scored(float(len(response) > 2))  # a remark of its own
+            return fg.Verdict.scored(float(len(response) > 2))  # a comment in the class
 
     objective = {"name": "f-grpo", "divergence": Squared}
     result = fg.train(values({"id": Local, "letters": 2}, objective=objective), tmp_path / "run")
@@ -150,8 +150,8 @@ def test_a_class_defined_on_the_spot_is_trained_and_its_source_recorded(tmp_path
     local, squared = plugins[f"python:{place}"], plugins[f"python:{__name__}:Squared"]
     assert local["place"] == place
     assert local["text"].startswith("class Local(Repeat):\n    def score")
-    assert "# a remark of its own" in local["text"]
-    assert "class Repeat(fg.TextEnv):" in local["text"]  # what it derives from is part of what it does
+    assert "# a comment in the class" in local["text"]
+    assert "class Repeat(fg.TextEnv):" in local["text"]  # its base class is recorded too
     assert "class TextEnv" not in local["text"]
     assert squared["text"].startswith("class Squared(fg.Divergence):")
     assert len({local["source"], squared["source"]}) == 2
@@ -169,7 +169,7 @@ def test_a_class_an_instance_and_a_name_give_the_same_run(tmp_path):
     assert metrics(results["class"].folder)[0]["reward/mean"] == metrics(results["name"].folder)[0]["reward/mean"]
 
 
-def test_a_run_goes_on_with_the_same_classes_exactly(tmp_path):
+def test_a_run_resumes_with_the_same_classes_exactly(tmp_path):
     straight = fg.train(values(), tmp_path / "straight")
 
     class Stop(fg.Callback):
@@ -194,7 +194,7 @@ def test_a_run_goes_on_with_the_same_classes_exactly(tmp_path):
     assert weights[0] == weights[1]
 
 
-def test_the_folder_alone_cannot_bring_a_class_back(tmp_path, capsys, monkeypatch):
+def test_a_class_cannot_be_restored_from_the_folder_alone(tmp_path, capsys, monkeypatch):
     fg.train(values(), tmp_path / "run")
     message = (
         f"environment '{__name__}:Repeat' is a class that no plugin registered: pass the class itself, from Python; "
@@ -264,7 +264,7 @@ def test_a_class_of_unknown_source_is_not_resumed_until_it_is_allowed(tmp_path):
     assert fg.train(values(env), run, resume=True, allow_plugin_change=True).status == "finished"
 
 
-def test_messages_about_a_run_that_is_there_name_the_way_of_python(tmp_path):
+def test_messages_about_an_existing_run_name_the_python_call(tmp_path):
     fg.train(values(), tmp_path / "run")
     with pytest.raises(fg.TrainerError, match=r"fdiv_gym\.train\(config, folder, resume=True\)"):
         fg.train(values(), tmp_path / "run")

@@ -50,7 +50,7 @@ def test_ten_hybrid_steps_log_both_streams(tmp_path, monkeypatch):
         assert last[f"divergence/{name}"] is None or last[f"divergence/{name}"] > 0  # None: too large for a float
 
 
-def test_a_resumed_hybrid_run_sees_the_same_data(tmp_path, monkeypatch):
+def test_a_resumed_hybrid_run_has_the_same_data(tmp_path, monkeypatch):
     def metrics(run):
         kept = [{k: v for k, v in line.items() if not k.startswith(("time/", "total/"))} for line in run.lines(METRICS)]
         return json.dumps(kept)
@@ -76,7 +76,7 @@ def test_preferences_alone_train_without_an_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_hybrid_run_raises_the_score_and_keeps_helping(tmp_path, monkeypatch):
+def test_a_full_hybrid_run_raises_the_score_and_stays_helpful(tmp_path, monkeypatch):
     run = train("safety_hybrid", tmp_path / "run", [], monkeypatch)
     first, last = run.lines(EVALUATIONS)[0], run.lines(EVALUATIONS)[-1]
     assert last["score/sampled"] > first["score/sampled"] + 0.2

@@ -1,4 +1,4 @@
-"""A run whose judge is a server: usage is logged, too many failures stop it, and no key is left behind."""
+"""A run whose judge is a server: usage is logged, too many failures stop it, and no key is written."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def said(folder, capsys):
     return "\n".join([streams.out, streams.err, *files])
 
 
-def test_usage_is_logged_and_no_key_is_left_behind(tmp_path, monkeypatch, capsys):
+def test_usage_is_logged_and_no_key_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PLANTED_KEY", KEY)
     with FaultyServer() as server:
         config = configuration(server.address)

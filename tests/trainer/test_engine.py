@@ -79,7 +79,7 @@ def test_each_prompt_is_prefilled_once_and_finished_rows_leave(tiny, engine):
 def test_same_seed_same_samples_other_seed_other_samples(tiny, engine):
     prompts = [tiny[1].encode(p) for p in PROMPTS]
     first = engine.generate(prompts, 4, engine.sampling(0))
-    torch.rand(3)  # the global generator has no say
+    torch.rand(3)  # the global generator has no effect
     assert engine.generate(prompts, 4, engine.sampling(0)) == first
     assert engine.generate(prompts, 4, engine.sampling(1)) != first
 

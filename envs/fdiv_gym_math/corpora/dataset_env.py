@@ -81,7 +81,7 @@ class DatasetEnv(fg.TextEnv):
 
     @property
     def verifier(self) -> fg.Verifier:
-        """The verifier, made when first needed."""
+        """The verifier, built at first use."""
         if self._verifier is None:
             self._verifier = self.options.verifier.build()
         return self._verifier
@@ -134,7 +134,7 @@ class DatasetEnv(fg.TextEnv):
     # ---- reading ----------------------------------------------------------------------------------
 
     def _unless_echoed(self, task: fg.Task, response: str, verdict: fg.Verdict) -> fg.Verdict:
-        # The verifier accepts 2^{10} for 1024, but does not get the question, which may be 2^{10}.
+        # The verifier accepts 2^{10} for 1024, but does not receive the question, which may be 2^{10}.
         if verdict.score and self.verifier.repeats_question(task.prompt, task.answer or "", response):
             return fg.Verdict.scored(0.0, "the answer repeats the question")
         return verdict

@@ -1,7 +1,8 @@
 """Rows of a data set: from a local file or folder, or from the hub; scripts of a set are never run.
 
-Only parquet, JSON and CSV files are read, by the readers of the ``datasets`` package. A hub set is fetched
-as files, so that a copy in the hub's cache works without a network.
+``datasets`` reads parquet files and JSON files that do not begin with a list; ``fdiv_gym.data.read_records`` reads
+JSON lists, JSON Lines and CSV. A hub set is fetched as files, so that a copy in the hub's cache works without a
+network.
 """
 
 from __future__ import annotations
