@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from fdiv_gym.cli.arguments import JsonFlag
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import write_json
 from fdiv_gym.errors import ConfigError
 
@@ -76,7 +77,7 @@ def _evaluated(plan: Plan, folder: Path, ks: list[int] | None, threshold: float 
             )
         except KeyboardInterrupt:
             typer.echo(f"interrupted; run the same command again to resume ({folder})", err=True)
-            sys.exit(130)
+            sys.exit(ExitStatus.INTERRUPTED)
 
 
 def _default_folder(model: str, plan: Plan) -> Path:
