@@ -59,7 +59,7 @@ def rows_of(model: type[pydantic.BaseModel], skip: tuple[str, ...] = ()) -> list
 
 
 def key_table(records: list[dict[str, Any]]) -> list[str]:
-    """The table of keys, and after it the defaults that are too long for a cell; no column of bounds if all are empty."""
+    """The table of keys, and after it the defaults that are too long for a cell; bounds only if a key has some."""
     rows, long = [], []
     bounded = any(record["bounds"] for record in records)
     for record in records:

@@ -29,7 +29,7 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="Override a key, e.g. --set env.digits=3 (repeatable).")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder for samples and results.")] = None,
-    split: Annotated[str, typer.Option("--split", help="train or heldout.")] = "heldout",
+    split: Annotated[str, typer.Option("--split", help="Split of the tasks: train or heldout.")] = "heldout",
     tasks: Annotated[int | None, typer.Option("--tasks", help="Largest number of tasks; default: all.")] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", "-n", help="Responses to each task; default: 8, with --greedy 1.")
