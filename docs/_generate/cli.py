@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -11,14 +12,13 @@ from typing import Any
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from _generate.text import NOTE, prose, table, value_text
+from _generate.text import NOTE, STACKED_FROM, STACKED_TO, code, prose, table, value_text
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.main import app
 
 INTRODUCTION = """\
-`fdiv-gym COMMAND --help` shows the same text. `python -m fdiv_gym` is the same program.
-
-Exit status: 0 for success, 1 if a check failed, 2 for an error (one line on the error stream), 130 after an
-interruption. With `--json` a command prints JSON to the standard output."""
+`fdiv-gym COMMAND --help` shows the same text. `python -m fdiv_gym` is the same program. With `--json` a command prints
+JSON to the standard output."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,26 @@ def section(name: str, function: Callable[..., Any]) -> list[str]:
     options = [p for p in found if not p.is_argument]
     words = [p.names[0].upper() if p.required else f"[{p.names[0].upper()}]" for p in arguments]
     usage = " ".join(["fdiv-gym", name, *words, "[OPTIONS]"])
-    lines = [f"## {name}", "", prose(text.strip()), "", "```text", usage, "```", ""]
+    lines = [f"## {name}", "", *described(text), "```text", usage, "```", ""]
     if arguments:
-        rows = [(f"`{p.names[0].upper()}`", "yes" if p.required else "no", prose(p.meaning)) for p in arguments]
-        lines += [*table(("argument", "required", "meaning"), rows), ""]
+        rows = [
+            (f"`{p.names[0].upper()}`", prose(p.meaning), "required" if p.required else "optional") for p in arguments
+        ]
+        lines += [*table(("argument", "meaning", "needed"), rows), ""]
     if options:
         lines += [*option_table(options), ""]
     if example:
         lines += ["Example:", "", "```text", " ".join(example.split()), "```", ""]
+    return lines
+
+
+def described(text: str) -> list[str]:
+    """The paragraphs of a help text; the lines of a list stay lines."""
+    lines: list[str] = []
+    for paragraph in re.split(r"\n{2,}", text.strip().replace("\b\n", "")):
+        items = re.split(r"^- ", paragraph, flags=re.MULTILINE)
+        lines += [prose(items[0]), ""] if items[0].strip() else []
+        lines += [*(f"- {prose(item)}" for item in items[1:]), ""] if items[1:] else []
     return lines
 
 
@@ -97,8 +109,13 @@ def option_table(options: list[Parameter]) -> list[str]:
     for option in options:
         names = ", ".join(f"`{name}`" for name in option.names)
         default = f"`{option.default}`" if option.default else "-"
-        rows.append((names, option.value or "flag", default, prose(option.meaning)))
-    return table(("option", "value", "default", "meaning"), rows)
+        rows.append((names, prose(option.meaning), option.value or "flag", default))
+    return table(("option", "meaning", "value", "default"), rows)
+
+
+def exit_status_table() -> list[str]:
+    """The table of exit statuses."""
+    return table(("exit status", "meaning"), [(code(str(int(status))), prose(status.meaning)) for status in ExitStatus])
 
 
 def cli_page() -> str:
@@ -113,6 +130,10 @@ def cli_page() -> str:
         "",
         INTRODUCTION,
         "",
+        *exit_status_table(),
+        "",
+        STACKED_FROM,
+        "",
         "Options before the command:",
         "",
         *option_table(before),
@@ -122,4 +143,4 @@ def cli_page() -> str:
     ]
     for name, function in commands().items():
         lines += section(name, function)
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, STACKED_TO]) + "\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from _generate.metrics import own_entries
-from _generate.text import LONGEST, NOTE, code, escaped, prose, table, value_text
+from _generate.text import LONGEST, NOTE, STACKED_FROM, STACKED_TO, code, escaped, prose, table, value_text
 from fdiv_gym.cli.describe import description, meaning, option_record
 from fdiv_gym.data import PreferencesConfig
 from fdiv_gym.envs import TextEnv
@@ -59,8 +59,9 @@ def rows_of(model: type[pydantic.BaseModel], skip: tuple[str, ...] = ()) -> list
 
 
 def key_table(records: list[dict[str, Any]]) -> list[str]:
-    """The table of keys, and after it the defaults that are too long for a cell."""
+    """The table of keys, and after it the defaults that are too long for a cell; bounds only if a key has some."""
     rows, long = [], []
+    bounded = any(record["bounds"] for record in records)
     for record in records:
         default = default_text(record)
         if len(default) > LONGEST:
@@ -70,8 +71,9 @@ def key_table(records: list[dict[str, Any]]) -> list[str]:
             default = code(default)
         kind = ", ".join(type_cell(part) for part in record["type"].split(" | ")).replace(", unset", " or unset")
         bounds = ", ".join(code(bound) for bound in record["bounds"])
-        rows.append((code(record["name"]), kind, bounds or "-", default, prose(record["description"])))
-    lines = table(("key", "type", "bounds", "default", "meaning"), rows)
+        cells = (code(record["name"]), prose(record["description"]), kind, default)
+        rows.append((*cells, bounds or "-") if bounded else cells)
+    lines = table(("key", "meaning", "type", "default", *(["bounds"] if bounded else [])), rows)
     for name, default in long:
         lines += ["", f"Default of `{name}`:", "", "```text", default, "```"]
     return lines
@@ -170,7 +172,8 @@ def configuration_page() -> str:
     """Every table of a run file."""
     seed = option_record("seed", RunConfig.model_fields["seed"])
     seed["description"] = "Seed of the run: the draws of tasks, responses and preference data follow from it."
-    lines = [NOTE, "# Configuration keys", "", INTRODUCTION, "", "## `seed`", "", *key_table([seed]), ""]
+    lines = [NOTE, "# Configuration keys", "", INTRODUCTION, "", STACKED_FROM, ""]
+    lines += ["## `seed`", "", *key_table([seed]), ""]
     lines += plugin_table("env")
     lines += [
         "## `[judge]`",
@@ -195,4 +198,4 @@ def configuration_page() -> str:
         lines += [f"## {plural}", "", f"Options of a {kind} that `{where}` names, in a table beside `name`.", ""]
         for names, entry in entries_of(kind):
             lines += entry_section(names, entry, where, ())
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, STACKED_TO]) + "\n"

@@ -11,8 +11,7 @@ from fdiv_gym.runs import GLOSSARY, meanings_of
 FILES = {
     "metrics.jsonl": "One line for each optimizer step, in the run folder.",
     "evaluations.jsonl": "One line for each evaluation on held-out tasks and pairs, in the run folder.",
-    "results.json": "The result of `fdiv-gym eval`, in the folder of the evaluation. `metrics` holds the keys with "
-    "`@`, each with `value`, `low` and `high` (the 95 % interval) and `tasks`.",
+    "results.json": "The result of `fdiv-gym eval`, in the folder of the evaluation.",
 }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 NOTE = "<!-- Written by `python docs/generate.py`; do not edit. -->"
+STACKED_FROM, STACKED_TO = '<div class="stacked" markdown>', "</div>"
+"""Around tables whose rows a narrow screen shows one cell below the other; see stylesheets/extra.css."""
 LONGEST = 48
 """Characters of a default that still fit into a table; longer ones are below it."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdiv_gym.cli.arguments import KIND_LIST, JsonFlag, OptionalName, complete_kind, complete_package
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import write, write_json
 from fdiv_gym.errors import ConfigError, UnknownNameError, did_you_mean
 
@@ -152,7 +153,7 @@ def _check_entries(entries: list[Entry], options: Mapping[str, Any], *, as_json:
         skipped = sum(record["status"] == "skipped" for record in records)
         write(f"{len(records) - failed - skipped} passed, {failed} failed, {skipped} skipped")
     if failed:
-        sys.exit(1)
+        sys.exit(ExitStatus.FAILED)
 
 
 def _show(record: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import write_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check_theory(*, as_json: bool) -> None:
         claims = _measured()
         _show(claims)
     if not all(claim.passed for claim in claims):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _measured() -> list[Claim]:

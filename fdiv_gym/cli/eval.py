@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from fdiv_gym.cli.arguments import JsonFlag
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import write_json
 from fdiv_gym.errors import ConfigError
 
@@ -28,7 +29,7 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="Override a key, e.g. --set env.digits=3 (repeatable).")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder for samples and results.")] = None,
-    split: Annotated[str, typer.Option("--split", help="train or heldout.")] = "heldout",
+    split: Annotated[str, typer.Option("--split", help="Split of the tasks: train or heldout.")] = "heldout",
     tasks: Annotated[int | None, typer.Option("--tasks", help="Largest number of tasks; default: all.")] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", "-n", help="Responses to each task; default: 8, with --greedy 1.")
@@ -76,7 +77,7 @@ def _evaluated(plan: Plan, folder: Path, ks: list[int] | None, threshold: float 
             )
         except KeyboardInterrupt:
             typer.echo(f"interrupted; run the same command again to resume ({folder})", err=True)
-            sys.exit(130)
+            sys.exit(ExitStatus.INTERRUPTED)
 
 
 def _default_folder(model: str, plan: Plan) -> Path:

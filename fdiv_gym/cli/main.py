@@ -11,6 +11,7 @@ import typer
 from fdiv_gym.cli.check import check
 from fdiv_gym.cli.describe import describe
 from fdiv_gym.cli.eval import evaluate
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.list import list_
 from fdiv_gym.cli.new import new
 from fdiv_gym.cli.plugins import plugins
@@ -63,12 +64,12 @@ def main() -> None:
         if os.environ.get("FDIV_GYM_DEBUG"):
             raise
         _show_error(str(error))
-        sys.exit(2)
+        sys.exit(ExitStatus.ERROR)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(ExitStatus.INTERRUPTED)
     except BrokenPipeError:
-        sys.exit(141)
+        sys.exit(ExitStatus.BROKEN_PIPE)
     except Exception as error:
         _exit_if_a_plugin_failed(error)
         raise
@@ -81,7 +82,7 @@ def _exit_if_a_plugin_failed(error: Exception) -> None:
     culprit = culprit_of(error)
     if culprit is not None and not os.environ.get("FDIV_GYM_DEBUG"):
         _show_error(f"{culprit} failed: {cause_of(error)}")
-        sys.exit(2)
+        sys.exit(ExitStatus.ERROR)
 
 
 def _show_error(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ def train(
 ) -> None:
     """Train a policy and write a run folder.
 
-    Progress line: reward: mean reward; equal: groups whose rewards are all
-    equal; D: estimated divergence from the reference; level: hardest open
-    level of the curriculum; ktok/s: thousand sampled tokens a second.
+    The progress line shows:
+
+    - reward: mean reward
+    - equal: share of groups whose rewards are all equal
+    - D: estimated divergence from the reference
+    - level: hardest open level of the curriculum
+    - ktok/s: thousand sampled tokens a second
 
     Example: fdiv-gym train examples/addition.toml --output runs/first --set seed=1
     """
@@ -57,11 +62,11 @@ def train(
             again = f"fdiv-gym train --resume {shlex.quote(str(folder))}"
             hint = f"resume with: {again}" if folder.exists() else "run the command again"
             typer.echo(f"interrupted; {hint}", err=True)
-        sys.exit(130)
+        sys.exit(ExitStatus.INTERRUPTED)
     if is_main_process():
         _show(result)
     if result.status == "interrupted":
-        sys.exit(130)
+        sys.exit(ExitStatus.INTERRUPTED)
 
 
 def _trained(config: Path | None, overrides: list[str], folder: Path, allow_plugin_change: bool) -> RunResult:

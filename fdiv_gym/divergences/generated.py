@@ -36,7 +36,7 @@ class FromGenerator(Divergence):
         """Options of a divergence derived from its generator."""
 
         generator: str
-        """f as text: t, numbers, + - * / ** ^ ( ), log, ln, exp, sqrt; with f(1) = 0."""
+        """The generator f as text: t, numbers, + - * / ** ^ ( ), log, ln, exp, sqrt; with f(1) = 0."""
 
     default_link = "universal"
 

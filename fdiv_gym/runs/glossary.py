@@ -100,11 +100,25 @@ _EVALUATIONS = {
     "divergence_error/<name>": "Standard error of divergence/<name>.",
 }
 _RESULTS = {
+    "env": "Environment of the evaluation, with its options.",
+    "model": "Folder or name of the evaluated model.",
+    "split": "Split of the evaluated tasks: train or heldout.",
+    "mode": "How the responses were drawn: sampled or greedy.",
+    "tasks": "Evaluated tasks, a count.",
+    "samples": "Responses to each task, a count.",
+    "threshold": "Smallest score of a correct response for pass@k, in the environment's range.",
+    "metrics": "The entries pass@<k>, avg@<k> and maj@<k>, each with value, low and high (the 95 % interval) and tasks.",
     "pass@<k>": "Probability that at least one of <k> responses to a task is correct, from 0 to 1, mean over tasks.",
     "avg@<k>": "Mean score of the <k> responses to a task, mean over tasks, in the environment's range.",
     "maj@<k>": "Expected score of the most frequent answer among <k> responses, mean over tasks, in the environment's "
     "range.",
+    "env_metrics": "The environment's own metrics: the entries env/<name> of evaluations.jsonl, without env/.",
+    "unscored": _EVALUATIONS["unscored"],
+    "unscored_reason": "Status and detail of the first response without a score, or null.",
     "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1.",
+    "response_tokens": _EVALUATIONS["response_tokens"],
+    "contamination": "Evaluated problems that the model was trained on (shared) and the numbers of tasks compared, or "
+    "null if the training tasks are unknown.",
 }
 
 GLOSSARY: tuple[Term, ...] = tuple(
@@ -112,7 +126,7 @@ GLOSSARY: tuple[Term, ...] = tuple(
     for where, meanings in ((METRICS, _STEPS), (EVALUATIONS, _EVALUATIONS), (RESULTS, _RESULTS))
     for key, meaning in meanings.items()
 )
-"""Every metric that the trainer, the evaluation and the core's objectives write."""
+"""Every key that the trainer, the evaluation and the core's objectives write."""
 
 
 def meaning_of(key: str, classes: Iterable[type[Any]] = ()) -> str | None:

@@ -29,18 +29,18 @@ _MEBIBYTE = 1 << 20
 class MathVerifierOptions(BaseOptions):
     """Options of the verifier."""
 
-    deadline_s: float = pydantic.Field(5.0, gt=0, description="seconds for one pair, counted from its start")
-    workers: int = pydantic.Field(2, ge=1, description="worker processes")
+    deadline_s: float = pydantic.Field(5.0, gt=0, description="Seconds for one pair, counted from its start.")
+    workers: int = pydantic.Field(2, ge=1, description="Worker processes.")
     batch_budget_s: float | None = pydantic.Field(
-        None, gt=0, description="seconds for one batch; unset: 60 and 0.2 for each pair that needs a worker"
+        None, gt=0, description="Seconds for one batch; unset: 60 and 0.2 for each pair that needs a worker."
     )
-    extraction: AnswerFormat = pydantic.Field("boxed", description="the place of the answer in a response")
-    allow_repeats: bool = pydantic.Field(False, description="accept several boxes that hold the same text")
-    allow_unevaluated: bool = pydantic.Field(False, description="accept 12*13 where the reference is 156")
-    max_length: int = pydantic.Field(1000, ge=1, description="characters of an answer")
-    max_depth: int = pydantic.Field(20, ge=1, le=40, description="nested brackets of an answer")
-    max_exponent: int = pydantic.Field(10_000, ge=1, description="largest numeral in an exponent or factorial")
-    memory_mb: int = pydantic.Field(1024, ge=512, description="address space of a worker, in MiB")
+    extraction: AnswerFormat = pydantic.Field("boxed", description="The place of the answer in a response.")
+    allow_repeats: bool = pydantic.Field(False, description="Accept several boxes that hold the same text.")
+    allow_unevaluated: bool = pydantic.Field(False, description="Accept 12*13 where the reference is 156.")
+    max_length: int = pydantic.Field(1000, ge=1, description="Characters of an answer.")
+    max_depth: int = pydantic.Field(20, ge=1, le=40, description="Nested brackets of an answer.")
+    max_exponent: int = pydantic.Field(10_000, ge=1, description="Largest numeral in an exponent or factorial.")
+    memory_mb: int = pydantic.Field(1024, ge=512, description="Address space of a worker, in MiB.")
 
 
 class MathVerifier(Verifier):

@@ -11,9 +11,10 @@ import typing
 import pydantic
 import pytest
 import typer.main
-from docs_pages import DOCS
+from docs_pages import DOCS, ROOT
 
 import fdiv_gym as fg
+from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.main import app
 from fdiv_gym.registry.kinds import KINDS
 from fdiv_gym.runs import GLOSSARY, RunConfig, meanings_of
@@ -87,10 +88,37 @@ def test_every_key_of_the_other_tables_has_an_entry():
                         assert set(inner.annotation.model_fields) == keys(section(text, f"### `[{name}.{key}]`"))
 
 
+def faults(meaning: str) -> list[str]:
+    """What is wrong with the meaning of a key; it may begin with values of the key: ``train: ...``, ``cpu, ...``."""
+    text = meaning.strip()
+    wrong = [] if text[:1].isupper() or re.match(r"[\w-]+( \([^)]*\))?[,:] ", text) else ["no capital letter"]
+    wrong += [] if text.endswith(".") else ["no full stop"]
+    wrong += [] if len(text.split()) >= 2 else ["one word"]
+    return wrong + re.findall(r"\b(?:todo|tbd|fixme)\b", text, re.IGNORECASE)
+
+
 def test_every_key_says_what_it_means():
-    rows = re.findall(r"^\| (`[\w]+`) \|.*\| ([^|]*) \|$", CONFIGURATION, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|.*\|$", CONFIGURATION, re.MULTILINE)
     assert len(rows) > 150
-    assert [key for key, meaning in rows if len(meaning.strip()) < 4] == []
+    assert {key: faults(meaning) for key, meaning in rows if faults(meaning)} == {}
+
+
+def test_every_option_of_a_command_says_what_it_means():
+    rows = re.findall(r"^\| (`-.*?`|`[A-Z]+`) \| ([^|]*) \|.*\|$", CLI, re.MULTILINE)
+    assert len(rows) > 30
+    assert {key: faults(meaning) for key, meaning in rows if faults(meaning)} == {}
+
+
+@pytest.mark.parametrize("meaning", ["todo", "Todo: describe.", "the seed of the run.", "The seed of the run", "Seed."])
+def test_an_empty_meaning_would_be_found(meaning):
+    assert faults(meaning)
+
+
+def test_every_exit_status_is_named_and_documented():
+    assert {int(code) for code in re.findall(r"^\| `(\d+)` \| .+\. \|$", CLI, re.MULTILINE)} == set(ExitStatus)
+    for path in sorted((ROOT / "fdiv_gym" / "cli").glob("*.py")):
+        exits = re.findall(r"(?:sys\.exit|typer\.Exit)\((.*?)\)", path.read_text(encoding="utf-8"))
+        assert [code for code in exits if not code.startswith("ExitStatus.")] == [], path.name
 
 
 def test_every_metric_has_an_entry():

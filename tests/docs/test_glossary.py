@@ -1,15 +1,22 @@
-"""Every key that runs and evaluations write has a meaning: real runs of two steps, for each objective and judge."""
+"""Every key that runs and evaluations write has a meaning, and every documented key is written.
+
+Real runs of two steps, for each objective and judge.
+"""
 
 from __future__ import annotations
 
+import functools
+import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from docs_pages import ROOT
 
 import fdiv_gym as fg
 from fdiv_gym.evaluation import Plan, configure, evaluate
+from fdiv_gym.evaluation.results import RESULTS
+from fdiv_gym.registry import KINDS
 from fdiv_gym.runs import EVALUATIONS, GLOSSARY, METRICS, RunFolder, meaning_of, meanings_of
 from fdiv_gym.runs.config import RunConfig, parse_config
 
@@ -17,11 +24,34 @@ TINY = {"layers": 1, "heads": 1, "context": 64, "warm_start_steps": 2, "warm_sta
 REFUSAL = {"path": str(ROOT / "examples" / "preferences" / "refusal.jsonl"), "pairs_per_step": 2}
 RULES = [{"name": "rule"}, {"name": "rule", "measure": "length"}]
 ADDITION = {"id": "math/Addition-v0", "digits": 1}
-WITH_OPTIONS = {
+
+
+class Silent(fg.Judge):
+    """Returns a score for every second response only, and counts what it is asked."""
+
+    metric_meanings: ClassVar = {"total/asked": "Responses that the judge was asked about, a count."}
+    asked = 0
+
+    async def judge(self, tasks: Any, responses: Any) -> list[fg.Verdict]:
+        self.asked += len(responses)
+        return [fg.Verdict.unscorable("no reply") if i % 2 else fg.Verdict.scored(i % 4 / 2) for i in range(len(tasks))]
+
+    def counters(self) -> dict[str, float]:
+        return {**super().counters(), "asked": float(self.asked)}
+
+
+WITH_OPTIONS: dict[str, dict[str, Any]] = {
+    "unscored": {
+        "env": {"id": "safety/Preference-v0", "judge": Silent},
+        "objective": {"name": "f-grpo", "weighting": "softmax"},
+        "trainer": {"max_unscored": 1.0},
+    },
+    "truncated sampling": {"env": ADDITION, "engine": {"top_p": 0.9, "top_k": 8}},
     "hybrid": {
         "env": {"id": "safety/Refusal-v0"},
         "preferences": REFUSAL,
         "objective": {"name": "f-hal", "weighting": "softmax"},
+        "trainer": {"evaluate_tasks": 24},
     },
     "curriculum": {"env": {"id": "math/Arithmetic-v0", "curriculum": True, "level": 2, "train_tasks": 20}},
     "constrained": {"env": {"id": "safety/Constrained-v0"}},
@@ -29,28 +59,36 @@ WITH_OPTIONS = {
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
     "pairwise": {"env": {"id": "safety/Preference-v0", "judge": {"name": "pairwise", "judge": "rule"}}},
 }
-OBJECTIVES = [entry.name for entry in fg.list_entries("objective") if entry.distribution == "fdiv-gym"]
+OWN = [e for kind in KINDS for e in fg.list_entries(kind) if e.distribution == "fdiv-gym" and e.status == "ok"]
+NEEDS_MORE = {
+    "component/consistent": "a server",
+    "component/label/<name>": "a classifier",
+    "component/logit": "a classifier",
+    "component/rating": "a server",
+}
+"""Keys that no case writes, because the judge needs more than a tiny run has; tests/judges reads them."""
 
 
-def objective_tables(name: str) -> dict:
+def objective_tables(name: str) -> dict[str, Any]:
     """The tables that an objective needs."""
     streams = fg.get_objective(name).streams
-    tables = {"objective": {"name": name}}
+    tables: dict[str, Any] = {"objective": {"name": name}}
     if "rollouts" in streams:
         tables["env"] = ADDITION
     return tables | ({"preferences": REFUSAL} if "preferences" in streams else {})
 
 
-CASES = WITH_OPTIONS | {name: objective_tables(name) for name in OBJECTIVES}
+CASES = WITH_OPTIONS | {e.name: objective_tables(e.name) for e in OWN if e.kind == "objective"}
 
 
-def trained(tables: dict, folder: Path) -> tuple[RunConfig, RunFolder]:
+def trained(tables: dict[str, Any], folder: Path) -> tuple[RunConfig, RunFolder]:
     """Two steps with a tiny model."""
     trainer = {
-        "steps": 2, "prompts_per_step": 2, "group_size": 2, "evaluate_tasks": 2, "evaluate_samples": 2,
+        "steps": 2, "prompts_per_step": 2, "group_size": 4, "evaluate_tasks": 2, "evaluate_samples": 2,
         "evaluate_every": 0, "checkpoint_every": 0,
-    }  # fmt: skip
-    config = parse_config(tables | {"model": {"embedded": TINY}, "engine": {"max_new_tokens": 4}, "trainer": trainer})
+    } | tables.get("trainer", {})  # fmt: skip
+    engine = {"max_new_tokens": 4} | tables.get("engine", {})
+    config = parse_config(tables | {"model": {"embedded": TINY}, "engine": engine, "trainer": trainer})
     run = RunFolder.create(folder, config.resolved())
     config.trainer.build().fit(config, folder)
     return config, run
@@ -69,26 +107,72 @@ def unexplained(keys: set[str], classes: list[type]) -> list[str]:
     return sorted(k for k, text in found.items() if text is None or any(text.startswith(p) for p in patterns))
 
 
+def fits(pattern: str, key: str) -> bool:
+    """Whether an entry, perhaps a pattern such as ``loss/<stream>`` or ``pass@<k>``, stands for a key."""
+    escaped = re.escape(pattern).replace("<k>", r"\d+")
+    return re.fullmatch(re.sub(r"<\w+>", ".+", escaped), key) is not None
+
+
+def unwritten(written: set[str], documented: set[str]) -> list[str]:
+    """Documented keys and patterns that no file holds; a key that has an entry of its own is no case of a pattern."""
+    return sorted(key for key in documented if not any(fits(key, name) for name in written - (documented - {key})))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """case -> (its configuration, its keys in metrics.jsonl and in evaluations.jsonl); each case runs once."""
+
+    @functools.cache
+    def of(case: str) -> tuple[RunConfig, dict[str, set[str]]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FDIV_GYM_QUIET", "1")
+            config, run = trained(CASES[case], tmp_path_factory.mktemp("case") / "run")
+        lines = {name: run.lines(name) for name in (METRICS, EVALUATIONS)}
+        measured = config.env is not None or config.objective.build().needs_reference  # else nothing is evaluated
+        assert (len(lines[METRICS]), len(lines[EVALUATIONS])) == (2, 2 if measured else 0)
+        return config, {name: {key for record in records for key in record} for name, records in lines.items()}
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The classes of an evaluation of a run of safety/Refusal-v0, and its results."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDIV_GYM_QUIET", "1")
+        folder = tmp_path_factory.mktemp("evaluated")
+        config, run = trained({"env": {"id": "safety/Refusal-v0"}}, folder / "run")
+        evaluated, trained_on = configure(str(run.path))
+        done = evaluate(Plan(evaluated, tasks=2, samples=2, trained_on=trained_on), folder / "evaluation")
+    return classes_of(config), done.results
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_every_metric_of_a_run_has_a_meaning(case, tmp_path, monkeypatch):
-    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
-    config, run = trained(CASES[case], tmp_path / "run")
-    metrics, evaluations = run.lines(METRICS), run.lines(EVALUATIONS)
-    measured = config.env is not None or config.objective.build().needs_reference  # else there is nothing to evaluate
-    assert (len(metrics), len(evaluations)) == (2, 2 if measured else 0)
-    keys = {key for line in [*metrics, *evaluations] for key in line}
-    assert unexplained(keys, classes_of(config)) == []
+def test_every_metric_of_a_run_has_a_meaning(case, written):
+    config, keys = written(case)
+    assert unexplained(keys[METRICS] | keys[EVALUATIONS], classes_of(config)) == []
 
 
-def test_every_metric_of_an_evaluation_has_a_meaning(tmp_path, monkeypatch):
-    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
-    config, run = trained({"env": {"id": "safety/Refusal-v0"}}, tmp_path / "run")
-    evaluated, trained_on = configure(str(run.path))
-    results = evaluate(Plan(evaluated, tasks=2, samples=2, trained_on=trained_on), tmp_path / "evaluation").results
-    keys = {*results["metrics"], *(f"env/{name}" for name in results["env_metrics"])}
-    keys |= {"unscored", "cut_off", "response_tokens"} & set(results)
-    assert len(keys) > 8
-    assert unexplained(keys, classes_of(config)) == []
+def test_every_entry_on_a_run_is_written(written):
+    runs = [written(case)[1] for case in CASES]
+    for file in (METRICS, EVALUATIONS):
+        documented = {term.key for term in GLOSSARY if term.where == file}
+        assert unwritten(set().union(*(keys[file] for keys in runs)), documented) == [], "a case of CASES must write it"
+
+
+def test_every_metric_that_a_plugin_explains_is_written(written):
+    keys = set().union(*(names for case in CASES for names in written(case)[1].values()))
+    explained = {key for entry in OWN for key in meanings_of(entry.load())}
+    assert set(unwritten(keys, explained)) == set(NEEDS_MORE)
+
+
+def test_every_key_of_an_evaluation_has_a_meaning(results):
+    classes, record = results
+    keys = {*record, *record["metrics"], *(f"env/{name}" for name in record["env_metrics"])}
+    assert unexplained(keys, classes) == []
+    documented = {term.key for term in GLOSSARY if term.where == RESULTS}
+    assert unwritten({*record, *record["metrics"]}, documented) == []
+    assert {key for key in {*record, *record["metrics"]} if not any(fits(term, key) for term in documented)} == set()
 
 
 def test_a_key_without_an_entry_would_be_found():
@@ -100,7 +184,15 @@ def test_a_meaning_is_one_sentence_that_stands_alone():
         assert term.meaning[0].isupper(), term.key
         assert term.meaning.endswith("."), term.key
         assert term.meaning.count(". ") == 0, term.key
-    assert len({term.key for term in GLOSSARY}) == len(GLOSSARY)
+    assert len({(term.key, term.where) for term in GLOSSARY}) == len(GLOSSARY)
+    assert len({(term.key, term.meaning) for term in GLOSSARY}) == len({term.key for term in GLOSSARY})
+
+
+def test_an_entry_that_nothing_writes_would_be_found():
+    assert unwritten({"loss", "total/calls"}, {"loss", "gone", "total/calls", "total/<name>", "pass@<k>"}) == [
+        "gone", "pass@<k>", "total/<name>",
+    ]  # fmt: skip
+    assert unwritten({"total/other", "pass@8"}, {"total/calls", "total/<name>", "pass@<k>"}) == ["total/calls"]
 
 
 def test_patterns_name_their_parts():

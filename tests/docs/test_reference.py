@@ -1,17 +1,25 @@
-"""The reference documents every name that the plugins import from the core, and its tables are those of the code."""
+"""The reference documents every public name of the core's packages, and its tables are those of the code."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import re
 
 import pytest
 from docs_pages import ROOT, generate
 
+import fdiv_gym
 from fdiv_gym.registry import KINDS
 
 REFERENCE = ROOT / "docs" / "reference"
 SHELVES = ("envs", "trainers", "plugins")
+PACKAGES = [
+    f"fdiv_gym.{module.name}"
+    for module in pkgutil.iter_modules(fdiv_gym.__path__)
+    if module.ispkg and module.name != "cli"  # commands, on a page of their own
+]
 
 
 def names_used(source: str) -> set[tuple[str, str]]:
@@ -56,26 +64,28 @@ def test_what_the_shelves_import_is_documented():
     assert undocumented(used) == [], "add an entry to the page of the room in docs/reference"
 
 
-def test_the_top_face_is_documented():
-    import fdiv_gym
-
-    assert undocumented({("fdiv_gym", name) for name in fdiv_gym.__all__ if name != "__version__"}) == []
+@pytest.mark.parametrize("package", ["fdiv_gym", *PACKAGES])
+def test_every_public_name_is_documented(package):
+    names = importlib.import_module(package).__all__
+    assert names
+    page = "the page of the package that defines it" if package == "fdiv_gym" else f"{package.partition('.')[2]}.md"
+    assert undocumented({(package, name) for name in names if name != "__version__"}) == [], f"add it to {page}"
 
 
 def test_a_missing_entry_would_be_found():
     source = (
-        "import fdiv_gym as fg\nfrom fdiv_gym.models import build as b\nfrom fdiv_gym.types import Task\n"
-        "def later(x: fg.Verdict):\n    from fdiv_gym.rewards import run_async\n    return fg.nothing(x.fg)\n"
+        "import fdiv_gym as fg\nfrom fdiv_gym.models import built as b\nfrom fdiv_gym.types import Task\n"
+        "def later(x: fg.Verdict):\n    from fdiv_gym.rewards import run_later\n    return fg.nothing(x.fg)\n"
     )
     used = names_used(source)
     assert used == {
-        ("fdiv_gym", "Verdict"), ("fdiv_gym", "nothing"), ("fdiv_gym.models", "build"),
-        ("fdiv_gym.rewards", "run_async"), ("fdiv_gym.types", "Task"),
+        ("fdiv_gym", "Verdict"), ("fdiv_gym", "nothing"), ("fdiv_gym.models", "built"),
+        ("fdiv_gym.rewards", "run_later"), ("fdiv_gym.types", "Task"),
     }  # fmt: skip
     assert undocumented(used) == [
-        "fdiv_gym.models.build (fdiv_gym.models.embedded.build)",
+        "fdiv_gym.models.built (fdiv_gym.models.built)",
         "fdiv_gym.nothing (fdiv_gym.nothing)",
-        "fdiv_gym.rewards.run_async (fdiv_gym.rewards.judge.run_async)",
+        "fdiv_gym.rewards.run_later (fdiv_gym.rewards.run_later)",
     ]
 
 

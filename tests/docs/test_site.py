@@ -40,6 +40,17 @@ def test_pages_load_nothing_from_elsewhere(site):
     assert found == []
 
 
+def test_no_page_shows_the_escape_of_a_vertical_bar(site):
+    shown = {
+        page.relative_to(site).as_posix(): re.findall(
+            r".{0,40}\\\|.{0,20}",
+            re.sub(r"<(pre|script)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL),
+        )
+        for page in site.rglob("*.html")
+    }
+    assert {page: found for page, found in shown.items() if found} == {}, "in a table: <code>a &#124; b</code>"
+
+
 def test_the_reference_holds_the_public_functions(site):
     text = (site / "reference" / "functional.html").read_text(encoding="utf-8")
     for name in ("f_grpo_loss", "fdo_loss", "f_hal_loss", "group_advantages"):
