@@ -60,7 +60,7 @@ _STEPS = {
     "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process, before clipping.",
     "learning_rate": "Learning rate of all updates of the step, 0 or more.",
     "updates/count": "Optimizer steps that the step took.",
-    "updates/stopped_early": "1 if max_kl ended the step's updates, else 0; with max_kl only.",
+    "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",
     "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and before the step's first "
     "update, in nats, on the first process's rows of that update (of the step if old_logps is recomputed); near 0 if "
     "the engine samples from the policy in training.",
