@@ -47,6 +47,13 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
         "trainer": {"max_unscored": 1.0},
     },
     "truncated sampling": {"env": ADDITION, "engine": {"top_p": 0.9, "top_k": 8}},
+    "several updates": {
+        "env": {"id": "safety/Preference-v0", "judge": Silent},
+        "objective": {"name": "f-grpo", "importance": "sequence"},
+        "trainer": {"minibatches": 2, "old_logps": "recomputed", "max_kl": 10.0, "max_unscored": 1.0},
+    },
+    "penalty": {"env": ADDITION, "objective": {"name": "dapo", "penalty": "kl", "penalty_coefficient": 0.1}},
+    "moving average": {"preferences": REFUSAL, "objective": {"name": "kldo", "moving_rate": 0.1, "normalise": True}},
     "hybrid": {
         "env": {"id": "safety/Refusal-v0"},
         "preferences": REFUSAL,
