@@ -47,7 +47,7 @@ def _expected_loss(size: int, success: float) -> float:
 
 
 def constant_at_finite_size() -> Claim:
-    """sup -L is E|a|/2 max D_f/(1 + 1/beta) with the E|a|/2 of the group's size, not of the limit."""
+    """The supremum of -L is E|a|/2 max D_f/(1 + 1/beta) with the E|a|/2 of the group's size, not of the limit."""
     worst = max(abs(_expected_loss(size, p) - half_mean_advantage(size, p)) for size in (2, 4, 5) for p in (0.3, 0.7))
     found = half_mean_advantage(SIZE, SUCCESS)
     return Claim("f-grpo at finite G: sup -L = E|a|/2 D_f/(1+1/beta)", OURS, worst, 1e-12,
@@ -177,7 +177,6 @@ def one_dial_of_the_deviation() -> Claim:
             worst = max(worst, float(np.abs(found.numpy() - expected).max() / np.abs(expected).max()))
     name = "grpo, dapo, dr-grpo: gradient = c sigma^k grad E[r]"
     return Claim(name, OURS, worst, 1e-12, detail="k = -1, -1, 0; 4 prompts")
-
 
 
 CLAIMS = (

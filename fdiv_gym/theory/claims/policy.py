@@ -62,7 +62,7 @@ def best_critics(tables: Sequence[Table], policies: Sequence[Tensor], name: str)
         return rollout_loss(objective, groups, v[row] / BETA, zeros)
 
     sizes = [len(policy) for policy in policies]
-    return list(fitted_critic(loss, n, reach=60.0, rounds=30).split(sizes))
+    return list(torch.split(fitted_critic(loss, n, reach=60.0, rounds=30), sizes))
 
 
 def _after(table: Table, policy: Tensor, critic: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ v = beta (log pi - log pi_ref) with one free log pi for each response; log pi_re
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from fdiv_gym.objectives.base import Objective, get_objective
 from fdiv_gym.theory.claims.claim import Claim
 from fdiv_gym.theory.claims.subjects import F_DO, OURS, PAPER, relative
 from fdiv_gym.theory.formulas.branches import SIX, divergence_of
+from fdiv_gym.theory.tabular import Table, hybrid_sides
 from fdiv_gym.theory.tabular.critic import descended_critic, fitted_critic
 
 SIZE = 5
@@ -98,7 +101,7 @@ def fdo_attains_the_divergence() -> Claim:
         p, q = case.sides
         for name in SIX:
             objective = get_objective("fdo", divergence=name, beta=case.beta)
-            best = fitted_critic(lambda v, o=objective, c=case: c.preference_loss(o, v), SIZE)  # type: ignore[misc]
+            best = fitted_critic(functools.partial(case.preference_loss, objective), SIZE)
             value = -case.preference_loss(objective, best)
             worst = max(worst, relative(value, divergence_of(name, p.numpy(), q.numpy())))
     return Claim("fdo trained on tables: -L = D_f(D+||D-)", PAPER, worst, 1e-9, detail="6 divergences, 2 tables")
@@ -111,9 +114,11 @@ def fdo_finds_the_density_ratio() -> Claim:
         p, q = case.sides
         for name, critic in CRITICS.items():
             objective = get_objective("fdo", divergence=name, beta=case.beta)
-            best = fitted_critic(lambda v, o=objective, c=case: c.preference_loss(o, v), SIZE)  # type: ignore[misc]
+            best = fitted_critic(functools.partial(case.preference_loss, objective), SIZE)
             worst = max(worst, relative(best, critic(p / q)))
-    return Claim("fdo trained on tables: critic = g^-1(f'(ratio))", PAPER, worst, 1e-6, detail="5 divergences, 2 tables")
+    return Claim(
+        "fdo trained on tables: critic = g^-1(f'(ratio))", PAPER, worst, 1e-6, detail="5 divergences, 2 tables"
+    )
 
 
 def fdo_is_a_lower_bound() -> Claim:
@@ -165,11 +170,13 @@ def kldo_is_tighter_than_fdo() -> Claim:
         calibrated = get_objective("fdo", divergence={"name": "kl", "link": "calibrated"}, **options)
         gain = case.preference_loss(calibrated, v) - case.preference_loss(get_objective("kldo", **options), v)
         least = min(least, float(gain))
-    return Claim("kldo - fdo with kl: least gain of the bound", OURS, least, 0.0, ">=", detail="6 tables, random critics")
+    return Claim(
+        "kldo - fdo with kl: least gain of the bound", OURS, least, 0.0, ">=", detail="6 tables, random critics"
+    )
 
 
 def hybrid_measures(case: Case, lam: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """lam D_pref + (1 - lam)/(1 + 1/beta) E[a^+-], in numpy, [n] on either side."""
+    """The measures lam D_pref + (1 - lam)/(1 + 1/beta) E[a^+-] in numpy, [n] on either side."""
     chosen, rejected = (x.numpy() / x.sum().item() for x in (case.chosen, case.rejected))
     policy, rewards = case.drawn.numpy() / case.drawn.sum().item(), case.rewards.numpy()
     mean = (policy * rewards).sum()
@@ -178,22 +185,47 @@ def hybrid_measures(case: Case, lam: float) -> tuple[np.ndarray[Any, Any], np.nd
     return lam * chosen + weight * np.maximum(a, 0), lam * rejected + weight * np.maximum(-a, 0)
 
 
+LAMS = dict(zip(SIX, (0.2, 0.4, 0.5, 0.6, 0.8, 0.9), strict=True))
+
+
+@cache
+def _hybrids() -> list[tuple[Case, str, Tensor]]:
+    """The optimal critics of f-hal: case, divergence, v [n]."""
+    found = []
+    for case in cases(2, seed=6):
+        for name, lam in LAMS.items():
+            loss = functools.partial(case.hybrid_loss, name, lam)
+            found.append((case, name, fitted_critic(loss, SIZE)))
+    return found
+
+
 def f_hal_estimates_a_divergence() -> Claim:
     """-L of f-hal at its optimum is mass times D_f of the mixed measures, which have a common support.
 
     The mass of either side is lam + (1 - lam) E|a|/2/(1 + 1/beta).
     """
     worst = 0.0
-    for case in cases(2, seed=6):
-        for name, lam in zip(SIX, (0.2, 0.4, 0.5, 0.6, 0.8, 0.9), strict=True):
-            best = fitted_critic(
-                lambda v, c=case, n=name, x=lam: c.hybrid_loss(n, x, v),  # type: ignore[misc]
-                SIZE,
-            )
-            expected = divergence_of(name, *hybrid_measures(case, lam))
-            worst = max(worst, relative(-case.hybrid_loss(name, lam, best), expected))
+    for case, name, best in _hybrids():
+        expected = divergence_of(name, *hybrid_measures(case, LAMS[name]))
+        worst = max(worst, relative(-case.hybrid_loss(name, LAMS[name], best), expected))
     # The registered advantage adds eps = 1e-6 to the standard deviation.
-    return Claim("f-hal trained on tables: -L = mass D_f(mixture)", PAPER, worst, 1e-5, detail="6 divergences, 2 tables")
+    return Claim(
+        "f-hal trained on tables: -L = mass D_f(mixture)", PAPER, worst, 1e-5, detail="6 divergences, 2 tables"
+    )
+
+
+def f_hal_finds_the_mixed_ratio() -> Claim:
+    """f-hal's optimal critic is g^-1(f'(ratio)) of the mixed measures, those of the closed-form update."""
+    worst = 0.0
+    for case, name, best in _hybrids():
+        left, right = (torch.from_numpy(side) for side in hybrid_measures(case, LAMS[name]))
+        if name in CRITICS:
+            worst = max(worst, relative(best, CRITICS[name](left / right)))
+        policy = case.drawn / case.drawn.sum().double()
+        closed = hybrid_sides(Table(policy, case.rewards), policy, *case.sides, LAMS[name], case.beta)
+        worst = max(worst, relative(torch.stack(closed), torch.stack([left, right])))
+    name = "f-hal trained on tables: critic of the mixed ratio"
+    return Claim(name, PAPER, worst, 1e-4, detail="5 divergences, 2 tables")
 
 
 CLAIMS = (
@@ -204,4 +236,5 @@ CLAIMS = (
     kldo_finds_the_density_ratio,
     kldo_is_tighter_than_fdo,
     f_hal_estimates_a_divergence,
+    f_hal_finds_the_mixed_ratio,
 )

@@ -36,7 +36,7 @@ LINKS: dict[tuple[str, str], Function] = {
 
 
 def branches(divergence: str, link: str = "") -> tuple[Function, Function]:
-    """g and f* o g."""
+    """The branches g and f* o g."""
     _, conjugate, link_of_f_gan = SIX[divergence]
     g = LINKS.get((divergence, link), link_of_f_gan)
     return g, lambda v: conjugate(g(v))

@@ -34,12 +34,12 @@ class Rollouts:
 
     def total(self, values: Array) -> Array:
         """[N]: sums over response tokens."""
-        return np.where(self.mask, values, 0.0).sum(1)
+        return np.asarray(np.where(self.mask, values, 0.0).sum(1))
 
     @property
     def lengths(self) -> Array:
         """[N]: response tokens."""
-        return self.mask.sum(1)
+        return np.asarray(self.mask.sum(1))
 
     @property
     def shares(self) -> Array:
@@ -68,12 +68,12 @@ class Preferences:
 
     def total(self, values: Array) -> Array:
         """[N]: sums over response tokens."""
-        return np.where(self.mask, values, 0.0).sum(1)
+        return np.asarray(np.where(self.mask, values, 0.0).sum(1))
 
     @property
     def lengths(self) -> Array:
         """[N]: response tokens."""
-        return self.mask.sum(1)
+        return np.asarray(self.mask.sum(1))
 
     def pairs(self, values: Array) -> tuple[Array, Array]:
         """``values`` [N] on the chosen and on the rejected row of each pair, [pairs] each."""

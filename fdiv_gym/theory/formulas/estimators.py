@@ -13,7 +13,7 @@ from fdiv_gym.theory.formulas.data import Array, Rollouts
 
 def advantages(d: Rollouts, spec: str | Mapping[str, Any]) -> Array:
     """[N]: 0 for a response without a score, or where all compared rewards are equal."""
-    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    options: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
     kind, eps = options["name"], options.get("eps", 1e-6)
     found = np.zeros(len(d.rewards))
     for i, own in enumerate(d.rewards):
@@ -39,7 +39,7 @@ def advantages(d: Rollouts, spec: str | Mapping[str, Any]) -> Array:
 
 def token_weights(lengths: Array, shares: Array, spec: str | Mapping[str, Any]) -> Array:
     """[N]: the weight of each token of a response; ``shares`` [N] weight the responses in a plain mean."""
-    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    options: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
     if options["name"] == "sequence":
         return shares / lengths
     if options["name"] == "token-mean":

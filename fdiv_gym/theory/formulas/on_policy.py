@@ -23,14 +23,14 @@ def aggregated(r: Rollouts, losses: Array, a: Array, aggregation: Any, beta: flo
 def clipped(ratio: Array, a: Array, low: float, high: float) -> Array:
     """-min(ratio A, clip(ratio, 1 - low, 1 + high) A), PPO (arXiv 1707.06347, equation 7)."""
     a = a[:, None]
-    return -np.minimum(ratio * a, np.clip(ratio, 1 - low, 1 + high) * a)
+    return np.asarray(-np.minimum(ratio * a, np.clip(ratio, 1 - low, 1 + high) * a))
 
 
 def grpo(
     d: Data, held: Data, *, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.04,
     advantage: Any = "group", aggregation: Any = "sequence",
 ) -> float:  # fmt: skip
-    """arXiv 2402.03300, equations 3 and 4."""
+    """GRPO, arXiv 2402.03300, equations 3 and 4."""
     r = d.rollouts
     a = advantages(r, advantage)
     return aggregated(r, clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta)
@@ -40,7 +40,7 @@ def dr_grpo(
     d: Data, held: Data, *, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0,
     advantage: Any = "mean-centred", aggregation: Any = "constant-length",
 ) -> float:  # fmt: skip
-    """arXiv 2503.20783: no 1/std, no 1/|y|, no KL term."""
+    """Dr. GRPO, arXiv 2503.20783: no 1/std, no 1/|y|, no KL term."""
     r = d.rollouts
     a = advantages(r, advantage)
     return aggregated(r, clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta)
@@ -50,7 +50,7 @@ def dapo(
     d: Data, held: Data, *, clip_low: float = 0.2, clip_high: float = 0.28, beta: float = 0.0,
     advantage: Any = "group", aggregation: Any = "token-mean",
 ) -> float:  # fmt: skip
-    """arXiv 2503.14476: clip-higher, the mean over all tokens."""
+    """DAPO, arXiv 2503.14476: clip-higher, the mean over all tokens."""
     r = d.rollouts
     a = advantages(r, advantage)
     return aggregated(r, clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta)
@@ -60,7 +60,7 @@ def gspo(
     d: Data, held: Data, *, clip_low: float = 3e-4, clip_high: float = 4e-4, beta: float = 0.0,
     advantage: Any = "group", aggregation: Any = "sequence",
 ) -> float:  # fmt: skip
-    """arXiv 2507.18071, equations 5 to 7: s_i = (pi/pi_old)^(1/|y_i|) in place of every token's ratio."""
+    """GSPO, arXiv 2507.18071, equations 5 to 7: s_i = (pi/pi_old)^(1/|y_i|) in place of every token's ratio."""
     r = d.rollouts
     a = advantages(r, advantage)
     ratio = np.exp(r.total(r.logps - r.old) / r.lengths)[:, None] * np.ones_like(r.logps)
@@ -71,7 +71,7 @@ def cispo(
     d: Data, held: Data, *, clip_low: float = 1.0, clip_high: float = 4.0, beta: float = 0.0,
     advantage: Any = "group", aggregation: Any = "token-mean",
 ) -> float:  # fmt: skip
-    """arXiv 2506.13585, equations 4 and 5: the clipped weight is held, log pi is not."""
+    """CISPO, arXiv 2506.13585, equations 4 and 5: the clipped weight is held, log pi is not."""
     r, constant = d.rollouts, held.rollouts
     a = advantages(r, advantage)
     weight = np.clip(np.exp(constant.logps - constant.old), 1 - clip_low, 1 + clip_high)
@@ -90,5 +90,5 @@ def reinforce(
 def rloo(
     d: Data, held: Data, *, beta: float = 0.0, advantage: Any = "leave-one-out", aggregation: Any = SUM
 ) -> float:  # fmt: skip
-    """arXiv 2402.14740, equation 10."""
+    """RLOO, arXiv 2402.14740, equation 10."""
     return reinforce(d, held, beta=beta, advantage=advantage, aggregation=aggregation)
