@@ -126,6 +126,9 @@ CLAIMS = (
     no_rollouts,
     gradient_is_mixed,
     first_step_is_guaranteed,
+)
+
+MEASUREMENTS = (
     first_step_without_the_condition,
     later_steps,
 )

@@ -202,5 +202,6 @@ CLAIMS = (
     overlapping_supports,
     canonical_links_leave_nothing_below,
     other_links_leave_some,
-    gradient_steps_that_lower_the_reward,
 )
+
+MEASUREMENTS = (gradient_steps_that_lower_the_reward,)
