@@ -115,13 +115,13 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
             _learns(Path(place) / "model", straight, report)
         with report.section("callbacks"):
             _callbacks(report)
-        with report.section("log-probs"):
-            _log_probs(build(), engine, report)
         with report.section("resume"):
             _interrupted(build(), config, broken, report)
             Witness.stop_before = 0
             build().fit(config, broken, resume=True)
             _same(straight, broken, tolerance, report)
+    with report.section("log-probs"):
+        _log_probs(trainer, engine, report)
     return report
 
 

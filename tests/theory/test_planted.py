@@ -11,6 +11,7 @@ from faults import Fault, plant
 
 import fdiv_gym as fg
 from fdiv_gym.divergences.base import guard
+from fdiv_gym.testing import check_trainer
 from fdiv_gym.theory import claims
 from fdiv_gym.theory.claims.objectives import without_formula
 
@@ -51,10 +52,9 @@ def test_a_planted_fault_fails_its_claims(fault, monkeypatch):
 
 
 def test_every_claim_has_a_fault():
-    known = {measure.__name__ for measure in claims.list_measurements()} | {
-        f"formula_of_{n}" for n in without_formula()
-    }
-    assert set(MEASURES) - known - {name for fault in FAULTS for name in fault.caught_by} == set()
+    caught = {name for fault in FAULTS for name in fault.caught_by}
+    without_bound = {measure.__name__ for measure in claims.list_measurements()}
+    assert set(MEASURES) - caught - without_bound - {f"formula_of_{n}" for n in without_formula()} == set()
 
 
 def test_the_faults_name_existing_claims():
@@ -90,3 +90,11 @@ def test_another_objective_says_that_no_formula_is_known(monkeypatch):
     claim = measured("formula_of_dpo")
     assert claim.name == "dpo: no formula known"
     assert claim.is_measurement
+
+
+def test_the_kit_for_trainers_finds_an_ignored_temperature(monkeypatch):
+    (fault,) = (fault for fault in AUDIT if fault.name == "trainer, temperature ignored")
+    plant(monkeypatch, fault)
+    report = check_trainer(fg.get_trainer("accelerate"))
+    assert {check.name for check in report.failures} == {"log-probs"}
+    assert "nats away from those of the sampling policy" in report.text()

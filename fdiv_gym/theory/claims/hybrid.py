@@ -13,7 +13,7 @@ from fdiv_gym.testing.steps import evaluate, make_step
 from fdiv_gym.theory.claims.claim import Claim
 from fdiv_gym.theory.claims.objectives import as_data
 from fdiv_gym.theory.claims.subjects import OURS, PAPER, divergences, relative
-from fdiv_gym.theory.formulas.alignment import f_grpo, fdo
+from fdiv_gym.theory.formulas.alignment import f_grpo, f_hal, fdo
 from fdiv_gym.theory.formulas.data import central_differences
 from fdiv_gym.theory.tabular import Table, hybrid_sides, random_table, tilt
 
@@ -64,6 +64,17 @@ def gradient_is_mixed() -> Claim:
     """In between, each stream's gradient is that of its formula times 1 - lam or lam, each with its own denominator."""
     worst = max(_gap(lam, None) for lam in (0.1, 0.7))
     return Claim("f-hal: (1-lam) f-grpo + lam fdo, each by formula", PAPER, worst, 1e-6, detail="6 divergences, 2 lam")
+
+
+def schedule_of_lam() -> Claim:
+    """With lam_end, lam is lam + (step - 1)/(steps - 1) (lam_end - lam): by formula at steps 1, 4 and 9 of 9."""
+    worst, step = 0.0, make_step(seed=5)
+    data = as_data(step)
+    for number, lam in ((1, 0.2), (4, 0.425), (9, 0.8)):
+        objective = get_objective("f-hal", lam=0.2, lam_end=0.8)
+        objective.at_step(number, 9)
+        worst = max(worst, relative(evaluate(objective, step).value, f_hal(data, data, lam=lam)))
+    return Claim("f-hal: value along the schedule of lam", OURS, worst, 1e-12, detail="steps 1, 4, 9 of 9")
 
 
 def _cases(agreeing: bool) -> Iterator[tuple[Table, Tensor, Tensor, float]]:
@@ -125,6 +136,7 @@ CLAIMS = (
     no_preferences,
     no_rollouts,
     gradient_is_mixed,
+    schedule_of_lam,
     first_step_is_guaranteed,
 )
 
