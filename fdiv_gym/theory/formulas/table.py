@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdiv_gym.theory.formulas import alignment, on_policy, preferences
+from fdiv_gym.theory.formulas import alignment, on_policy, pairs, preferences
 from fdiv_gym.theory.formulas.branches import LINKS, SIX
 
 
@@ -76,4 +76,16 @@ FORMULAS: dict[str, Formula] = {
     "sft": Formula(
         preferences.sft, "arXiv 2203.02155", [{}, {"aggregation": "sequence"}, {"aggregation": on_policy.SUM}]
     ),
+    "apo-zero": Formula(pairs.apo_zero, "arXiv 2408.06266", [{}, {"beta": 0.7}]),
+    "apo-down": Formula(pairs.apo_down, "arXiv 2408.06266", [{}, {"beta": 0.7}]),
+    "cpo": Formula(pairs.cpo, "arXiv 2401.08417", [{}, {"beta": 0.7, "nll_coefficient": 0.3}]),
+    "orpo": Formula(pairs.orpo, "arXiv 2403.07691", [{}, {"lam": 0.8, "aggregation": "sequence"}]),
+    "slic": Formula(
+        pairs.slic,
+        "arXiv 2309.06657",
+        [{}, {"beta": 0.7, "margin": 0.6}, {"reference": False, "nll_coefficient": 0.4}],
+    ),
+    "robust-dpo": Formula(pairs.robust_dpo, "arXiv 2403.00409", [{}, {"beta": 0.7, "label_noise": 0.3}]),
+    "nca": Formula(pairs.nca, "arXiv 2402.05369", [{}, {"beta": 0.7}]),
+    "sppo": Formula(pairs.sppo, "arXiv 2405.00675", [{}, {"beta": 0.7}]),
 }
