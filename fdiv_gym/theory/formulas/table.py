@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdiv_gym.theory.formulas import alignment, on_policy, pairs, preferences
+from fdiv_gym.theory.formulas import alignment, on_policy, on_policy_later, pairs, preferences
 from fdiv_gym.theory.formulas.branches import LINKS, SIX
 
 
@@ -88,4 +88,20 @@ FORMULAS: dict[str, Formula] = {
     "robust-dpo": Formula(pairs.robust_dpo, "arXiv 2403.00409", [{}, {"beta": 0.7, "label_noise": 0.3}]),
     "nca": Formula(pairs.nca, "arXiv 2402.05369", [{}, {"beta": 0.7}]),
     "sppo": Formula(pairs.sppo, "arXiv 2405.00675", [{}, {"beta": 0.7}]),
+    "sapo": Formula(
+        on_policy_later.sapo,
+        "arXiv 2511.20347",
+        [*ON_POLICY, {"temperature_positive": 3.0, "temperature_negative": 0.5}],
+    ),
+    "gmpo": Formula(on_policy_later.gmpo, "arXiv 2507.20673", CLIPPED),
+    "gpg": Formula(on_policy_later.gpg, "arXiv 2504.02546", [*ON_POLICY, {"rescale": False}]),
+    "dppo": Formula(
+        on_policy_later.dppo,
+        "arXiv 2602.04879",
+        [
+            *ON_POLICY,
+            {"delta_low": 0.02, "delta_high": 0.05, "truncation": 1.2},
+            {"region": "kl", "delta_low": 0.005, "delta_high": 0.01},
+        ],
+    ),
 }
