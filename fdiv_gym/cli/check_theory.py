@@ -48,30 +48,38 @@ def _show(claims: list[Claim]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    judged = [claim for claim in claims if not claim.is_measurement]
+    measurements = [claim for claim in claims if claim.is_measurement]
+    console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("claim", ratio=1)
-    table.add_column("source", no_wrap=True)
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("bound", justify="right", no_wrap=True)
-    table.add_column("passed", no_wrap=True)
-    for claim in claims:
+    for column in ("source", "measured", "bound", "passed"):
+        table.add_column(column, justify="right" if column in ("measured", "bound") else "left", no_wrap=True)
+    for claim in judged:
         table.add_row(*_row(claim))
-    console = Console(highlight=False)
     console.print(table)
-    judged = [claim for claim in claims if claim.bound is not None]
+    if measurements:
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        shown.add_column("measurement, without a bound", ratio=1)
+        shown.add_column("measured", justify="right", no_wrap=True)
+        for claim in measurements:
+            shown.add_row(_named(claim), f"{claim.measured:.3g}")
+        console.print()
+        console.print(shown)
     passed = sum(claim.passed for claim in judged)
-    shown = len(claims) - len(judged)
-    console.print(f"\n{passed} of {len(judged)} claims passed; {shown} numbers have no bound.")
+    console.print(f"\n{passed} of {len(judged)} claims passed; {len(measurements)} measurements have no bound.")
     console.print("--json also prints the settings of each claim.")
 
 
-def _row(claim: Claim) -> tuple[str, str, str, str, str]:
+def _named(claim: Claim) -> str:
+    """The name, with the settings where the number alone would say too little."""
     from rich.markup import escape
 
-    name, measured = escape(claim.name), f"{claim.measured:.3g}"
-    if claim.detail and (claim.bound is None or not claim.passed):
-        name += f"\n[dim]{escape(claim.detail)}[/]"
-    source = claim.source.removeprefix("arXiv ")
-    if claim.bound is None:
-        return name, source, measured, "-", "-"
-    return name, source, measured, f"{claim.sense} {claim.bound:.3g}", "[green]yes[/]" if claim.passed else "[red]NO[/]"
+    detailed = claim.detail and (claim.is_measurement or not claim.passed)
+    return escape(claim.name) + (f"\n[dim]{escape(claim.detail)}[/]" if detailed else "")
+
+
+def _row(claim: Claim) -> tuple[str, str, str, str, str]:
+    verdict = "[green]yes[/]" if claim.passed else "[red]NO[/]"
+    bound = f"{claim.sense} {claim.bound:.3g}"
+    return _named(claim), claim.source.removeprefix("arXiv "), f"{claim.measured:.3g}", bound, verdict

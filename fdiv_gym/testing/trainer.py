@@ -24,15 +24,19 @@ from fdiv_gym.runs.result import RunResult
 from fdiv_gym.runs.trainer import Trainer
 from fdiv_gym.testing.report import Report
 from fdiv_gym.testing.tiny import save_tiny_model
+from fdiv_gym.testing.trainer_logps import RECORDER, FreshLogProbs, Recorder, recorded
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.verdict import Verdict
 
 KIT = "fdiv-gym:testing"
+OBJECTIVE = {"name": "f-grpo", "beta": 1.0}
 ENVIRONMENT = "conformance/Letters-v0"
 WITNESS_NAME = "conformance-witness"
 VOWELS = "aeiou"
 STEPS = 4
 
+#: The largest difference between two computations of one log-prob in fp32, in nats.
+LOG_PROB_TOLERANCE = 1e-3
 #: Settings of the kit's runs; each is used where the trainer has an option of that name.
 SMALL = {
     "steps": STEPS, "prompts_per_step": 4, "group_size": 8, "learning_rate": 0.01, "warmup_steps": 0,
@@ -116,19 +120,49 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
             Witness.stop_before = 0
             build().fit(config, broken, resume=True)
             _same(straight, broken, tolerance, report)
+    with report.section("log-probs"):
+        _log_probs(trainer, engine, report)
     return report
 
 
+def fresh_log_probs(
+    trainer: Trainer, temperature: float, *, engine: Mapping[str, Any] | None = None
+) -> FreshLogProbs:  # fmt: skip
+    """The log-probs of fresh rollouts at a sampling temperature, by one step on a tiny model; about a second.
+
+    Args:
+        trainer: an instance; its class and options are used.
+        temperature: of the engine.
+        engine: the rest of the table [engine]; the default engine if None.
+
+    Raises:
+        FdivGymError: the run failed.
+        ValueError: the trainer passed no log-probs of the sampling policy or of the reference.
+    """
+    table, quick = {**(engine or {}), "temperature": temperature}, {"steps": 1, "evaluate_every": 0}
+    Recorder.seen.clear()
+    with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        config = stack.enter_context(_configuration(trainer, Path(place), table, {"name": RECORDER}, **quick))
+        Witness.stop_before = 0
+        _fit(config.trainer.build(), config, Path(place) / "run")
+    return recorded()
+
+
 @contextmanager
-def _configuration(trainer: Trainer, place: Path, engine: Mapping[str, Any] | None) -> Iterator[RunConfig]:
+def _configuration(
+    trainer: Trainer, place: Path, engine: Mapping[str, Any] | None, objective: Mapping[str, Any] = OBJECTIVE,
+    **settings: Any,
+) -> Iterator[RunConfig]:  # fmt: skip
     name = "conformance-trainer"
     options = {k: v for k, v in trainer.options.model_dump(mode="json").items() if v is not None}
-    small = {k: v for k, v in SMALL.items() if k in type(trainer).Options.model_fields}
+    small = {k: v for k, v in (SMALL | settings).items() if k in type(trainer).Options.model_fields}
     model = save_tiny_model(place / "model")
     with discovery.registry.scoped() as registry:
         registry.add(Entry("trainer", name, type(trainer), KIT))
         registry.add(Entry("environment", ENVIRONMENT, Letters, KIT))
         registry.add(Entry("callback", WITNESS_NAME, Witness, KIT))
+        registry.add(Entry("objective", RECORDER, Recorder, KIT))
         known = type(trainer).__dict__.get("_registered_name")
         try:
             yield parse_config(
@@ -136,7 +170,7 @@ def _configuration(trainer: Trainer, place: Path, engine: Mapping[str, Any] | No
                     "env": {"id": ENVIRONMENT},
                     "model": {"name_or_path": str(model)},
                     "engine": {"max_new_tokens": 6, **(engine or {})},
-                    "objective": {"name": "f-grpo", "beta": 1.0},
+                    "objective": dict(objective),
                     "trainer": {"name": name, **options, **small},
                     "callbacks": [{"name": WITNESS_NAME}],
                 }
@@ -208,6 +242,22 @@ def _vowels(folder: Path) -> float:
             logits = model(input_ids=torch.tensor([tokenizer.encode(prompt)])).logits[0, -1].double()
         total += float(logits.softmax(-1)[tokenizer.convert_tokens_to_ids(list(VOWELS))].sum())
     return total / len(prompts)
+
+
+def _log_probs(trainer: Trainer, engine: Mapping[str, Any] | None, report: Report) -> None:
+    """At a temperature other than 1, policy, reference and sampling policy agree on fresh rollouts."""
+    cold, warm = (fresh_log_probs(trainer, temperature, engine=engine) for temperature in (0.5, 1.0))
+    for what, gap in (("sampling policy", cold.policy_gap), ("reference", cold.reference_gap)):
+        report.check(
+            "log-probs", gap <= LOG_PROB_TOLERANCE,
+            f"temperature 0.5, first step: log-probs of the policy are up to {gap:.3g} nats away from those of the "
+            f"{what}, which is still the same policy; allowed {LOG_PROB_TOLERANCE:g}",
+        )  # fmt: skip
+    report.check(
+        "log-probs", cold.mean > warm.mean,
+        f"the mean log-prob of a sampled token is {cold.mean:.4g} at temperature 0.5 and {warm.mean:.4g} at 1, "
+        "expected it to be higher at the lower temperature",
+    )  # fmt: skip
 
 
 def _callbacks(report: Report) -> None:

@@ -8,50 +8,73 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from fdiv_gym.objectives.base import get_objective
+from fdiv_gym.objectives.base import Stream, get_objective
 from fdiv_gym.testing.steps import evaluate, make_step
 from fdiv_gym.theory.claims.claim import Claim
-from fdiv_gym.theory.claims.subjects import OURS, PAPER, divergences
+from fdiv_gym.theory.claims.objectives import as_data
+from fdiv_gym.theory.claims.subjects import OURS, PAPER, divergences, relative
+from fdiv_gym.theory.formulas.alignment import f_grpo, f_hal, fdo
+from fdiv_gym.theory.formulas.data import central_differences
 from fdiv_gym.theory.tabular import Table, hybrid_sides, random_table, tilt
 
 SIX = ("kl", "reverse_kl", "pearson", "hellinger", "jensen_shannon", "total_variation")
 CASES = 1000
 
 
-def _end(lam: float, other: str) -> float:
-    """The largest difference in loss or gradient between f-hal at ``lam`` and ``other``; must be 0."""
-    worst = 0.0
+def _gap(lam: float, stream: Stream | None) -> float:
+    """The largest relative difference between f-hal and formulas in numpy, in value and gradient.
+
+    Args:
+        lam: the weight of the preferences.
+        stream: the only stream that may be read; None allows both.
+    """
+    worst, step = 0.0, make_step(seed=3)
+    data = as_data(step)
     for name in SIX:
-        step = make_step(seed=3)
-        mixed = evaluate(get_objective("f-hal", lam=lam, divergence=name), step)
-        alone = evaluate(get_objective(other, divergence=name), step)
-        if set(mixed.gradients) != set(alone.gradients):
+        found = evaluate(get_objective("f-hal", lam=lam, divergence=name), step)
+        if stream is not None and set(found.gradients) != {stream}:
             return float("inf")  # a stream of weight 0 was read
-        worst = max(worst, float((mixed.loss - alone.loss).abs()), mixed.distance(alone))
+        on, off = f_grpo(data, data, divergence=name), fdo(data, data, divergence=name)
+        worst = max(worst, relative(found.value, (1 - lam) * on + lam * off))
+        slopes = {
+            "rollouts": (1 - lam) * central_differences(lambda d, n=name: f_grpo(d, d, divergence=n), data, "rollouts"),  # type: ignore[misc]
+            "preferences": lam * central_differences(lambda d, n=name: fdo(d, d, divergence=n), data, "preferences"),  # type: ignore[misc]
+        }
+        for read, gradient in found.gradients.items():
+            slope = torch.from_numpy(slopes[read])
+            worst = max(worst, float((gradient - slope).norm() / slope.norm()))
     return worst
 
 
 def no_preferences() -> Claim:
-    """With lam = 0 f-hal equals f-grpo bit for bit, and reads no preferences."""
-    return Claim("f-hal with lam 0 - f-grpo: loss, gradient", PAPER, _end(0.0, "f-grpo"), 0.0, detail="6 divergences")
+    """With lam = 0 f-hal is the formula of f-grpo, and reads no preferences."""
+    return Claim(
+        "f-hal, lam 0: formula of f-grpo, one stream", PAPER, _gap(0.0, "rollouts"), 1e-6, detail="6 divergences"
+    )
 
 
 def no_rollouts() -> Claim:
-    """With lam = 1 f-hal equals fdo bit for bit, and reads no rollouts."""
-    return Claim("f-hal with lam 1 - fdo: loss, gradient", PAPER, _end(1.0, "fdo"), 0.0, detail="6 divergences")
+    """With lam = 1 f-hal is the formula of fdo, and reads no rollouts."""
+    return Claim(
+        "f-hal, lam 1: formula of fdo, one stream", PAPER, _gap(1.0, "preferences"), 1e-6, detail="6 divergences"
+    )
 
 
 def gradient_is_mixed() -> Claim:
-    """In between, the gradient is (1 - lam) times one and lam times the other, each with its own denominator."""
-    worst, step = 0.0, make_step(seed=4)
-    for name in SIX:
-        on = evaluate(get_objective("f-grpo", divergence=name), step).gradients["rollouts"]
-        off = evaluate(get_objective("fdo", divergence=name), step).gradients["preferences"]
-        for lam in (0.1, 0.5, 0.9):
-            mixed = evaluate(get_objective("f-hal", lam=lam, divergence=name), step).gradients
-            worst = max(worst, float((mixed["rollouts"] - (1 - lam) * on).norm() / on.norm()))
-            worst = max(worst, float((mixed["preferences"] - lam * off).norm() / off.norm()))
-    return Claim("f-hal: gradient = (1-lam) f-grpo + lam fdo", PAPER, worst, 1e-12, detail="6 divergences, 3 lam")
+    """In between, each stream's gradient is that of its formula times 1 - lam or lam, each with its own denominator."""
+    worst = max(_gap(lam, None) for lam in (0.1, 0.7))
+    return Claim("f-hal: (1-lam) f-grpo + lam fdo, each by formula", PAPER, worst, 1e-6, detail="6 divergences, 2 lam")
+
+
+def schedule_of_lam() -> Claim:
+    """With lam_end, lam is lam + (step - 1)/(steps - 1) (lam_end - lam): by formula at steps 1, 4 and 9 of 9."""
+    worst, step = 0.0, make_step(seed=5)
+    data = as_data(step)
+    for number, lam in ((1, 0.2), (4, 0.425), (9, 0.8)):
+        objective = get_objective("f-hal", lam=0.2, lam_end=0.8)
+        objective.at_step(number, 9)
+        worst = max(worst, relative(evaluate(objective, step).value, f_hal(data, data, lam=lam)))
+    return Claim("f-hal: value along the schedule of lam", OURS, worst, 1e-12, detail="steps 1, 4, 9 of 9")
 
 
 def _cases(agreeing: bool) -> Iterator[tuple[Table, Tensor, Tensor, float]]:
@@ -113,7 +136,11 @@ CLAIMS = (
     no_preferences,
     no_rollouts,
     gradient_is_mixed,
+    schedule_of_lam,
     first_step_is_guaranteed,
+)
+
+MEASUREMENTS = (
     first_step_without_the_condition,
     later_steps,
 )

@@ -9,10 +9,8 @@ from torch import Tensor
 
 from fdiv_gym.divergences.base import Divergence, get_divergence
 from fdiv_gym.functional import rollout_loss
-from fdiv_gym.objectives.advantages.base import get_advantage
 from fdiv_gym.objectives.base import get_objective
 from fdiv_gym.objectives.batch import GroupBatch
-from fdiv_gym.objectives.f_grpo import group_weights
 from fdiv_gym.theory.claims.claim import Claim
 from fdiv_gym.theory.claims.subjects import OURS, PAPER, divergences, relative
 from fdiv_gym.theory.tabular import Table, attained
@@ -83,21 +81,6 @@ def unbounded_divergences_have_no_optimum() -> Claim:
     return Claim(name, OURS, growth, 0.1, ">=", detail="the guarantee does not cover them on disjoint supports")
 
 
-def softmax_weights_break_the_proportion() -> Claim:
-    """Softmax weights give the branches unequal mass: -L is not a multiple of D_f."""
-    worst = 0.0
-    for seed in range(16):
-        table, groups = _group(seed)
-        generator = torch.Generator().manual_seed(seed)
-        old = 5 * torch.randn(8, generator=generator, dtype=torch.float64)
-        groups = GroupBatch.of_equal_size(groups.rewards, 8, old)
-        a = table.advantages(table.reference)
-        weighted = a * group_weights(groups, a, "softmax")
-        worst = max(worst, abs(math.log(float(weighted.clamp(min=0).sum() / (-weighted).clamp(min=0).sum()))))
-    name = "softmax weights: largest |log| of the branches' masses"
-    return Claim(name, OURS, worst, 0.1, ">=", detail="0 with uniform weights; log pi_old with deviation 5 nats")
-
-
 def gradient_at_the_reference() -> Claim:
     """Calibrated links: grad L = (beta + gamma) g'(0)/(1 + 1/beta) grad[-mean(a log pi)], any divergence."""
     worst, subjects = 0.0, divergences(calibrated=True)
@@ -105,7 +88,9 @@ def gradient_at_the_reference() -> Claim:
     rewards = torch.rand(12, generator=generator, dtype=torch.float64)
     reference = torch.randn(12, generator=generator, dtype=torch.float64)
     groups = GroupBatch.of_equal_size(rewards, 4, reference)
-    advantages = get_advantage("group").compute(groups)
+    by_group = rewards.view(3, 4)
+    centred = by_group - by_group.mean(1, keepdim=True)
+    advantages = (centred / (centred.pow(2).mean(1, keepdim=True).sqrt() + 1e-6)).flatten()
     for divergence in subjects:
         zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
         (pull,) = torch.autograd.grad(divergence.positive(zero), zero)
@@ -121,10 +106,32 @@ def gradient_at_the_reference() -> Claim:
     return Claim(name, OURS, worst, 1e-12, detail=f"{len(subjects)} calibrated pairs, gamma 0 and 1")
 
 
+def gamma_mixes_reference_and_old() -> Claim:
+    """With gamma the optimal policy is pi_ref^(beta/(beta+gamma)) pi_old^(gamma/(beta+gamma)) exp(v/(beta+gamma)).
+
+    At this policy, normalised by Z, every implicit reward is v - (beta + gamma) log Z; pi_old is not pi_ref.
+    """
+    worst, generator, subjects = 0.0, torch.Generator().manual_seed(6), divergences()
+    for k, divergence in enumerate(subjects):
+        gamma = (0.05, 0.3, 1.0)[k % 3]
+        table, groups = _group(k)
+        v, old, ref = torch.randn(3, 8, generator=generator, dtype=torch.float64)
+        old, ref = torch.log_softmax(old, 0), torch.log_softmax(ref, 0)
+        mixed = (BETA * ref + gamma * old + 0.3 * v) / (BETA + gamma)
+        normaliser = torch.logsumexp(mixed, 0)
+        above, below, mass = table.sides(table.reference)
+        expected = _constant(mass) * attained(divergence, above, below, 0.3 * v - (BETA + gamma) * normaliser)
+        objective = get_objective("f-grpo", divergence=divergence, beta=BETA, gamma=gamma, advantage=EXACT)
+        found = -rollout_loss(objective, groups, mixed - normaliser, ref, old)
+        worst = max(worst, relative(found, expected))
+    name = "gamma: policy mixes pi_ref and pi_old, any v"
+    return Claim(name, OURS, worst, 1e-12, detail=f"{len(subjects)} divergence-link pairs, 3 gammas")
+
+
 CLAIMS = (
     loss_is_the_variational_form,
     optimum_is_proportional_to_the_divergence,
     unbounded_divergences_have_no_optimum,
-    softmax_weights_break_the_proportion,
     gradient_at_the_reference,
+    gamma_mixes_reference_and_old,
 )

@@ -111,7 +111,10 @@ CLAIMS = (
     uniform_weights,
     softmax_weights,
     length_normalised_weights,
-    starved_branch,
     uniform_learns_faster,
+)
+
+MEASUREMENTS = (
+    starved_branch,
     link_of_kl,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,8 +19,6 @@ def attained(divergence: Divergence, p: Tensor, q: Tensor, v: Tensor) -> Tensor:
 def optimal_critic(divergence: Divergence, p: Tensor, q: Tensor, reach: float = 1000.0) -> Tensor:
     """The critic that maximises ``attained``, found without its closed form.
 
-    The problem separates into terms that rise and then fall; bisection on the derivative finds the maximum.
-
     Args:
         divergence: with any link.
         p: [n] fp64 probabilities of D+.
@@ -28,9 +28,44 @@ def optimal_critic(divergence: Divergence, p: Tensor, q: Tensor, reach: float = 
     Returns:
         [n] fp64.
     """
-    low, high = torch.full_like(p, -reach), torch.full_like(p, reach)
-    for _ in range(80):
+    return fitted_critic(
+        lambda v: q @ divergence.negative(v) - p @ divergence.positive(v), len(p), reach=reach, rounds=80
+    )
+
+
+def fitted_critic(loss: Callable[[Tensor], Tensor], size: int, *, reach: float = 20.0, rounds: int = 36) -> Tensor:
+    """The v [size] that minimises a loss, by bisection on its gradient.
+
+    Args:
+        loss: a scalar from v [size] fp64; a sum of terms of one v each, and every term falls, then rises.
+        size: the number of responses.
+        reach: the bound of a critic that diverges.
+        rounds: halvings of the interval from -reach to reach.
+
+    Returns:
+        [size] fp64.
+    """
+    low = torch.full((size,), -reach, dtype=torch.float64)
+    high = -low
+    for _ in range(rounds):
         v = ((low + high) / 2).requires_grad_(True)
-        (slope,) = torch.autograd.grad(p @ divergence.positive(v) - q @ divergence.negative(v), v)
-        low, high = torch.where(slope > 0, v.detach(), low), torch.where(slope > 0, high, v.detach())
+        (slope,) = torch.autograd.grad(loss(v), v)
+        low, high = torch.where(slope < 0, v.detach(), low), torch.where(slope < 0, high, v.detach())
     return (low + high) / 2
+
+
+def descended_critic(loss: Callable[[Tensor], Tensor], size: int, rounds: int = 200) -> Tensor:
+    """The v [size] that minimises a smooth convex loss whose terms are coupled, by L-BFGS from 0."""
+    v = torch.zeros(size, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [v], max_iter=rounds, tolerance_grad=1e-13, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(v)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return v.detach()

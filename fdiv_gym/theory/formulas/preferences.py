@@ -1,0 +1,60 @@
+"""The baselines on preference data in numpy, each from its source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fdiv_gym.theory.formulas.data import Array, Data, Preferences
+from fdiv_gym.theory.formulas.estimators import sigmoid, token_weights
+
+
+def log_ratio(p: Preferences) -> Array:
+    """[N]: log pi - log pi_ref of whole responses."""
+    return p.total(p.logps) - p.total(p.ref)
+
+
+def dpo(d: Data, held: Data, *, beta: float = 0.1) -> float:
+    """DPO, arXiv 2305.18290, equation 7."""
+    chosen, rejected = d.preferences.pairs(log_ratio(d.preferences))
+    return float(-np.log(sigmoid(beta * (chosen - rejected))).mean())
+
+
+def ipo(d: Data, held: Data, *, tau: float = 0.1) -> float:
+    """IPO, arXiv 2310.12036, equation 17."""
+    chosen, rejected = d.preferences.pairs(log_ratio(d.preferences))
+    return float(((chosen - rejected - 1 / (2 * tau)) ** 2).mean())
+
+
+def simpo(d: Data, held: Data, *, beta: float = 2.0, gamma: float = 1.0) -> float:
+    """SimPO, arXiv 2405.14734, equation 6."""
+    p = d.preferences
+    chosen, rejected = p.pairs(p.total(p.logps) / p.lengths)
+    return float(-np.log(sigmoid(beta * chosen - beta * rejected - gamma)).mean())
+
+
+def kto(
+    d: Data, held: Data, *, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0
+) -> float:
+    """KTO, arXiv 2402.01306, equations 7 and 8; z0 is the step's mean log-ratio, at least 0, held."""
+    p, h = d.preferences, log_ratio(d.preferences)
+    z0 = max(0.0, float(log_ratio(held.preferences).mean()))
+    good = desirable_weight * (1 - sigmoid(beta * (h - z0)))
+    bad = undesirable_weight * (1 - sigmoid(beta * (z0 - h)))
+    return float(np.where(p.chosen, good, bad).mean())
+
+
+def bco(d: Data, held: Data, *, beta: float = 0.1) -> float:
+    """BCO, arXiv 2404.04656, section 4; delta is the middle of the two sides' means of the step, held."""
+    p, v, w = d.preferences, beta * log_ratio(d.preferences), beta * log_ratio(held.preferences)
+    delta = (w[p.chosen].mean() + w[~p.chosen].mean()) / 2
+    good, bad = -np.log(sigmoid(v - delta)), -np.log(sigmoid(delta - v))
+    return float(good[p.chosen].mean() + bad[~p.chosen].mean())
+
+
+def sft(d: Data, held: Data, *, aggregation: Any = "token-mean") -> float:
+    """-log pi of the chosen responses."""
+    p = d.preferences
+    lengths, logps = p.lengths[p.chosen], p.total(p.logps)[p.chosen]
+    return float(-(token_weights(lengths, np.full(len(lengths), 1 / len(lengths)), aggregation) * logps).sum())
