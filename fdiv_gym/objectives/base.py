@@ -28,6 +28,8 @@ class Objective(Configurable):
         needs_reference: whether ``loss`` reads ``ref_logps``.
         needs_policy_logps: whether ``prepare`` needs sequence log-probs of the current policy; the
             trainer then makes one gradient-free pass over the whole step first.
+        needs_token_logps: whether ``prepare`` needs the log-probs of the rollouts' tokens under the current policy and
+            the one that sampled; the trainer then makes the same pass.
         skips_inactive: whether rows that ``prepare`` marks inactive need no forward pass.
         exact_gradient: whether the gradient of ``loss`` is the derivative of the step's value, ``prepare``
             included. False where the source holds a statistic of the policy constant (kto, bco, cispo).
@@ -40,6 +42,7 @@ class Objective(Configurable):
     streams: Streams = ("rollouts",)
     needs_reference: bool = False
     needs_policy_logps: bool = False
+    needs_token_logps: bool = False
     skips_inactive: bool = False
     exact_gradient: bool = True
     needs_pairs: bool = False

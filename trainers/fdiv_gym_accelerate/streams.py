@@ -23,12 +23,14 @@ class StreamBatch:
         units: row indices of each unit; a unit is never split.
         ref_logps: [N, T-1] under the reference, if it is needed.
         policy_logps: [N] sequence log-probs under the current policy, if the objective needs them.
+        policy_tokens: [N, T-1] log-probs under the current policy, if the objective needs those of tokens.
     """
 
     padded: Padded
     units: list[list[int]]
     ref_logps: Tensor | None = None
     policy_logps: Tensor | None = None
+    policy_tokens: Tensor | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Row], units: list[list[int]], pad_token: int) -> StreamBatch:
@@ -105,6 +107,8 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
         "lengths": lengths,
         "policy": None if policy is None else policy.tolist(),
         "ref": None if ref is None else ref.tolist(),
+        "policy_tokens": token_lists(stream, stream.policy_tokens),
+        "old_tokens": token_lists(stream, None if stream.policy_tokens is None else stream.padded.old_logps),
         "components": {
             name: [
                 t.verdict.components.get(name, float("nan")) if t.verdict else float("nan")
@@ -133,6 +137,8 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
             components=components,
             policy_logps=None if policy is None else torch.tensor(joined(gathered, "policy"), dtype=torch.float64),
             ref_logps=None if ref is None else torch.tensor(joined(gathered, "ref"), dtype=torch.float64),
+            policy_tokens=joined_tokens(gathered, "policy_tokens"),
+            old_tokens=joined_tokens(gathered, "old_tokens"),
         ),
         own,
     )
@@ -166,6 +172,21 @@ def whole_preferences(chosen: Sequence[bool], stream: StreamBatch) -> tuple[fg.P
 def joined(parts: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """The lists of all processes, one after the other."""
     return [item for part in parts for item in part[key]]
+
+
+def token_lists(stream: StreamBatch, values: Tensor | None) -> list[list[float]] | None:
+    """The values at each row's response tokens; ``values`` [N, T-1]."""
+    if values is None:
+        return None
+    return [row[mask].tolist() for row, mask in zip(values.double(), stream.padded.mask, strict=True)]
+
+
+def joined_tokens(parts: Sequence[Mapping[str, Any]], key: str) -> Tensor | None:
+    """[N, L] fp64, one row for each response of all processes, NaN beyond its tokens; None if no process has it."""
+    if any(part[key] is None for part in parts):
+        return None
+    rows = [torch.tensor(row, dtype=torch.float64) for row in joined(parts, key)]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
 
 
 def own_rows(counts: Sequence[int]) -> slice:

@@ -71,6 +71,8 @@ class Updater:
             stream.ref_logps = self._token_logps(self.reference, stream)
         if self.objective.needs_policy_logps:
             stream.policy_logps = self.policy_logps(stream)
+        if self.objective.needs_token_logps:
+            stream.policy_tokens = self._token_logps(self.model, stream)
 
     def policy_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the current policy, without gradient."""
