@@ -47,8 +47,9 @@ class ClipCov(Covariance):
         """Tokens in the range that are not clipped."""
         low, high = 1 - self.options.clip_low, 1 + self.options.clip_high
         ratio = log_ratio.exp()
-        clipped = ((ratio < low) & (advantages < 0)) | ((ratio > high) & (advantages > 0))
-        return (covariance > self.options.covariance_low) & (covariance < self.options.covariance_high) & ~clipped
+        clipped: Tensor = ((ratio < low) & (advantages < 0)) | ((ratio > high) & (advantages > 0))
+        inside: Tensor = (covariance > self.options.covariance_low) & (covariance < self.options.covariance_high)
+        return inside & ~clipped
 
     def token_loss(
         self, log_ratio: Tensor, advantages: Tensor, batch: fg.MicroBatch

@@ -55,7 +55,9 @@ class Covariance(OnPolicy):
     def _selected(self, groups: fg.GroupBatch, advantages: Tensor) -> Tensor:
         """[N, L] bool: the eligible tokens of the highest covariances; equal ones are selected together."""
         if groups.policy_tokens is None or groups.old_tokens is None:
-            raise TrainerError("this objective needs policy_tokens and old_tokens of the whole step (needs_token_logps)")
+            raise TrainerError(
+                "this objective needs policy_tokens and old_tokens of the whole step (needs_token_logps)"
+            )
         logps = torch.where(groups.scored.unsqueeze(-1), groups.policy_tokens, torch.nan)
         present = ~torch.isnan(logps)
         count = int(present.sum())

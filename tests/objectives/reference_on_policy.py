@@ -186,8 +186,7 @@ def unbiased_k3(d, beta, low=0.2, high=0.2):
     def row(i):
         return mean_of(
             [
-                ppo(ratio(d, i, t), a[i], low, high)
-                + beta * ratio(d, i, t) * ref.k3(d["logps"][i, t], d["ref"][i, t])
+                ppo(ratio(d, i, t), a[i], low, high) + beta * ratio(d, i, t) * ref.k3(d["logps"][i, t], d["ref"][i, t])
                 for t in tokens(d, i)
             ]
         )

@@ -47,7 +47,10 @@ def as_numpy(batch):
 def test_advantages_equal_the_reference(kind, options, arguments, rows):
     flat = [row for group in rows for row in group]
     batch = groups_of([r for r, _, _ in flat], [len(group) for group in rows])
-    components = {"a": torch.tensor([a for _, a, _ in flat]).double(), "b": torch.tensor([b for *_, b in flat]).double()}
+    components = {
+        "a": torch.tensor([a for _, a, _ in flat]).double(),
+        "b": torch.tensor([b for *_, b in flat]).double(),
+    }
     batch = dataclasses.replace(batch, components=components)
     found = fg.get_advantage(kind, **options).compute(batch)
     expected = torch.from_numpy(REFERENCES[kind](as_numpy(batch), **arguments))
@@ -66,7 +69,8 @@ def test_equal_rewards_have_exactly_no_advantage(kind, constant, sizes):
 @pytest.mark.parametrize("kind", REFERENCES)
 def test_a_prompt_of_equal_rewards_has_exactly_no_advantage(kind):
     found = fg.get_advantage(kind).compute(groups_of([0.1, 0.1, 0.1, 0.7, 0.2, NAN], [3, 3]))
-    assert found[:3].tolist() == [0, 0, 0] and float(found[5]) == 0
+    assert found[:3].tolist() == [0, 0, 0]
+    assert float(found[5]) == 0
     assert float(found[3]) > 0 > float(found[4])
 
 

@@ -76,7 +76,8 @@ def test_clip_shares_below_and_above(name):
     d, _ = numpy_data(step)
     metrics = evaluate(fg.get_objective(name, beta=0.0, clip_low=0.1, clip_high=0.15), step).metrics
     low, high = ref.shares(d, ref.group(d), 0.1, 0.15)
-    assert 0 < low < 1 and 0 < high < 1
+    assert 0 < low < 1
+    assert 0 < high < 1
     assert float(metrics["rollouts/clipped_low"]) == pytest.approx(low, abs=1e-12)
     assert float(metrics["rollouts/clipped_high"]) == pytest.approx(high, abs=1e-12)
     assert float(metrics["rollouts/clipped"]) == pytest.approx(low + high, abs=1e-12)

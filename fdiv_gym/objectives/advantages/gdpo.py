@@ -21,11 +21,12 @@ from fdiv_gym.registry import options as _options
 class GDPO(Advantage):
     """a_i = s_i / (std of s over the step + eps), s_i = sum_k w_k (c_ik - mean_k)/(std_k + eps).
 
-    c_k are the components of the verdicts, w_k their weights, mean_k and std_k over the prompt's responses that have the
-    component. A component of small spread so weighs as much as one of large spread. A component that a response lacks adds 0. Without ``weights`` all components of the step
-    weigh 1; a step without components takes the reward as its only one. Source: "GDPO: Group reward-Decoupled
-    Normalization Policy Optimization", arXiv 2601.05242. TRL's ``multi_objective_aggregation =
-    "normalize_then_sum"`` has ``correction = 1, eps = 1e-4``. The source subtracts the mean of s too, which is 0.
+    c_k are the components of the verdicts, w_k their weights, mean_k and std_k over the prompt's responses that have
+    the component. So a component of small spread weighs as much as one of large spread. A component that a
+    response lacks adds 0. Without ``weights`` all components of the step weigh 1; a step without components takes
+    the reward as its only one. Source: "GDPO: Group reward-Decoupled Normalization Policy Optimization", arXiv
+    2601.05242. The source subtracts the mean of s too, which is 0. TRL's ``multi_objective_aggregation =
+    "normalize_then_sum"`` has ``correction = 1, eps = 1e-4``.
     """
 
     class Options(_options.Options):

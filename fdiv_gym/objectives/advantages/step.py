@@ -45,8 +45,8 @@ class ReinforcePlusPlus(Advantage):
 
     REINFORCE++ with the baseline of the prompt (arXiv 2501.03262); without a baseline it is the advantage ``batch``.
     ``baseline = "leave-one-out"`` subtracts the mean of the prompt's other responses, as TRL's RLOO does with
-    ``normalize_advantages``. The source subtracts the mean of b too, which is 0 because each prompt's b add up to 0. The
-    std is over responses; in the source it is over tokens, so that long responses count more.
+    ``normalize_advantages``. The source subtracts the mean of b too, which is 0 because each prompt's b add up to 0.
+    The std is over responses; in the source it is over tokens, so that long responses count more.
     """
 
     class Options(_options.Options):
