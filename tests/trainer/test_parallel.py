@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).with_name("parallel_script.py")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["f-grpo", "dapo"])
+@pytest.mark.parametrize("objective", ["f-grpo", "dapo", "clip-cov"])
 def test_two_processes_agree_with_one(tmp_path, objective):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
     one, two = tmp_path / "one.pt", tmp_path / "two.pt"
