@@ -19,6 +19,7 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/startup.py` | import time and `--help` | `benchmarks/results/startup.md` |
 | `python benchmarks/first_run.py` | `examples/addition.toml`, three seeds, warm start included | `benchmarks/results/first_run.md` |
 | `python benchmarks/defaults.py` | the weighting of `f-grpo` and the link of `kl`, on a model | `benchmarks/results/defaults.md` |
+| `python benchmarks/first_norms.py` | the gradient norm of the first step, for every on-policy objective | `benchmarks/results/first_norms.md` |
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |
 | `python benchmarks/tabular.py` | divergences on exact tables; prints its table | [theory](theory/index.md#defaults-and-what-was-measured) |

@@ -125,6 +125,17 @@ def _number(expression: Any, at: dict[Any, Any]) -> Any:
     return value if value.is_Number and value.is_finite and value.is_real else None
 
 
+def number_at(expression: Any, symbol: Any, place: float) -> float:
+    """The value at a finite place, computed with forty digits; infinite where it does not fit in a float.
+
+    NaN if no value is found.
+    """
+    import sympy
+
+    value = _number(expression, {symbol: sympy.Rational(place)})
+    return math.nan if value is None else float(value)
+
+
 def _growth(text: str, branch: Any, v: Any) -> float:
     """The rate c at which log |branch| grows with |v|, from both ends; 0 for powers of v."""
     import sympy

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from fdiv_gym.divergences.terms import bregman_terms
 from fdiv_gym.errors import ConfigError, did_you_mean
 from fdiv_gym.registry import options as _options
 from fdiv_gym.registry.lookup import Spec, get
@@ -149,11 +150,42 @@ class Divergence(_options.Configurable):
         outside = p[~inside].sum()
         return value + outside * self.slope_at_infinity if outside > 0 else value
 
-    def estimate(self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy") -> tuple[float, float]:
-        """Estimate D_f(P||Q) from samples of ``log P - log Q``.
+    def slope(self, log_ratio: Tensor) -> Tensor:
+        """f'(e^w): the derivative of the generator at a density ratio that is given by its logarithm.
 
-        Every term is non-negative: ``f'(1)(t - 1)``, whose expectation is zero, is subtracted from the
-        generator. For kl drawn from the policy this is the k3 estimator.
+        Where f has a kink it is the middle of the subdifferential. A divergence without a link named ``universal``
+        gets it from its generator, with w held between -700 and 700.
+
+        Args:
+            log_ratio: [...] w, in nats; may be infinite.
+
+        Returns:
+            [...] fp64 without gradient; infinite where f' does not fit in float64.
+        """
+        w = log_ratio.detach().double()
+        if "universal" in self._links:
+            return self._links["universal"].positive(w)
+        return _derivative(self.generator, _ratio(w))
+
+    def terms(self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy") -> Tensor:
+        """The terms whose mean estimates D_f(P||Q): ``f(t) - f'(1)(t - 1)``, divided by t for samples of P.
+
+        Subtracting ``f'(1)(t - 1)``, whose expectation is zero, makes every term non-negative. For kl drawn from
+        the policy this is the k3 estimator.
+
+        Args:
+            log_ratio: [...] log-ratios ``log P - log Q``, in nats, of samples drawn from P ("policy") or Q
+                ("reference").
+            drawn_from: the distribution of the samples.
+
+        Returns:
+            [...] fp64 without gradient; infinite only where the value, or f' there, does not fit in float64.
+        """
+        w = log_ratio.detach().double()
+        return bregman_terms(self.slope, self._conjugate_of_slope, w, drawn_from == "policy")
+
+    def estimate(self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy") -> tuple[float, float]:
+        """Estimate D_f(P||Q) from samples of ``log P - log Q``: the mean of ``terms``.
 
         Args:
             log_ratio: [N] log-ratios, in nats, of samples drawn from P ("policy") or Q ("reference").
@@ -162,14 +194,17 @@ class Divergence(_options.Configurable):
         Returns:
             Mean and standard error (NaN for a single sample).
         """
-        w = log_ratio.detach().double().flatten()
-        ratio = w.exp()
-        terms = self.generator(ratio) - _slope(self.generator, 1.0) * torch.expm1(w)
-        if drawn_from == "policy":
-            terms = terms / ratio
+        terms = self.terms(log_ratio.flatten(), drawn_from)
         n = terms.numel()
         spread = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else math.nan
         return (float(terms.mean()) if n else math.nan), spread
+
+    def _conjugate_of_slope(self, w: Tensor) -> Tensor:
+        """f*(f'(e^w)) = e^w f'(e^w) - f(e^w), fp64 in and out."""
+        if "universal" in self._links:
+            return self._links["universal"].negative(w)
+        ratio = _ratio(w)
+        return ratio * self.slope(w) - self.generator(ratio)
 
     def _guarded(self, v: Tensor) -> Tensor:
         return guard(_wide(v), self.link_in_use.guard_limit)
@@ -202,11 +237,21 @@ def _wide(v: Tensor) -> Tensor:
     return v if v.dtype == torch.float64 else v.float()
 
 
+def _ratio(w: Tensor) -> Tensor:
+    """e^w, which neither overflows nor becomes 0."""
+    return w.clamp(-700.0, 700.0).exp()
+
+
 def _slope(branch: Branch, at: float) -> float:
+    return float(_derivative(branch, torch.tensor(at, dtype=torch.float64)))
+
+
+def _derivative(branch: Branch, at: Tensor) -> Tensor:
+    """The derivative of an elementwise function, without gradient."""
     with torch.enable_grad():
-        point = torch.tensor(at, dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(branch(point), point)
-    return float(slope)
+        points = at.detach().clone().requires_grad_(True)
+        (slopes,) = torch.autograd.grad(branch(points).sum(), points)
+    return slopes
 
 
 def get_divergence(spec: Spec | Divergence, **options: Any) -> Divergence:

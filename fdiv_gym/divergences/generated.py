@@ -6,12 +6,12 @@ import contextlib
 import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from fdiv_gym.divergences.analysis import Analysis, analyse
+from fdiv_gym.divergences.analysis import Analysis, analyse, number_at
 from fdiv_gym.divergences.base import Divergence, Link, in_float64
 from fdiv_gym.divergences.expressions import compile_torch
 
@@ -87,6 +87,45 @@ class FromGenerator(Divergence):
             exponent=found.exponent,
         )
         return {"universal": link, "calibrated": link}
+
+    def slope(self, log_ratio: Tensor) -> Tensor:
+        """f'(e^w); with forty digits where a part of the formula overflows in float64."""
+        w = log_ratio.detach().double()
+        found = self.analysis
+        return self._with_far(w, super().slope(self._near(w)), found.positive, self.domain)
+
+    def terms(self, log_ratio: Tensor, drawn_from: Literal["policy", "reference"] = "policy") -> Tensor:
+        """See ``Divergence.terms``; with forty digits where a part of the formula overflows in float64."""
+        import sympy
+
+        w, found = log_ratio.detach().double(), self.analysis
+        ratio = sympy.exp(found.v)
+        formula = found.generator.subs(found.t, ratio) - found.positive.subs(found.v, 0) * (ratio - 1)
+        ends = found.value_at_zero + self._centre, math.inf
+        if drawn_from == "policy":
+            formula, ends = sympy.expand(formula / ratio), (math.inf, found.slope_at_infinity - self._centre)
+        return self._with_far(w, super().terms(self._near(w), drawn_from), formula, ends)
+
+    @property
+    def _safe_limit(self) -> float:
+        """|v| up to which no part of a branch overflows; ``analysis`` sets the exponent of the guard by it."""
+        return 3.5 * self._links["universal"].guard_limit
+
+    def _near(self, w: Tensor) -> Tensor:
+        return w.clamp(-self._safe_limit, self._safe_limit)
+
+    def _with_far(self, w: Tensor, values: Tensor, formula: Any, ends: tuple[float, float]) -> Tensor:
+        """``values`` with those beyond ``_safe_limit`` replaced by ``formula``, whose limits are ``ends``."""
+        far = w.abs() > self._safe_limit
+        if bool(far.any()):
+            exact = [self._far_value(formula, x, ends) for x in w[far].tolist()]
+            values = values.masked_scatter(far, torch.tensor(exact, dtype=torch.float64, device=w.device))
+        return values
+
+    def _far_value(self, formula: Any, place: float, ends: tuple[float, float]) -> float:
+        if math.isinf(place):
+            return ends[0] if place < 0 else ends[1]
+        return number_at(formula, self.analysis.v, place)
 
     @cached_property
     def _generator(self) -> Callable[[Tensor], Tensor]:

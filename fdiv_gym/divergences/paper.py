@@ -170,6 +170,11 @@ class TotalVariation(Divergence):
         """max(s, -1/2), infinite for s > 1/2."""
         return torch.where(s <= 0.5, s.clamp(min=-0.5), math.inf)
 
+    def slope(self, log_ratio: Tensor) -> Tensor:
+        """1/2 above ratio 1, -1/2 below; 0, the middle of the subdifferential, at 1."""
+        w = log_ratio.detach().double()
+        return torch.where(w.isnan(), w, w.sign() / 2)
+
     def links(self) -> dict[str, Link]:
         """f-GAN's link is calibrated."""
 

@@ -33,6 +33,8 @@ class Objective(Configurable):
         skips_inactive: whether rows that ``prepare`` marks inactive need no forward pass.
         exact_gradient: whether the gradient of ``loss`` is the derivative of the step's value, ``prepare``
             included. False where the source holds a statistic of the policy constant (kto, bco, cispo).
+        needs_scores: whether a response without a score has no gradient. False with a term that acts on every sampled
+            response, whatever its reward.
         needs_pairs: whether preferences must be pairs rather than labelled single responses.
         advantage: the estimator that ``prepare`` calls by ``checked_advantages``, or None. A trainer that makes
             several updates from one rollout batch computes the advantages once, on the whole batch.
@@ -45,13 +47,15 @@ class Objective(Configurable):
     needs_token_logps: bool = False
     skips_inactive: bool = False
     exact_gradient: bool = True
+    needs_scores: bool = True
     needs_pairs: bool = False
     advantage: Advantage | None = None
 
     def prepare(self, groups: GroupBatch | None, preferences: PreferenceBatch | None) -> Mapping[Stream, Coefficients]:
         """Coefficients for each stream the objective reads; whole groups, no gradient.
 
-        A response without a score must get a coefficient that leaves it out of the loss.
+        A response without a score must get a coefficient that leaves it out of every term that reads the reward; out of
+        the whole loss with ``needs_scores``.
         """
         raise NotImplementedError
 

@@ -146,13 +146,14 @@ def unscorable(objective: Objective, report: Report) -> None:
     if not report.check("unscorable", found.finite, f"with unscored responses {_finiteness(found)}"):
         return
     gradient = found.gradients["rollouts"]
-    report.check("unscorable", not bool(gradient[lost].any()), "a response without a score has a gradient")
+    idle = not objective.needs_scores or not bool(gradient[lost].any())
+    report.check("unscorable", idle, "a response without a score has a gradient")
     keep = torch.tensor([i for i in range(8) if i not in lost.tolist()])
     without = evaluate(objective, step.with_responses(keep)).gradients["rollouts"]
     _proportional(report, gradient[keep], without)
     rewards[step.group == 0] = torch.nan
     found = evaluate(objective, dataclasses.replace(step, rewards=rewards))
-    idle = not bool(found.gradients["rollouts"][step.group == 0].any())
+    idle = not objective.needs_scores or not bool(found.gradients["rollouts"][step.group == 0].any())
     report.check("unscorable", found.finite and idle, "a group without any score must contribute nothing")
 
 

@@ -12,13 +12,15 @@ from torch import Tensor
 import fdiv_gym as fg
 from fdiv_gym.divergences import GUARD_EXPONENT, guard
 from fdiv_gym.objectives import Stream, checked_advantages, checked_weights, mean_weights
+from fdiv_gym_baselines.penalty import METRICS, Penalty, PenaltyOptions
 
 
 class OnPolicy(fg.Objective):
     """L = sum_i w_i sum_t [token_loss_it + beta k3_it], w from the aggregation, beta >= 0.
 
     k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Its
-    gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so.
+    gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so. ``penalty`` puts
+    any registered divergence in its place, see ``Penalty``.
     With ``unbiased_k3`` the term is rho k3, rho the ratio of the objective, differentiated through rho too: with
     the ratio of the token its expected gradient is that of the KL divergence from policy to reference (arXiv
     2512.02556). An unscored response has no k3 term.
@@ -26,15 +28,13 @@ class OnPolicy(fg.Objective):
     A subclass implements ``token_loss`` and sets the defaults of its options.
     """
 
-    class Options(fg.Options):
+    class Options(PenaltyOptions):
         """Options of every on-policy baseline."""
 
         advantage: fg.PluginRef[fg.Advantage] = fg.PluginRef("group")
         """A registered advantage, or a table with its name and options."""
         aggregation: fg.PluginRef[fg.Aggregation] = fg.PluginRef("sequence")
         """A registered aggregation, or a table with its name and options."""
-        beta: float = pydantic.Field(0.0, ge=0)
-        """Coefficient of the k3 term to the reference; 0 needs no reference."""
         unbiased_k3: bool = False
         """Multiply the k3 term by the ratio to the sampling policy; needs beta > 0."""
 
@@ -47,6 +47,7 @@ class OnPolicy(fg.Objective):
     streams = ("rollouts",)
     advantage: fg.Advantage
     metric_meanings: ClassVar[Mapping[str, str]] = {
+        **METRICS,
         "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta"
         " > 0 only.",
     }
@@ -55,9 +56,14 @@ class OnPolicy(fg.Objective):
         super().__init__(**options)
         self.advantage = self.options.advantage.build()
         self.aggregation = self.options.aggregation.build()
-        self.needs_reference = self.options.beta > 0
-        # With a k3 term a response without advantage still has a gradient.
-        self.skips_inactive = self.options.beta == 0 and not self.aggregation.counts_tokens
+        self.penalty = Penalty.of(self.options)
+        anchored = self.options.beta > 0 or self.penalty is not None
+        self.needs_reference = anchored
+        # With a term to the reference a response without advantage still has a gradient.
+        self.skips_inactive = not anchored and not self.aggregation.counts_tokens
+        self.needs_scores = self.penalty is None
+        if self.penalty is not None and self.penalty.truncation is not None:
+            self.exact_gradient = False
 
     def prepare(
         self, groups: fg.GroupBatch | None, preferences: fg.PreferenceBatch | None
@@ -73,6 +79,8 @@ class OnPolicy(fg.Objective):
             "token_share": active.double() / (groups.lengths * active).sum().clamp(min=1),
             "every": mean_weights(active),
         }
+        if self.penalty is not None:
+            rows["share"], active = groups.shares, torch.ones_like(active)
         return {"rollouts": fg.Coefficients(rows, active)}
 
     def loss(self, stream: Stream, batch: fg.MicroBatch) -> fg.ObjectiveOutput:
@@ -88,7 +96,10 @@ class OnPolicy(fg.Objective):
                 to_reference = to_reference * exp(self.ratio(log_ratio, batch))
             losses = losses + self.options.beta * to_reference
         loss = (batch.row("weight") * batch.sequence_sum(losses)).sum()
-        return fg.ObjectiveOutput(loss, metrics)
+        if self.penalty is None:
+            return fg.ObjectiveOutput(loss, metrics)
+        surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double())
+        return fg.ObjectiveOutput(loss + surrogate, {**metrics, **more}, loss.detach() + value)
 
     def ratio(self, log_ratio: Tensor, batch: fg.MicroBatch) -> Tensor:
         """[b, T] logarithm of the ratio that the objective uses; by default that of each token."""
