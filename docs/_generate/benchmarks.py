@@ -20,13 +20,14 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/first_run.py` | `examples/addition.toml`, three seeds, warm start included | `benchmarks/results/first_run.md` |
 | `python benchmarks/defaults.py` | the weighting of `f-grpo` and the link of `kl`, on a model | `benchmarks/results/defaults.md` |
 | `python benchmarks/first_norms.py` | the gradient norm of the first step, for every on-policy objective | `benchmarks/results/first_norms.md` |
+| `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |
 | `python benchmarks/tabular.py` | divergences on exact tables; prints its table | [theory](theory/index.md#defaults-and-what-was-measured) |
 
 The benchmarks use small models, small tables or fixed sets of answers. They show the direction of an effect on this
 scale; they are no evidence for large models."""  # noqa: E501 - rows of a table
-ORDER = ("startup", "first_run", "defaults", "reward_hacking", "verifier")
+ORDER = ("startup", "first_run", "defaults", "importance", "reward_hacking", "verifier")
 
 
 def benchmarks_page() -> str:

@@ -27,9 +27,11 @@ class Objective(Configurable):
             ``at_step`` it names every stream that the run needs.
         needs_reference: whether ``loss`` reads ``ref_logps``.
         needs_policy_logps: whether ``prepare`` needs sequence log-probs of the current policy; the
-            trainer then makes one gradient-free pass over the whole step first.
+            trainer then makes one gradient-free pass over the rows of each update first.
         needs_token_logps: whether ``prepare`` needs the log-probs of the rollouts' tokens under the current policy and
             the one that sampled; the trainer then makes the same pass.
+        needs_recomputed_logps: whether the old log-probs must be those of the trained policy itself before the first
+            update, because the objective corrects for the updates since then and for nothing else.
         skips_inactive: whether rows that ``prepare`` marks inactive need no forward pass.
         exact_gradient: whether the gradient of ``loss`` is the derivative of the step's value, ``prepare``
             included. False where the source holds a statistic of the policy constant (kto, bco, cispo).
@@ -45,6 +47,7 @@ class Objective(Configurable):
     needs_reference: bool = False
     needs_policy_logps: bool = False
     needs_token_logps: bool = False
+    needs_recomputed_logps: bool = False
     skips_inactive: bool = False
     exact_gradient: bool = True
     needs_scores: bool = True
@@ -64,7 +67,7 @@ class Objective(Configurable):
         raise NotImplementedError
 
     def at_step(self, step: int, steps: int) -> None:
-        """Set the schedule to ``step`` (from 1 to ``steps``); called before each optimizer step."""
+        """Set the schedule to ``step`` (from 1 to ``steps``); called once a step, before its updates."""
 
 
 def get_objective(spec: Spec | Objective, **options: Any) -> Objective:

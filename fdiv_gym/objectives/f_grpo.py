@@ -13,6 +13,7 @@ from fdiv_gym.divergences.base import Divergence
 from fdiv_gym.objectives.advantages.base import Advantage, checked_advantages
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, ObjectiveOutput, PreferenceBatch
+from fdiv_gym.objectives.importance import importance_weights, share_truncated, weighted_change
 from fdiv_gym.objectives.terms import branch_sum, link_option, mean_weights, share_beyond, side_means
 from fdiv_gym.registry import options as _options
 from fdiv_gym.registry.reference import PluginRef
@@ -42,6 +43,19 @@ class FGRPO(Objective):
         """Importance weights in the group: none, softmax(+-r - log pi_old), or the latter per token."""
         advantage: PluginRef[Advantage] = PluginRef("group")
         """A registered advantage, or a table with its name and options."""
+        importance: Literal["none", "token", "sequence"] = "none"
+        """Weight of the gradient by pi/pi_old, for several updates per rollout: of each token, or of the response."""
+        importance_cap: float = pydantic.Field(2.0, ge=1)
+        """Larger importance weights are truncated to this; there is no lower bound."""
+
+        @pydantic.model_validator(mode="after")
+        def _corrects_once(self) -> FGRPO.Options:
+            if self.importance != "none" and self.weighting != "uniform":
+                raise ValueError(
+                    f"importance = {self.importance!r} and weighting = {self.weighting!r} both weight the responses by "
+                    'their sampling policy: set one of them to its default ("none", "uniform")'
+                )
+            return self
 
     streams = ("rollouts",)
     needs_reference = True
@@ -52,6 +66,9 @@ class FGRPO(Objective):
         super().__init__(**options)
         self.divergence = self.options.divergence.build(**link_option(self.options.link))
         self.advantage = self.options.advantage.build()
+        # The weights are held constant: the gradient is not that of the loss, which depends on the policy through them.
+        self.exact_gradient = self.options.importance == "none"
+        self.needs_recomputed_logps = self.options.importance != "none"
 
     def prepare(self, groups: GroupBatch | None, preferences: PreferenceBatch | None) -> Mapping[Stream, Coefficients]:
         """Coefficient -a_i w_i / ((1 + 1/beta) G P) of each response."""
@@ -79,7 +96,16 @@ class FGRPO(Objective):
             v = v + self.options.gamma * batch.log_ratio(batch.old_logps).sum(-1)
         metrics = side_means(stream, batch, log_ratio, ("positive", "negative"))
         metrics |= share_beyond(stream, batch, v, self.divergence)
-        return ObjectiveOutput(branch_sum(self.divergence, v, batch.row("coefficient")), metrics)
+        coefficient = batch.row("coefficient")
+        if self.options.importance == "sequence":
+            weights = importance_weights(batch, "sequence", self.options.importance_cap)
+            coefficient = coefficient * weights
+            metrics |= share_truncated(stream, batch, weights, self.options.importance_cap)
+        elif self.options.importance == "token":
+            weights = importance_weights(batch, "token", self.options.importance_cap)
+            v = v.detach() + (self.options.beta + self.options.gamma) * weighted_change(batch, weights)
+            metrics |= share_truncated(stream, batch, weights, self.options.importance_cap)
+        return ObjectiveOutput(branch_sum(self.divergence, v, coefficient), metrics)
 
 
 def on_policy_scale(beta: float) -> float:

@@ -48,6 +48,8 @@ class FHAL(Objective):
         self.on_policy = FGRPO(**shared)
         self.off_policy = FDO(**{name: shared[name] for name in FDO.Options.model_fields})
         self.divergence, self.advantage = self.on_policy.divergence, self.on_policy.advantage
+        self.exact_gradient = self.on_policy.exact_gradient
+        self.needs_recomputed_logps = self.on_policy.needs_recomputed_logps
         self.lam: float = self.options.lam
         end = self.lam if self.options.lam_end is None else self.options.lam_end
         self.streams = streams_of(min(self.lam, end), max(self.lam, end))

@@ -43,10 +43,10 @@ class Callback(Configurable):
         """After every trajectory has its verdict."""
 
     def after_advantages(self, step: int, coefficients: Mapping[str, Any]) -> None:
-        """``coefficients[stream]`` holds what ``Objective.prepare`` returned; treat it as read-only."""
+        """Before each update; ``coefficients[stream]`` holds what ``Objective.prepare`` returned, to be read only."""
 
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """After the optimizer step; ``metrics`` is the line written to metrics.jsonl."""
+        """After the step's updates; ``metrics`` is the line written to metrics.jsonl."""
 
     def at_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """After an evaluation on the held-out tasks."""

@@ -33,7 +33,7 @@ class Term:
 
 
 _STEPS = {
-    "step": "Number of the optimizer step, from 1; in evaluations.jsonl, 0 is the evaluation before training.",
+    "step": "Number of the step, which is one rollout batch, from 1; in evaluations.jsonl, 0 is the evaluation before training.",
     # rollouts and verdicts
     "reward/mean": "Mean score of the step's scored responses that the first process drew, in the environment's range.",
     "groups/all_equal": "Share of the first process's groups whose scores are all equal, from 0 to 1; such a group has "
@@ -52,19 +52,35 @@ _STEPS = {
     "total/completion_tokens": "Tokens that the judge received, as counted by the server.",
     "total/cost": "Price of the judge's tokens, in the currency of the configured prices.",
     "total/<name>": "The environment's counter <name> since this process started.",
-    # the update
-    "loss": "Value of the loss, summed over streams and processes; its scale depends on the objective.",
+    # the updates; where a step has several, the metrics of this part and of the objective are means over them
+    "loss": "Value of the loss, summed over streams and processes, mean over the step's updates; its scale depends on "
+    "the objective.",
     "loss/<stream>": "Part of the loss from the stream <stream>, where the objective reads two streams.",
-    "grad_norm": "Euclidean norm of the gradient before clipping, 0 or more.",
+    "grad_norm": "Euclidean norm of the gradient before clipping, mean over the step's updates, 0 or more.",
     "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process, before clipping.",
-    "learning_rate": "Learning rate of the step, 0 or more.",
-    "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and in the update, in nats; "
-    "near 0 if the engine samples from the policy in training.",
+    "learning_rate": "Learning rate of all updates of the step, 0 or more.",
+    "updates/count": "Optimizer steps that the step took.",
+    "updates/stopped_early": "1 if max_kl ended the step's updates, else 0; with max_kl only.",
+    "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and before the step's first "
+    "update, in nats, on the first process's rows of that update (of the step if old_logps is recomputed); near 0 if "
+    "the engine samples from the policy in training.",
+    "ratio/p01": "The 1 % quantile of the token ratios pi/pi_old in the step's last mini-batch, before its update, in "
+    "the first process.",
+    "ratio/p50": "The median of the token ratios pi/pi_old in the step's last mini-batch, before its update, in the "
+    "first process.",
+    "ratio/p99": "The 99 % quantile of the token ratios pi/pi_old in the step's last mini-batch, before its update, in "
+    "the first process.",
+    "ratio/kl_old": "Mean k3 estimate of KL(pi_old || pi) over the response tokens of the step's last mini-batch, "
+    "before its update, in nats a token, 0 or more; the number that max_kl limits.",
+    "ratio/effective_sample_size": "Effective sample size of the response ratios pi/pi_old in the step's last "
+    "mini-batch, before its update, as a share of its responses, from 0 to 1.",
     # the core's objectives
     "rollouts/log_ratio_positive": "Mean log pi - log pi_ref of responses with a positive advantage, in nats.",
     "rollouts/log_ratio_negative": "Mean log pi - log pi_ref of responses with a negative advantage, in nats.",
     "preferences/log_ratio_chosen": "Mean log pi - log pi_ref of the step's chosen responses, in nats.",
     "preferences/log_ratio_rejected": "Mean log pi - log pi_ref of the step's rejected responses, in nats.",
+    "rollouts/truncated": "Share of truncated importance weights, mean over the responses with an advantage, from 0 to "
+    "1; with importance only.",
     "rollouts/beyond_guard": "Share of responses whose v is beyond the divergence's guard, from 0 to 1; should be 0.",
     "preferences/beyond_guard": "Share of preference rows whose v is beyond the divergence's guard, from 0 to 1; "
     "should be 0.",

@@ -73,7 +73,7 @@ def smoothed(values: Sequence[float], span: int = SPAN) -> list[float]:
 
 
 def _scores(runs: Sequence[Curves]) -> str:
-    figure, axes = _axes("mean score", "optimizer step")
+    figure, axes = _axes("mean score", "step")
     for run in runs:
         for mode in ("sampled", "greedy"):
             points = _points(run.evaluations, f"score/{mode}")
@@ -88,7 +88,7 @@ def _scores(runs: Sequence[Curves]) -> str:
 
 
 def _curves(runs: Sequence[Curves], curves: Mapping[str, str], unit: str) -> str:
-    figure, axes = _axes(unit, "optimizer step")
+    figure, axes = _axes(unit, "step")
     count = 0
     for run in runs:
         for label, key in curves.items():

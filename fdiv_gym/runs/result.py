@@ -14,7 +14,7 @@ class RunResult:
     Args:
         folder: the run folder.
         status: ``finished`` or ``interrupted``.
-        steps: completed optimizer steps, including those before a resume.
+        steps: completed steps, including those before a resume.
         summary: the content of ``summary.json``.
     """
 

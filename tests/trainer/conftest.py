@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest_trainer import TINY_MODEL
+from updates_harness import judged_rollouts
 
 import fdiv_gym as fg
 from fdiv_gym.models.config import EmbeddedModelConfig
@@ -23,3 +24,9 @@ def tiny(cache_folder):
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
     monkeypatch.setenv("FDIV_GYM_QUIET", "1")
+
+
+@pytest.fixture(scope="session")
+def groups(tiny):
+    """Sixteen groups of eight responses of the tiny model, with scores that are drawn."""
+    return judged_rollouts(*tiny, prompts=16, group_size=8)

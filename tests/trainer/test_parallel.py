@@ -9,17 +9,45 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).with_name("parallel_script.py")
+UPDATES = Path(__file__).with_name("updates_parallel_script.py")
+
+
+def on_one_and_on_two(script, folder, *arguments):
+    """What the script saves on one process, and on two."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
+    one, two = folder / "one.pt", folder / "two.pt"
+    subprocess.run([sys.executable, str(script), str(one), *arguments], check=True, env=environment, timeout=300)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run([*launcher, str(script), str(two), *arguments], check=True, env=environment, timeout=300)
+    alone, together = torch.load(one), torch.load(two)
+    assert (alone["processes"], together["processes"]) == (1, 2)
+    return alone, together
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["f-grpo", "dapo", "clip-cov"])
 def test_two_processes_agree_with_one(tmp_path, objective):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
-    one, two = tmp_path / "one.pt", tmp_path / "two.pt"
-    subprocess.run([sys.executable, str(SCRIPT), str(one), objective], check=True, env=environment, timeout=300)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run([*launcher, str(SCRIPT), str(two), objective], check=True, env=environment, timeout=300)
-    alone, together = torch.load(one), torch.load(two)
-    assert (alone["processes"], together["processes"]) == (1, 2)
+    alone, together = on_one_and_on_two(SCRIPT, tmp_path, objective)
     assert float((alone["gradient"] - together["gradient"]).norm() / alone["gradient"].norm()) < 1e-6
     assert alone["loss"] == pytest.approx(together["loss"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_each_update_of_two_processes_has_the_gradient_of_one(tmp_path):
+    """2 passes of 3 mini-batches; ratios, old log-probs, max_kl, and a process whose groups are all equal."""
+    alone, together = on_one_and_on_two(UPDATES, tmp_path)
+    for case, (gradients, (line,)) in alone["cases"].items():
+        found, lines = together["cases"][case]
+        assert len(gradients) == len(found), case
+        norms = [float(g.norm()) for g in gradients]
+        assert max(norms) > 0, case
+        for one, two in zip(gradients, found, strict=True):
+            assert float((one - two).norm()) <= 1e-6 * max(norms), case
+        # Everything but quantiles and the engine's gap covers both processes.
+        for key in (k for k in line if not k.startswith(("ratio/p", "engine/"))):
+            assert [other[key] for other in lines] == pytest.approx([line[key]] * 2, rel=1e-6, abs=1e-12), (case, key)
+        if "max_kl" in case:
+            assert 0 < line["updates/count"] < 6, case
+            assert line["updates/stopped_early"] == 1.0
+        else:
+            assert line["updates/count"] == 6, case

@@ -21,7 +21,7 @@ def test_prepare_gets_each_responses_tokens_in_order(tiny):
     groups = run_episodes(env, engine, ChatEncoder(tokenizer), env.task_list("train")[:4], 3, engine.sampling(0))
     updater = Updater(fg.get_objective("kl-cov"), model, None, Accelerator(cpu=True), micro_batch_size=5)
     stream = rollout_stream(groups, tokenizer.pad_token_id)
-    updater.score_in_advance(stream)
+    updater.score_policy(stream)
     whole, _ = whole_groups(groups, stream)
     trajectories = [t for group in groups for t in group.trajectories]
     assert whole.policy_tokens.shape == (12, max(sum(t.loss_mask) for t in trajectories))
@@ -41,7 +41,7 @@ def test_other_objectives_do_not_cost_the_pass(tiny):
     engine.start(model, tokenizer)
     groups = run_episodes(env, engine, ChatEncoder(tokenizer), env.task_list("train")[:2], 2, engine.sampling(0))
     stream = rollout_stream(groups, tokenizer.pad_token_id)
-    Updater(fg.get_objective("dapo"), model, None, Accelerator(cpu=True)).score_in_advance(stream)
+    Updater(fg.get_objective("dapo"), model, None, Accelerator(cpu=True)).score_policy(stream)
     whole, _ = whole_groups(groups, stream)
     assert stream.policy_tokens is None
     assert whole.policy_tokens is None
@@ -64,7 +64,7 @@ def test_the_gradient_does_not_depend_on_the_micro_batch(tiny, name, options):
         objective = fg.get_objective(name, share=share, **options)
         updater = Updater(objective, policy, None, Accelerator(cpu=True), micro_batch_size=size)
         stream = rollout_stream(groups, tokenizer.pad_token_id)
-        updater.score_in_advance(stream)
+        updater.score_policy(stream)
         whole, own = whole_groups(groups, stream)
         policy.zero_grad()
         updater.accumulate({"rollouts": stream}, objective.prepare(whole, None), {"rollouts": own})

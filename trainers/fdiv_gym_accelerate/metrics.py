@@ -46,14 +46,12 @@ def counters_line(env: fg.TextEnv | None) -> dict[str, float]:
     return {} if env is None else {f"total/{name}": value for name, value in counters_of(env).items()}
 
 
-def gradient_line(gradients: Gradients, norm: float, learning_rate: float) -> dict[str, float]:
+def gradient_line(gradients: Gradients, norm: float) -> dict[str, float]:
     """Loss, norms of the gradient, and the metrics of the objective."""
-    line = {"loss": gradients.loss, "grad_norm": norm, "learning_rate": learning_rate}
+    line = {"loss": gradients.loss, "grad_norm": norm}
     if len(gradients.stream_losses) > 1:
         line |= {f"loss/{name}": value for name, value in gradients.stream_losses.items()}
         line |= {f"grad_norm/{name}": value for name, value in gradients.stream_norms.items()}
-    if "rollouts" in gradients.stream_losses:
-        line["engine/logprob_gap"] = gradients.logprob_gap
     return line | gradients.metrics
 
 
@@ -72,7 +70,7 @@ def divergence_line(objective: fg.Objective, stream: StreamBatch) -> dict[str, f
 
     It is the objective's own divergence, or kl where the objective has none; absent without a reference.
     """
-    ref, old = stream.sequence_sum(stream.ref_logps), stream.sequence_sum(stream.padded.old_logps)
+    ref, old = stream.sequence_sum(stream.ref_logps), stream.sequence_sum(stream.old_logps)
     if ref is None or old is None:
         return {}
     divergence = getattr(objective, "divergence", None)

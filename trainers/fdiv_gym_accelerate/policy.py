@@ -34,6 +34,11 @@ class Padded:
     mask: Tensor  # [b, T-1] bool: the token predicted at this place is a response token
     old_logps: Tensor | None  # [b, T-1]
 
+    def rows(self, index: Tensor) -> Padded:
+        """Some rows, of the same width."""
+        old = None if self.old_logps is None else self.old_logps[index]
+        return Padded(self.ids[index], self.attention[index], self.mask[index], old)
+
 
 def pad(rows: Sequence[Row], pad_token: int, device: torch.device) -> Padded:
     """Stack rows; position t of mask and log-probs refers to token t + 1."""

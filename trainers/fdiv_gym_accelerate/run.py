@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from fdiv_gym.data import load_preferences
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.models import ChatEncoder
 from fdiv_gym.objectives import Stream
-from fdiv_gym.registry import boundary, close_plugin, coefficients_of, restore_state, sampling_of, state_of
+from fdiv_gym.registry import boundary, close_plugin, restore_state, sampling_of, state_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed, run_episodes
 from fdiv_gym.runs import (
     EVALUATIONS,
@@ -31,11 +30,13 @@ from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
+from fdiv_gym_accelerate.minibatches import StepRows
+from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
-from fdiv_gym_accelerate.start import check_counts, demonstrations_of, load_policy, start_accelerator
-from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups, whole_preferences
+from fdiv_gym_accelerate.start import check_counts, check_updates, demonstrations_of, load_policy, start_accelerator
+from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.update import Updater
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -75,6 +76,7 @@ class Run:
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
         self.objective = config.objective.build()
+        check_updates(self.objective, settings)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = load_policy(
             config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
@@ -93,13 +95,17 @@ class Run:
             self.engine.options.temperature, settings.micro_batch_size,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
-            self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+            self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
+            betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
+        )  # fmt: skip
         self.schedule = get_scheduler(
             SCHEDULES[settings.schedule], self.optimizer, num_warmup_steps=settings.warmup_steps,
             num_training_steps=settings.steps,
         )  # fmt: skip
         self.callbacks = Callbacks([ref.build() for ref in config.callbacks], self.screen.message)
+        self.updates = BatchUpdates(
+            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message
+        )
         self.ledger = TimeoutLedger(
             [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
         )
@@ -154,21 +160,11 @@ class Run:
         return groups
 
     def _update(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> dict[str, float]:
-        """Call ``prepare`` on the whole step, accumulate the gradient, step, sync the engine."""
-        streams, own, whole, pairs = self._streams(step, groups)
-        coefficients = coefficients_of(self.objective, whole, pairs)
-        self.callbacks.call("after_advantages", step, coefficients)
-        gradients = self.updater.accumulate(streams, coefficients, own)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.settings.max_grad_norm))
-        if not math.isfinite(norm):
-            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {norm})")
-        line = metrics.gradient_line(gradients, norm, self.schedule.get_last_lr()[0])
-        for coefficient in coefficients.values():
-            line |= coefficient.metrics
-        if "rollouts" in streams:
-            line |= metrics.divergence_line(self.objective, streams["rollouts"])
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        """The step's optimizer steps, at one learning rate; then sync the engine."""
+        rows = self._rows(step, groups)
+        line = self.updates.run(step, rows) | {"learning_rate": self.schedule.get_last_lr()[0]}
+        if "rollouts" in rows.streams:
+            line |= metrics.divergence_line(self.objective, rows.streams["rollouts"])
         self.schedule.step()
         self._send_weights()
         return line
@@ -177,24 +173,17 @@ class Run:
         with boundary(self.engine, "update_weights"):
             self.engine.update_weights(self.policy.model.state_dict().items())
 
-    def _streams(
-        self, step: int, groups: Sequence[fg.TrajectoryGroup] | None
-    ) -> tuple[dict[Stream, StreamBatch], dict[Stream, slice], fg.GroupBatch | None, fg.PreferenceBatch | None]:
-        """This process's rows of each stream, their place among all rows, and the arguments of ``prepare``."""
+    def _rows(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> StepRows:
+        """This process's rows of each stream that the objective reads."""
         streams: dict[Stream, StreamBatch] = {}
-        own: dict[Stream, slice] = {}
-        whole, pairs = None, None
+        chosen: list[bool] = []
         pad_token = self.policy.tokenizer.pad_token_id
         if groups is not None:
             streams["rollouts"] = rollout_stream(groups, pad_token)
-            self.updater.score_in_advance(streams["rollouts"])
-            whole, own["rollouts"] = whole_groups(groups, streams["rollouts"])
         if self.preferences is not None and "preferences" in self.objective.streams:
             process, processes = self.accelerator.process_index, self.accelerator.num_processes
             streams["preferences"], chosen = self.preferences.step(step, process, processes, pad_token)
-            self.updater.score_in_advance(streams["preferences"])
-            pairs, own["preferences"] = whole_preferences(chosen, streams["preferences"])
-        return streams, own, whole, pairs
+        return StepRows(streams, groups or (), chosen)
 
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
         line |= metrics.curriculum_line(self.env) | metrics.counters_line(self.env)

@@ -13,17 +13,32 @@ class TrainerOptions(fg.Options):
     """Options of the trainer ``accelerate``."""
 
     steps: int = pydantic.Field(300, ge=1)
-    """Optimizer steps."""
+    """Rollout batches; each has ``updates_per_rollout`` times ``minibatches`` optimizer steps."""
     prompts_per_step: int = pydantic.Field(32, ge=1)
     """Tasks for each step, summed over all processes."""
     group_size: int = pydantic.Field(8, ge=2)
     """Responses to each prompt; a group of one has no baseline."""
+    updates_per_rollout: int = pydantic.Field(1, ge=1)
+    """Passes over the rows of a step."""
+    minibatches: int = pydantic.Field(1, ge=1)
+    """Parts of each pass, with one optimizer step each; a group or a preference pair is never divided."""
+    old_logps: Literal["engine", "recomputed"] = "engine"
+    """The old policy's log-probs: those of the engine, or those of the policy itself before the step's first update."""
+    max_kl: float | None = pydantic.Field(None, gt=0)
+    """Mean k3 estimate of the KL divergence to the old policy, in nats a token, above which a step makes no further
+    updates; none by default."""
     micro_batch_size: int = pydantic.Field(256, ge=1)
     """Rows in one forward pass; affects memory use, not results."""
     learning_rate: float = pydantic.Field(3e-4, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = pydantic.Field(0.0, ge=0)
     """AdamW's weight decay."""
+    adam_beta1: float = pydantic.Field(0.9, ge=0, lt=1)
+    """AdamW's decay of the mean of the gradients."""
+    adam_beta2: float = pydantic.Field(0.999, ge=0, lt=1)
+    """AdamW's decay of the mean of the squared gradients."""
+    adam_epsilon: float = pydantic.Field(1e-8, gt=0)
+    """Added to the root of AdamW's mean squared gradient."""
     warmup_steps: int = pydantic.Field(10, ge=0)
     """Steps over which the learning rate rises linearly from zero."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -46,3 +61,14 @@ class TrainerOptions(fg.Options):
     """Training responses written to samples.jsonl at each step."""
     max_unscored: float = pydantic.Field(0.5, gt=0, le=1)
     """The run stops when more than this share of a step's responses has no score."""
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimizer steps of a step, if none is left out."""
+        return self.updates_per_rollout * self.minibatches
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> TrainerOptions:
+        if self.max_kl is not None and self.updates_per_step == 1:
+            raise ValueError("max_kl ends the updates of a step early: it needs updates_per_rollout or minibatches > 1")
+        return self

@@ -113,10 +113,10 @@ def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None
 
 
 def check_counts(config: fg.RunConfig, settings: TrainerOptions, processes: int) -> None:
-    """Refuse a step with fewer rows than processes.
+    """Refuse a step with fewer rows than processes, or a process with fewer than mini-batches.
 
     Raises:
-        ConfigError: fewer prompts or preference units in a step than processes.
+        ConfigError: too few prompts or preference units in a step.
     """
     counts = {"trainer.prompts_per_step": settings.prompts_per_step}
     if config.preferences is not None:
@@ -124,3 +124,25 @@ def check_counts(config: fg.RunConfig, settings: TrainerOptions, processes: int)
     for key, count in counts.items():
         if count < processes:
             raise fg.ConfigError(f"{key} = {count} is less than the number of processes, {processes}")
+        if count // processes < settings.minibatches:
+            raise fg.ConfigError(
+                f"{key} = {count} gives {count // processes} to each of {processes} processes, fewer than "
+                f"trainer.minibatches = {settings.minibatches}"
+            )
+
+
+def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
+    """Refuse options on the old policy that the objective has no use for, or that it needs and lacks.
+
+    Raises:
+        ConfigError: naming the option and what to set.
+    """
+    if "rollouts" not in objective.streams:
+        given = {"max_kl": settings.max_kl is not None, "old_logps": settings.old_logps == "recomputed"}
+        for name in (name for name, is_given in given.items() if is_given):
+            raise fg.ConfigError(f"trainer.{name} concerns rollouts, and this objective reads none: remove it")
+    if objective.needs_recomputed_logps and settings.old_logps != "recomputed":
+        raise fg.ConfigError(
+            "objective.importance corrects for the updates since the rollout and not for the engine: "
+            'set trainer.old_logps = "recomputed"'
+        )

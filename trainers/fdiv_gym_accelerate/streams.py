@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -22,15 +23,20 @@ class StreamBatch:
         padded: the rows, on the CPU.
         units: row indices of each unit; a unit is never split.
         ref_logps: [N, T-1] under the reference, if it is needed.
+        recomputed_logps: [N, T-1] under the policy before the step's first update, where they replace the
+            log-probs of the engine.
         policy_logps: [N] sequence log-probs under the current policy, if the objective needs them.
         policy_tokens: [N, T-1] log-probs under the current policy, if the objective needs those of tokens.
+        advantages: [N] fp64, computed on the whole step, if the objective has an estimator.
     """
 
     padded: Padded
     units: list[list[int]]
     ref_logps: Tensor | None = None
+    recomputed_logps: Tensor | None = None
     policy_logps: Tensor | None = None
     policy_tokens: Tensor | None = None
+    advantages: Tensor | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Row], units: list[list[int]], pad_token: int) -> StreamBatch:
@@ -41,6 +47,25 @@ class StreamBatch:
     def lengths(self) -> Tensor:
         """[N] response tokens of each row."""
         return self.padded.mask.sum(-1)
+
+    @property
+    def old_logps(self) -> Tensor | None:
+        """[N, T-1] under the policy that the ratios refer to, or None for rows that were not sampled in this run."""
+        return self.padded.old_logps if self.recomputed_logps is None else self.recomputed_logps
+
+    def part(self, units: Sequence[int]) -> StreamBatch:
+        """Some units, with what was computed on the whole step; log-probs of the current policy are dropped."""
+        rows = torch.tensor([row for unit in units for row in self.units[unit]], dtype=torch.long)
+        ends = list(accumulate(len(self.units[unit]) for unit in units))
+        starts = [0, *ends[:-1]]
+        ref, recomputed, advantages = (
+            None if values is None else values[rows]
+            for values in (self.ref_logps, self.recomputed_logps, self.advantages)
+        )
+        return StreamBatch(
+            self.padded.rows(rows), [list(range(a, b)) for a, b in zip(starts, ends, strict=True)],
+            ref_logps=ref, recomputed_logps=recomputed, advantages=advantages,
+        )  # fmt: skip
 
     def sequence_sum(self, values: Tensor | None) -> Tensor | None:
         """[N] fp64 sums over response tokens."""
@@ -62,7 +87,7 @@ class StreamBatch:
     def take(self, index: Tensor, device: torch.device) -> tuple[Padded, Tensor | None]:
         """These rows, trimmed to the longest of them, and their reference log-probs."""
         width = int(self.padded.attention[index].sum(-1).max())
-        old, ref = self.padded.old_logps, self.ref_logps
+        old, ref = self.old_logps, self.ref_logps
         rows = Padded(
             self.padded.ids[index, :width].to(device),
             self.padded.attention[index, :width].to(device),
@@ -99,16 +124,17 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
     """
     names = sorted({name for g in groups for t in g.trajectories if t.verdict for name in t.verdict.components})
     policy, ref = stream.policy_logps, stream.sequence_sum(stream.ref_logps)
-    lengths = stream.lengths.tolist()
+    recomputed = stream.sequence_sum(stream.recomputed_logps)
     local = {
         "rewards": [float("nan") if r is None else r for g in groups for r in g.rewards],
         "sizes": [len(g.trajectories) for g in groups],
-        "old": [t.logprob for g in groups for t in g.trajectories],
-        "lengths": lengths,
-        "policy": None if policy is None else policy.tolist(),
-        "ref": None if ref is None else ref.tolist(),
+        "old": [t.logprob for g in groups for t in g.trajectories] if recomputed is None else recomputed.tolist(),
+        "lengths": stream.lengths.tolist(),
+        "advantages": listed(stream.advantages),
+        "policy": listed(policy),
+        "ref": listed(ref),
         "policy_tokens": token_lists(stream, stream.policy_tokens),
-        "old_tokens": token_lists(stream, None if stream.policy_tokens is None else stream.padded.old_logps),
+        "old_tokens": token_lists(stream, None if stream.policy_tokens is None else stream.old_logps),
         "components": {
             name: [
                 t.verdict.components.get(name, float("nan")) if t.verdict else float("nan")
@@ -135,8 +161,9 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
             old_logps=torch.tensor(joined(gathered, "old"), dtype=torch.float64),
             lengths=torch.tensor(joined(gathered, "lengths")),
             components=components,
-            policy_logps=None if policy is None else torch.tensor(joined(gathered, "policy"), dtype=torch.float64),
-            ref_logps=None if ref is None else torch.tensor(joined(gathered, "ref"), dtype=torch.float64),
+            advantages=joined_or_none(gathered, "advantages"),
+            policy_logps=joined_or_none(gathered, "policy"),
+            ref_logps=joined_or_none(gathered, "ref"),
             policy_tokens=joined_tokens(gathered, "policy_tokens"),
             old_tokens=joined_tokens(gathered, "old_tokens"),
         ),
@@ -151,8 +178,8 @@ def whole_preferences(chosen: Sequence[bool], stream: StreamBatch) -> tuple[fg.P
         "chosen": list(chosen),
         "units": [len(unit) for unit in stream.units],
         "lengths": stream.lengths.tolist(),
-        "policy": None if policy is None else policy.tolist(),
-        "ref": None if ref is None else ref.tolist(),
+        "policy": listed(policy),
+        "ref": listed(ref),
     }
     gathered: list[dict[str, Any]] = gather_object([local])
     sizes = torch.tensor(joined(gathered, "units"))
@@ -162,8 +189,8 @@ def whole_preferences(chosen: Sequence[bool], stream: StreamBatch) -> tuple[fg.P
             chosen=torch.tensor(joined(gathered, "chosen")),
             unit=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
             lengths=torch.tensor(joined(gathered, "lengths")),
-            policy_logps=None if policy is None else torch.tensor(joined(gathered, "policy"), dtype=torch.float64),
-            ref_logps=None if ref is None else torch.tensor(joined(gathered, "ref"), dtype=torch.float64),
+            policy_logps=joined_or_none(gathered, "policy"),
+            ref_logps=joined_or_none(gathered, "ref"),
         ),
         own,
     )
@@ -172,6 +199,16 @@ def whole_preferences(chosen: Sequence[bool], stream: StreamBatch) -> tuple[fg.P
 def joined(parts: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """The lists of all processes, one after the other."""
     return [item for part in parts for item in part[key]]
+
+
+def listed(values: Tensor | None) -> list[float] | None:
+    """The values as a list, which ``gather_object`` can send."""
+    return None if values is None else values.tolist()
+
+
+def joined_or_none(parts: Sequence[Mapping[str, Any]], key: str) -> Tensor | None:
+    """[N] fp64: the lists of all processes, or None if they have none."""
+    return None if parts[0][key] is None else torch.tensor(joined(parts, key), dtype=torch.float64)
 
 
 def token_lists(stream: StreamBatch, values: Tensor | None) -> list[list[float]] | None:

@@ -14,6 +14,7 @@ import fdiv_gym as fg
 from fdiv_gym.objectives import Stream
 from fdiv_gym.registry import boundary, output_of
 from fdiv_gym_accelerate.policy import token_logps
+from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.streams import StreamBatch, all_token_logps
 
 
@@ -26,8 +27,9 @@ class Gradients:
         stream_losses: the part of each stream.
         stream_norms: gradient norm of each stream alone, where there is more than one.
         metrics: the metrics of the objective, summed.
-        logprob_gap: largest difference between a token's log-prob at sampling time and now, in nats; near 0
-            for fresh rollouts if the engine samples from the trained policy.
+        logprob_gap: largest difference between a token's old log-prob and now, in nats; near 0 for fresh
+            rollouts if the engine samples from the trained policy.
+        ratios: of the rollouts' rows.
     """
 
     loss: float = 0.0
@@ -35,6 +37,7 @@ class Gradients:
     stream_norms: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     logprob_gap: float = 0.0
+    ratios: Ratios = field(default_factory=Ratios)
 
 
 class Updater:
@@ -66,13 +69,27 @@ class Updater:
         self.micro_batch_size = micro_batch_size
 
     def score_in_advance(self, stream: StreamBatch) -> None:
-        """Compute the reference's log-probs and, if the objective needs them for ``prepare``, the policy's."""
+        """Compute the reference's log-probs, if the objective reads them; once a step."""
         if self.reference is not None:
             stream.ref_logps = self._token_logps(self.reference, stream)
+
+    def score_policy(self, stream: StreamBatch) -> None:
+        """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update."""
         if self.objective.needs_policy_logps:
             stream.policy_logps = self.policy_logps(stream)
         if self.objective.needs_token_logps:
             stream.policy_tokens = self._token_logps(self.model, stream)
+
+    def recompute_old(self, stream: StreamBatch) -> float:
+        """Replace the engine's log-probs by those of the current policy; once a step, before its first update.
+
+        Returns:
+            The largest difference between the two, in nats.
+        """
+        stream.recomputed_logps = self._token_logps(self.model, stream)
+        assert stream.padded.old_logps is not None
+        difference = (stream.recomputed_logps - stream.padded.old_logps).abs()[stream.padded.mask]
+        return float(difference.max()) if difference.numel() else 0.0
 
     def policy_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the current policy, without gradient."""
@@ -129,6 +146,7 @@ class Updater:
                 self.accelerator.backward(output.loss)
             total += float(output.value)
             result.logprob_gap = max(result.logprob_gap, gap)
+            result.ratios.add(batch)
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
         result.stream_losses[name] = total
@@ -165,6 +183,7 @@ class Updater:
                     parameter.grad = self.accelerator.reduce(gradient, reduction="sum")
             result.stream_losses = self._summed(result.stream_losses)
             result.metrics = self._summed(result.metrics)
+            result.ratios.sums = self._summed(result.ratios.sums)
         result.loss = sum(result.stream_losses.values())
 
     def _summed(self, values: dict[str, float]) -> dict[str, float]:
