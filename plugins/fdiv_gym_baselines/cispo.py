@@ -35,9 +35,11 @@ class CISPO(OnPolicy):
     exact_gradient = False
 
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        "rollouts/clipped": "Share of response tokens whose weight is clipped, from 0 to 1.",
-        "rollouts/clipped_low": "Share of response tokens whose weight is raised to the lower bound, from 0 to 1.",
-        "rollouts/clipped_high": "Share of response tokens whose weight is lowered to the upper bound, from 0 to 1.",
+        "rollouts/clipped": "Share of the tokens of responses in the loss whose weight is clipped, from 0 to 1.",
+        "rollouts/clipped_low": "Share of the tokens of responses in the loss"
+        " whose weight is raised to the lower bound, from 0 to 1.",
+        "rollouts/clipped_high": "Share of the tokens of responses in the loss"
+        " whose weight is lowered to the upper bound, from 0 to 1.",
     }
 
     def token_loss(

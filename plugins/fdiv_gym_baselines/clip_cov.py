@@ -40,7 +40,8 @@ class ClipCov(Covariance):
 
     metric_meanings: ClassVar[Mapping[str, str]] = {
         **CLIP_MEANINGS,
-        "rollouts/selected": "Share of response tokens without gradient because of their covariance, from 0 to 1.",
+        "rollouts/selected": "Share of the tokens of responses in the loss"
+        " without gradient because of their covariance, from 0 to 1.",
     }
 
     def eligible(self, covariance: Tensor, log_ratio: Tensor, advantages: Tensor) -> Tensor:

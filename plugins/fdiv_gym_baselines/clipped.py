@@ -13,10 +13,12 @@ import fdiv_gym as fg
 from fdiv_gym_baselines.on_policy import OnPolicy, exp, token_mean
 
 CLIP_MEANINGS: Mapping[str, str] = {
-    "rollouts/clipped": "Share of response tokens whose ratio is clipped, from 0 to 1.",
-    "rollouts/clipped_low": "Share of response tokens without gradient because their advantage is negative and their"
+    "rollouts/clipped": "Share of the tokens of responses in the loss whose ratio is clipped, from 0 to 1.",
+    "rollouts/clipped_low": "Share of the tokens of responses in the loss"
+    " without gradient because their advantage is negative and their"
     " ratio below the lower bound, from 0 to 1.",
-    "rollouts/clipped_high": "Share of response tokens without gradient because their advantage is positive and their"
+    "rollouts/clipped_high": "Share of the tokens of responses in the loss"
+    " without gradient because their advantage is positive and their"
     " ratio above the upper bound, from 0 to 1.",
 }
 

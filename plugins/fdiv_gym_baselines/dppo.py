@@ -46,10 +46,12 @@ class DPPO(OnPolicy):
     exact_gradient = False
 
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        "rollouts/clipped": "Share of response tokens masked by the trust region, from 0 to 1.",
-        "rollouts/clipped_low": "Share of response tokens masked because their advantage is negative and their"
+        "rollouts/clipped": "Share of the tokens of responses in the loss masked by the trust region, from 0 to 1.",
+        "rollouts/clipped_low": "Share of the tokens of responses in the loss"
+        " masked because their advantage is negative and their"
         " probability has fallen out of the trust region, from 0 to 1.",
-        "rollouts/clipped_high": "Share of response tokens masked because their advantage is positive and their"
+        "rollouts/clipped_high": "Share of the tokens of responses in the loss"
+        " masked because their advantage is positive and their"
         " probability has risen out of the trust region, from 0 to 1.",
     }
 

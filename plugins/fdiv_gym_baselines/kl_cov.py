@@ -33,7 +33,8 @@ class KLCov(Covariance):
         """Coefficient of the penalty, for each nat."""
 
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        "rollouts/selected": "Share of response tokens that are penalised because of their covariance, from 0 to 1.",
+        "rollouts/selected": "Share of the tokens of responses in the loss"
+        " that are penalised because of their covariance, from 0 to 1.",
     }
 
     def eligible(self, covariance: Tensor, log_ratio: Tensor, advantages: Tensor) -> Tensor:
