@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fdiv_gym.objectives.terms import branch_sum as branch_sum
     from fdiv_gym.objectives.terms import mean_weights as mean_weights
     from fdiv_gym.objectives.terms import side_means as side_means
+    from fdiv_gym.objectives.tokens import compact as compact
+    from fdiv_gym.objectives.tokens import spread as spread
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -41,6 +43,7 @@ __getattr__, __dir__, __all__ = lazy(
         "advantages.base": ["Advantage", "checked_advantages", "get_advantage"],
         "aggregation": ["Aggregation", "checked_weights", "get_aggregation"],
         "terms": ["branch_sum", "mean_weights", "side_means"],
+        "tokens": ["compact", "spread"],
         "f_grpo": ["FGRPO"],
         "f_hal": ["FHAL"],
         "kldo": ["KLDO"],

@@ -28,6 +28,8 @@ class Objective(Configurable):
         needs_reference: whether ``loss`` reads ``ref_logps``.
         needs_policy_logps: whether ``prepare`` needs sequence log-probs of the current policy; the
             trainer then makes one gradient-free pass over the rows of each update first.
+        needs_token_logps: whether ``prepare`` needs the log-probs of the rollouts' tokens under the current policy and
+            the one that sampled; the trainer then makes the same pass.
         needs_recomputed_logps: whether the old log-probs must be those of the trained policy itself before the first
             update, because the objective corrects for the updates since then and for nothing else.
         skips_inactive: whether rows that ``prepare`` marks inactive need no forward pass.
@@ -48,6 +50,7 @@ class Objective(Configurable):
     streams: Streams = ("rollouts",)
     needs_reference: bool = False
     needs_policy_logps: bool = False
+    needs_token_logps: bool = False
     needs_recomputed_logps: bool = False
     skips_inactive: bool = False
     exact_gradient: bool = True

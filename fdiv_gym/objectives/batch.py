@@ -24,6 +24,9 @@ class GroupBatch:
             mini-batch; None where the objective computes them itself.
         policy_logps: [N] under the current policy; only for objectives with ``needs_policy_logps``.
         ref_logps: [N] under the reference; only for objectives with ``needs_policy_logps``.
+        policy_tokens: [N, L] fp64, the k-th column that of each response's k-th token, NaN beyond its last, under
+            the current policy; only for objectives with ``needs_token_logps``.
+        old_tokens: [N, L] fp64, the same under the policy that sampled; for the same objectives.
     """
 
     rewards: Tensor
@@ -34,6 +37,8 @@ class GroupBatch:
     advantages: Tensor | None = None
     policy_logps: Tensor | None = None
     ref_logps: Tensor | None = None
+    policy_tokens: Tensor | None = None
+    old_tokens: Tensor | None = None
 
     @classmethod
     def of_equal_size(

@@ -30,7 +30,10 @@ ADVANTAGES = {
     "mean-centred": ("centred:MeanCentred", "r - mean per prompt (Dr. GRPO)"),
     "leave-one-out": ("centred:LeaveOneOut", "r - mean of the prompt's other responses (RLOO)"),
     "max-normalised": ("centred:MaxNormalised", "(r - mean)/max|r - mean| per prompt"),
-    "batch": ("step:BatchStandardised", "(r - mean)/std over the whole step (REINFORCE++)"),
+    "batch": ("step:BatchStandardised", "(r - mean)/std over the whole step (REINFORCE)"),
+    "reinforce++": ("step:ReinforcePlusPlus", "r - mean per prompt, standardised over the step (REINFORCE++)"),
+    "gdpo": ("gdpo:GDPO", "each component standardised per prompt, their sum over the step (GDPO)"),
+    "beta-normalised": ("beta:BetaNormalised", "(r - mean)/density of the mean among prompts (BNPO)"),
 }
 
 AGGREGATIONS = {

@@ -136,7 +136,8 @@ def _output_form(output: ObjectiveOutput, report: Report) -> None:
 
 def _pure(objective: Objective, report: Report) -> None:
     step, other = make_step(seed=1), make_step(seed=2)
-    groups, preferences = step.groups(objective.needs_policy_logps), step.preference_units(objective.needs_policy_logps)
+    groups = step.groups(objective.needs_policy_logps, objective.needs_token_logps)
+    preferences = step.preference_units(objective.needs_policy_logps)
     before = copy.deepcopy((groups, preferences))
     with torch.no_grad():
         first = objective.prepare(groups, preferences)

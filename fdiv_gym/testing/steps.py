@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, ObjectiveOutput, PreferenceBatch
+from fdiv_gym.objectives.tokens import compact
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,13 @@ class Step:
         """The same step with some preference rows, or with all in another order."""
         return dataclasses.replace(self, chosen=self.chosen[order], preferences=self.preferences.take(order))
 
-    def groups(self, policy: bool) -> GroupBatch:
-        """The rollouts as ``prepare`` gets them; ``policy``: with the log-probs of ``needs_policy_logps``."""
+    def groups(self, policy: bool, tokens: bool = False) -> GroupBatch:
+        """The rollouts as ``prepare`` gets them.
+
+        Args:
+            policy: with the log-probs of ``needs_policy_logps``.
+            tokens: with those of ``needs_token_logps``.
+        """
         rows = self.rollouts
         assert rows.old_logps is not None
         return GroupBatch(
@@ -109,6 +115,8 @@ class Step:
             lengths=rows.mask.sum(-1),
             policy_logps=rows.total(rows.logps) if policy else None,
             ref_logps=rows.total(rows.ref_logps) if policy else None,
+            policy_tokens=compact(rows.logps, rows.mask) if tokens else None,
+            old_tokens=compact(rows.old_logps, rows.mask) if tokens else None,
         )
 
     def preference_units(self, policy: bool) -> PreferenceBatch:
@@ -208,7 +216,7 @@ def prepare(objective: Objective, step: Step) -> Mapping[Stream, Coefficients]:
     policy = objective.needs_policy_logps
     with torch.no_grad():
         return objective.prepare(
-            step.groups(policy) if "rollouts" in objective.streams else None,
+            step.groups(policy, objective.needs_token_logps) if "rollouts" in objective.streams else None,
             step.preference_units(policy) if "preferences" in objective.streams else None,
         )
 

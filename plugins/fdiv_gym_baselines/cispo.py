@@ -9,7 +9,8 @@ import pydantic
 from torch import Tensor
 
 import fdiv_gym as fg
-from fdiv_gym_baselines.on_policy import OnPolicy, exp, token_mean
+from fdiv_gym_baselines.clipped import clip_shares
+from fdiv_gym_baselines.on_policy import OnPolicy, exp
 
 
 class CISPO(OnPolicy):
@@ -17,7 +18,8 @@ class CISPO(OnPolicy):
 
     L = -1/(sum_i |y_i|) sum_i sum_t sg[clip(rho_it, 1 - eps_low, 1 + eps_high)] A_i log pi(y_it),
     A_i = (r_i - mean)/std over the responses of the prompt. Source: arXiv 2506.13585, equations 4 and 5,
-    which does not clip below. The paper tunes the upper bound without stating it; 5 is our default.
+    which does not clip below. The paper tunes the upper bound without stating it; 5 is our default, as in TRL,
+    whose ``epsilon_high`` is the bound itself, 1 + clip_high.
     """
 
     class Options(OnPolicy.Options):
@@ -33,7 +35,11 @@ class CISPO(OnPolicy):
     exact_gradient = False
 
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        "rollouts/clipped": "Share of response tokens whose ratio is clipped, from 0 to 1.",
+        "rollouts/clipped": "Share of the tokens of responses in the loss whose weight is clipped, from 0 to 1.",
+        "rollouts/clipped_low": "Share of the tokens of responses in the loss"
+        " whose weight is raised to the lower bound, from 0 to 1.",
+        "rollouts/clipped_high": "Share of the tokens of responses in the loss"
+        " whose weight is lowered to the upper bound, from 0 to 1.",
     }
 
     def token_loss(
@@ -43,4 +49,4 @@ class CISPO(OnPolicy):
         ratio = exp(log_ratio.detach())
         weight = ratio.clamp(1 - self.options.clip_low, 1 + self.options.clip_high)
         losses = -weight * advantages * batch.tokens(batch.logps)
-        return losses, {"rollouts/clipped": token_mean(weight != ratio, batch)}
+        return losses, clip_shares(weight > ratio, weight < ratio, batch)

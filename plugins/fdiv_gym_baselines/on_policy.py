@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import pydantic
 import torch
 from torch import Tensor
 
@@ -20,6 +21,9 @@ class OnPolicy(fg.Objective):
     k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Its
     gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so. ``penalty`` puts
     any registered divergence in its place, see ``Penalty``.
+    With ``unbiased_k3`` the term is rho k3, rho the ratio of the objective, differentiated through rho too: with
+    the ratio of the token its expected gradient is that of the KL divergence from policy to reference (arXiv
+    2512.02556). An unscored response has no k3 term.
 
     A subclass implements ``token_loss`` and sets the defaults of its options.
     """
@@ -31,6 +35,14 @@ class OnPolicy(fg.Objective):
         """A registered advantage, or a table with its name and options."""
         aggregation: fg.PluginRef[fg.Aggregation] = fg.PluginRef("sequence")
         """A registered aggregation, or a table with its name and options."""
+        unbiased_k3: bool = False
+        """Multiply the k3 term by the ratio to the sampling policy; needs beta > 0."""
+
+        @pydantic.model_validator(mode="after")
+        def _k3_is_used(self) -> Self:
+            if self.unbiased_k3 and self.beta == 0:
+                raise ValueError("unbiased_k3 changes the k3 term, but beta is 0: set beta > 0 or leave it out")
+            return self
 
     streams = ("rollouts",)
     advantage: fg.Advantage
@@ -79,13 +91,19 @@ class OnPolicy(fg.Objective):
         if self.options.beta > 0:
             assert batch.ref_logps is not None
             to_reference = k3(batch.log_ratio(batch.ref_logps))
-            losses = losses + self.options.beta * to_reference
             metrics["rollouts/k3"] = token_mean(to_reference, batch)
+            if self.options.unbiased_k3:
+                to_reference = to_reference * exp(self.ratio(log_ratio, batch))
+            losses = losses + self.options.beta * to_reference
         loss = (batch.row("weight") * batch.sequence_sum(losses)).sum()
         if self.penalty is None:
             return fg.ObjectiveOutput(loss, metrics)
         surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double())
         return fg.ObjectiveOutput(loss + surrogate, {**metrics, **more}, loss.detach() + value)
+
+    def ratio(self, log_ratio: Tensor, batch: fg.MicroBatch) -> Tensor:
+        """[b, T] logarithm of the ratio that the objective uses; by default that of each token."""
+        return log_ratio
 
     def token_loss(
         self, log_ratio: Tensor, advantages: Tensor, batch: fg.MicroBatch

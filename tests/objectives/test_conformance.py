@@ -36,6 +36,18 @@ VARIANTS = [
     ("dapo", {"advantage": "max-normalised", "beta": 0.01}),
     ("gspo", {"clip_low": 0.2, "clip_high": 0.3}),
     ("sft", {"aggregation": "sequence"}),
+    ("grpo", {"beta": 0.1, "unbiased_k3": True}),
+    ("gspo", {"beta": 0.1, "unbiased_k3": True}),
+    ("rloo", {"ratio": "sequence"}),
+    ("reinforce", {"ratio": "token", "beta": 0.1}),
+    ("bnpo", {"advantage": "gdpo"}),
+    ("gpg", {"beta": 0.1, "ratio": "token"}),
+    ("sapo", {"beta": 0.1, "advantage": "reinforce++"}),
+    ("clip-cov", {"share": 0.3, "covariance_low": -0.1, "aggregation": "sequence"}),
+    ("kl-cov", {"share": 0.3, "beta": 0.1}),
+    ("kl-cov", {"share": 0.3, "aggregation": "sequence"}),
+    ("dppo", {"region": "kl", "delta_low": 0.01, "delta_high": 0.01}),
+    ("grpo", {"advantage": {"name": "group", "correction": 1, "scale": "step"}}),
 ]
 
 

@@ -12,7 +12,9 @@ import fdiv_gym as fg
 from fdiv_gym.testing.steps import evaluate, make_step
 
 NAMES = [entry.name for entry in fg.list_entries("objective")]
-OBJECTIVES = {name: fg.get_objective(name) for name in NAMES}
+# The rewards below lie between -2 and 1.
+OPTIONS = {"bnpo": {"advantage": {"name": "beta-normalised", "low": -2.0}}}
+OBJECTIVES = {name: fg.get_objective(name, **OPTIONS.get(name, {})) for name in NAMES}
 ON_POLICY = [name for name in NAMES if "rollouts" in OBJECTIVES[name].streams]
 PREFERENCES = [name for name in NAMES if "preferences" in OBJECTIVES[name].streams]
 F_OBJECTIVES = [name for name in ("f-grpo", "f-hal") if name in NAMES]

@@ -1,5 +1,6 @@
 """The penalty on D_f(pi || pi_ref): its expected gradient is the exact one, for every divergence, off policy too."""
 
+import dataclasses
 import math
 import statistics
 
@@ -106,6 +107,9 @@ class TestInAnObjective:
         groups = GroupBatch.of_equal_size(rewards, 16, old[drawn])
         objective = fg.get_objective(name, **options)
         logps = torch.log_softmax(logits, 0)[drawn]
+        if objective.needs_token_logps:
+            tokens = {"policy_tokens": logps.detach().unsqueeze(-1), "old_tokens": old[drawn].unsqueeze(-1)}
+            groups = dataclasses.replace(groups, **tokens)
         return gradient(rollout_loss(objective, groups, logps, reference.log()[drawn], old[drawn]), logits)
 
     def case(self, on_policy):

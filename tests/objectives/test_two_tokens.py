@@ -54,8 +54,25 @@ HAND = [
     ("gspo", {"clip_low": 0.2, "clip_high": 0.2, "advantage": EXACT}, (-1.2 + 0.8) / 2),
     # -(1.5 * -1 + 1 * -2 - (0.5 * -3 + 1 * -1)) / 4.
     ("cispo", {"advantage": EXACT}, 0.25),
+    # One prompt, so the density is 1 and the advantages are +-1/2: (-(1.2 + 1) + (0.8 + 1)) / 2 / 4 tokens.
+    ("bnpo", {}, -0.05),
+    # 4 sigmoid(rho - 1) at 1.5, 1 and 0.5, 1: (-4 s(1/2) + 4 s(-1/2)) / 4 = -(2 s(1/2) - 1).
+    ("sapo", {"temperature_negative": 1.0, "advantage": EXACT}, -math.tanh(0.25)),
+    # Log-ratios log 1.5, 0 and log 0.5, 0 clipped to 0.2, 0 and -0.2, 0; geometric means e^0.1 and e^-0.1.
+    ("gmpo", {"clip_low": 0.2, "clip_high": 0.2, "advantage": EXACT}, -math.sinh(0.1)),
+    # Advantages +-1/2: -(-3 - -4)/2 / 4 tokens.
+    ("gpg", {}, -0.125),
+    # Covariances with mean log-prob -7/4: 0.75, -0.25 and 1.25, -0.75. The third token has no gradient.
+    ("clip-cov", {"advantage": EXACT}, (-2.5 + 1) / 4),
+    ("kl-cov", {"advantage": EXACT}, (-2.5 + 1.5 + math.log(2)) / 4),
+    # |pi - pi_old| is 0.12 on the first token, 0.05 on the third: inside; then the first is outside.
+    ("dppo", {"advantage": EXACT}, 0.25),
+    ("dppo", {"delta_high": 0.1, "advantage": EXACT}, -(-2 + 2.5) / 4),
     # Advantages +-1: -(-3 - -4)/2.
     ("rloo", {}, -0.5),
+    # Ratios of the responses 3/2 and 1/2, clipped to 1.2 and 0.8; of the tokens: the sums of 2.2 and 1.8.
+    ("rloo", {"ratio": "sequence"}, (-1.2 + 0.8) / 2),
+    ("rloo", {"ratio": "token"}, (-2.2 + 1.8) / 2),
     ("reinforce", {"advantage": {"name": "batch", "eps": 0.0}}, -0.5),
     # Margin 0.75.
     ("dpo", {"beta": 0.5}, math.log(1 + math.exp(-0.75))),

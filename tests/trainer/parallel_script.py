@@ -30,6 +30,7 @@ def main(output: Path, objective_name: str) -> None:
     updater = Updater(objective, model, reference, accelerator, micro_batch_size=2)
     stream = rollout_stream(own_groups, tokenizer.pad_token_id)
     updater.score_in_advance(stream)
+    updater.score_policy(stream)
     whole, own = whole_groups(own_groups, stream)
     told = updater.accumulate({"rollouts": stream}, objective.prepare(whole, None), {"rollouts": own})
     gradient = torch.cat([p.grad.flatten() for p in model.parameters()])

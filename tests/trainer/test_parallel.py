@@ -25,7 +25,7 @@ def on_one_and_on_two(script, folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["f-grpo", "dapo"])
+@pytest.mark.parametrize("objective", ["f-grpo", "dapo", "clip-cov"])
 def test_two_processes_agree_with_one(tmp_path, objective):
     alone, together = on_one_and_on_two(SCRIPT, tmp_path, objective)
     assert float((alone["gradient"] - together["gradient"]).norm() / alone["gradient"].norm()) < 1e-6

@@ -26,6 +26,7 @@ class StreamBatch:
         recomputed_logps: [N, T-1] under the policy before the step's first update, where they replace the
             log-probs of the engine.
         policy_logps: [N] sequence log-probs under the current policy, if the objective needs them.
+        policy_tokens: [N, T-1] log-probs under the current policy, if the objective needs those of tokens.
         advantages: [N] fp64, computed on the whole step, if the objective has an estimator.
     """
 
@@ -34,6 +35,7 @@ class StreamBatch:
     ref_logps: Tensor | None = None
     recomputed_logps: Tensor | None = None
     policy_logps: Tensor | None = None
+    policy_tokens: Tensor | None = None
     advantages: Tensor | None = None
 
     @classmethod
@@ -131,6 +133,8 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
         "advantages": listed(stream.advantages),
         "policy": listed(policy),
         "ref": listed(ref),
+        "policy_tokens": token_lists(stream, stream.policy_tokens),
+        "old_tokens": token_lists(stream, None if stream.policy_tokens is None else stream.old_logps),
         "components": {
             name: [
                 t.verdict.components.get(name, float("nan")) if t.verdict else float("nan")
@@ -160,6 +164,8 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
             advantages=joined_or_none(gathered, "advantages"),
             policy_logps=joined_or_none(gathered, "policy"),
             ref_logps=joined_or_none(gathered, "ref"),
+            policy_tokens=joined_tokens(gathered, "policy_tokens"),
+            old_tokens=joined_tokens(gathered, "old_tokens"),
         ),
         own,
     )
@@ -203,6 +209,21 @@ def listed(values: Tensor | None) -> list[float] | None:
 def joined_or_none(parts: Sequence[Mapping[str, Any]], key: str) -> Tensor | None:
     """[N] fp64: the lists of all processes, or None if they have none."""
     return None if parts[0][key] is None else torch.tensor(joined(parts, key), dtype=torch.float64)
+
+
+def token_lists(stream: StreamBatch, values: Tensor | None) -> list[list[float]] | None:
+    """The values at each row's response tokens; ``values`` [N, T-1]."""
+    if values is None:
+        return None
+    return [row[mask].tolist() for row, mask in zip(values.double(), stream.padded.mask, strict=True)]
+
+
+def joined_tokens(parts: Sequence[Mapping[str, Any]], key: str) -> Tensor | None:
+    """[N, L] fp64, one row for each response of all processes, NaN beyond its tokens; None if no process has it."""
+    if any(part[key] is None for part in parts):
+        return None
+    rows = [torch.tensor(row, dtype=torch.float64) for row in joined(parts, key)]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
 
 
 def own_rows(counts: Sequence[int]) -> slice:

@@ -77,6 +77,8 @@ class Updater:
         """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update."""
         if self.objective.needs_policy_logps:
             stream.policy_logps = self.policy_logps(stream)
+        if self.objective.needs_token_logps:
+            stream.policy_tokens = self._token_logps(self.model, stream)
 
     def recompute_old(self, stream: StreamBatch) -> float:
         """Replace the engine's log-probs by those of the current policy; once a step, before its first update.
