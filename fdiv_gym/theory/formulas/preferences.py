@@ -21,9 +21,10 @@ def dpo(d: Data, held: Data, *, beta: float = 0.1) -> float:
     return float(-np.log(sigmoid(beta * (chosen - rejected))).mean())
 
 
-def ipo(d: Data, held: Data, *, tau: float = 0.1) -> float:
-    """IPO, arXiv 2310.12036, equation 17."""
-    chosen, rejected = d.preferences.pairs(log_ratio(d.preferences))
+def ipo(d: Data, held: Data, *, tau: float = 0.1, length_normalised: bool = True) -> float:
+    """IPO, arXiv 2310.12036, equation 17; log-ratios of a token, as its authors advise, or of the response."""
+    p = d.preferences
+    chosen, rejected = p.pairs(log_ratio(p) / (p.lengths if length_normalised else 1))
     return float(((chosen - rejected - 1 / (2 * tau)) ** 2).mean())
 
 
@@ -35,22 +36,25 @@ def simpo(d: Data, held: Data, *, beta: float = 2.0, gamma: float = 1.0) -> floa
 
 
 def kto(
-    d: Data, held: Data, *, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0
-) -> float:
-    """KTO, arXiv 2402.01306, equations 7 and 8; z0 is the step's mean log-ratio, at least 0, held."""
+    d: Data, held: Data, *, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0,
+    z0: str = "step",
+) -> float:  # fmt: skip
+    """KTO, arXiv 2402.01306, equations 7 and 8; z0 is the step's mean log-ratio, at least 0, held, or 0."""
     p, h = d.preferences, log_ratio(d.preferences)
-    z0 = max(0.0, float(log_ratio(held.preferences).mean()))
-    good = desirable_weight * (1 - sigmoid(beta * (h - z0)))
-    bad = undesirable_weight * (1 - sigmoid(beta * (z0 - h)))
+    shift = max(0.0, float(log_ratio(held.preferences).mean())) if z0 == "step" else 0.0
+    good = desirable_weight * (1 - sigmoid(beta * (h - shift)))
+    bad = undesirable_weight * (1 - sigmoid(beta * (shift - h)))
     return float(np.where(p.chosen, good, bad).mean())
 
 
-def bco(d: Data, held: Data, *, beta: float = 0.1) -> float:
-    """BCO, arXiv 2404.04656, section 4; delta is the middle of the two sides' means of the step, held."""
+def bco(d: Data, held: Data, *, beta: float = 0.1, denominator: str = "sides", delta: str = "step") -> float:
+    """BCO, arXiv 2404.04656, section 4; delta is the middle of the two sides' means of the step, held, or 0."""
     p, v, w = d.preferences, beta * log_ratio(d.preferences), beta * log_ratio(held.preferences)
-    delta = (w[p.chosen].mean() + w[~p.chosen].mean()) / 2
-    good, bad = -np.log(sigmoid(v - delta)), -np.log(sigmoid(delta - v))
-    return float(good[p.chosen].mean() + bad[~p.chosen].mean())
+    shift = (w[p.chosen].mean() + w[~p.chosen].mean()) / 2 if delta == "step" else 0.0
+    rows = -np.log(sigmoid(np.where(p.chosen, v - shift, shift - v)))
+    if denominator == "rows":
+        return float(rows.mean())
+    return float(rows[p.chosen].mean() + rows[~p.chosen].mean())
 
 
 def sft(d: Data, held: Data, *, aggregation: Any = "token-mean") -> float:

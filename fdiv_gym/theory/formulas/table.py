@@ -67,12 +67,18 @@ FORMULAS: dict[str, Formula] = {
     "rloo": Formula(on_policy.rloo, "arXiv 2402.14740", ON_POLICY),
     "reinforce": Formula(on_policy.reinforce, "Williams 1992", ON_POLICY),
     "dpo": Formula(preferences.dpo, "arXiv 2305.18290", [{}, {"beta": 0.7}]),
-    "ipo": Formula(preferences.ipo, "arXiv 2310.12036", [{}, {"tau": 0.7}]),
+    "ipo": Formula(preferences.ipo, "arXiv 2310.12036", [{}, {"tau": 0.7}, {"length_normalised": False}]),
     "simpo": Formula(preferences.simpo, "arXiv 2405.14734", [{}, {"beta": 0.7, "gamma": 0.3}]),
     "kto": Formula(
-        preferences.kto, "arXiv 2402.01306", [{}, {"beta": 0.7, "desirable_weight": 2.0, "undesirable_weight": 0.6}]
+        preferences.kto,
+        "arXiv 2402.01306",
+        [{}, {"z0": "none"}, {"beta": 0.7, "desirable_weight": 2.0, "undesirable_weight": 0.6}],
     ),
-    "bco": Formula(preferences.bco, "arXiv 2404.04656", [{}, {"beta": 0.7}]),
+    "bco": Formula(
+        preferences.bco,
+        "arXiv 2404.04656",
+        [{}, {"beta": 0.7}, {"denominator": "rows"}, {"beta": 0.7, "delta": "none"}],
+    ),
     "sft": Formula(
         preferences.sft, "arXiv 2203.02155", [{}, {"aggregation": "sequence"}, {"aggregation": on_policy.SUM}]
     ),
