@@ -13,21 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 def best_untrained(run, environment):
     """The best score of the model that the run started from, over temperatures and by majority."""
-    command = [
-        sys.executable,
-        "-m",
-        "fdiv_gym",
-        "eval",
-        str(run),
-        "--step",
-        "0",
-        "--temperature",
-        "0.1,0.5,1",
-        "--json",
-    ]
-    done = subprocess.run(
-        [*command, "--samples", "32", "--tasks", "128"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "fdiv_gym", "eval", str(run), "--step", "0", "--temperature", "0.1,0.5,1"]
+    command += ["--samples", "32", "--tasks", "128", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["best"]
 
