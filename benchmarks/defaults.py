@@ -2,10 +2,11 @@
 
     python benchmarks/defaults.py [--processes 2]
 
-Every variant trains `examples/addition.toml` for 40 steps; later all of them are close to 1. Its learning rate is
-chosen first, from three, on seeds 50 and 51; then it is trained on seeds 100 to 109. A seed decides the initial model (its
-weights and its warm start), the order of the tasks and every draw, so that variants are compared in pairs of one seed.
-A finished run is kept in benchmarks/results/defaults.jsonl and not repeated while its configuration stays the same.
+Every variant trains `examples/addition.toml` for 40 steps; later all of them are close to 1. Its learning
+rate is chosen first, from three, on seeds 50 and 51; then it is trained on seeds 100 to 109. A seed decides
+the initial model (its weights and its warm start), the order of the tasks and every draw, so that variants
+are compared in pairs of one seed. A finished run is kept in benchmarks/results/defaults.jsonl and not
+repeated while its configuration stays the same.
 """
 
 from __future__ import annotations
