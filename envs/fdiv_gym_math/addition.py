@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.envs import Split
-from fdiv_gym_math.procedural.base import with_noise
 
 ANSWER = re.compile(r"[0-9]{1,40}")
 
@@ -34,6 +34,8 @@ class Addition(fg.TextEnv):
         """How many numbers are added."""
         reverse: bool = True
         """Whether the answer is written from its last digit to its first."""
+        forget_carry: float = pydantic.Field(0.6, ge=0, le=1)
+        """Probability that a demonstration for the warm start is added without carrying; the others are right."""
         train_tasks: int = pydantic.Field(20_000, ge=1)
         """Size of the training split, in tasks, if there are so many different ones."""
         heldout_tasks: int = pydantic.Field(512, ge=1)
@@ -71,12 +73,18 @@ class Addition(fg.TextEnv):
         return fg.Verdict.scored(float(answer == task.answer))
 
     def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """Training problems; one digit in three is random, so about one answer in three is right."""
+        """Training problems; an answer is added without carrying with probability ``forget_carry``, else it is right.
+
+        Above one half, the most likely answer to a problem with a carry is a wrong one.
+        """
         tasks = self.task_list("train")
         pairs = []
         for i in rng.integers(len(tasks), size=count):
             task = tasks[int(i)]
-            pairs.append((task.prompt, with_noise(task.answer or "", rng)))
+            answer = task.answer or ""
+            if rng.random() < self.options.forget_carry:
+                answer = self._written(without_carrying([int(x) for x in task.prompt[:-1].split("+")]))
+            pairs.append((task.prompt, answer))
         return pairs
 
     def _numbers(self, index: int, low: int, high: int) -> tuple[int, ...]:
@@ -87,8 +95,19 @@ class Addition(fg.TextEnv):
         return tuple(numbers)
 
     def _task(self, numbers: tuple[int, ...]) -> fg.Task:
-        answer = str(sum(numbers))
-        return fg.Task("+".join(map(str, numbers)) + "=", answer[::-1] if self.options.reverse else answer)
+        return fg.Task("+".join(map(str, numbers)) + "=", self._written(str(sum(numbers))))
+
+    def _written(self, answer: str) -> str:
+        return answer[::-1] if self.options.reverse else answer
+
+
+def without_carrying(numbers: Sequence[int]) -> str:
+    """The sum of each column modulo 10, with as many digits as the longest number: 57 and 85 give ``32``.
+
+    No carry is passed on, so the last one is lost too; zeros in front are written.
+    """
+    columns = zip_longest(*(reversed(str(n)) for n in numbers), fillvalue="0")
+    return "".join(str(sum(map(int, column)) % 10) for column in columns)[::-1]
 
 
 def is_heldout(numbers: tuple[int, ...]) -> bool:

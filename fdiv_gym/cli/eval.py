@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from fdiv_gym.cli.arguments import JsonFlag
+from fdiv_gym.cli.eval_tables import show_metrics, show_temperatures
 from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import write_json
 from fdiv_gym.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fdiv_gym.evaluation import Evaluated, Plan
+    from fdiv_gym.evaluation import Evaluated, Plan, Sweep
 
 
 def evaluate(
@@ -28,6 +31,9 @@ def evaluate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key, e.g. --set env.digits=3 (repeatable).")
     ] = None,
+    step: Annotated[
+        int | None, typer.Option("--step", help="A checkpoint of the run by its step; 0 is the untrained model.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder for samples and results.")] = None,
     split: Annotated[str, typer.Option("--split", help="Split of the tasks: train or heldout.")] = "heldout",
     tasks: Annotated[int | None, typer.Option("--tasks", help="Largest number of tasks; default: all.")] = None,
@@ -35,6 +41,12 @@ def evaluate(
         int | None, typer.Option("--samples", "-n", help="Responses to each task; default: 8, with --greedy 1.")
     ] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="Take the most likely token instead of sampling.")] = False,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            "--temperature", help="Compare greedy and each of these temperatures, e.g. 0.1,0.3,1, with a majority vote."
+        ),
+    ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", help="A k of pass@k and maj@k (repeatable).")] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Smallest score of a correct response.")
@@ -47,84 +59,80 @@ def evaluate(
 
     Example: fdiv-gym eval runs/first --samples 16 --tasks 200
     """
-    from fdiv_gym.evaluation import Plan, configure
+    from fdiv_gym.evaluation import Plan, Sweep, configure, parse_temperatures
 
     if split not in ("train", "heldout"):
         raise ConfigError(f"--split must be train or heldout, got {split!r}")
     chosen = cast(Literal["train", "heldout"], split)
-    run_config, trained_on = configure(model, env, config, set_ or [])
+    overrides = set_ or []
     number = samples if samples is not None else (1 if greedy else 8)
-    plan = Plan(run_config, chosen, tasks, number, greedy, seed, batch, trained_on)
-    done = _evaluated(plan, output or _default_folder(model, plan), k or None, threshold)
+
+    def plan_of(greedy: bool, number: int, *more: str) -> Plan:
+        run_config, trained_on = configure(model, env, config, [*overrides, *more], step)
+        return Plan(run_config, chosen, tasks, number, greedy, seed, batch, trained_on)
+
+    if temperature is not None:
+        _refuse_conflicts(greedy, overrides)
+        sweep = Sweep.of(
+            parse_temperatures(temperature),
+            plan_of(True, 1),
+            lambda t: plan_of(False, number, f"engine.temperature={t!r}"),
+        )
+        done = _swept(sweep, output or _folder(model, sweep.plans["greedy"], sweep.fingerprint()), k or None, threshold)
+    else:
+        plan = plan_of(greedy, number)
+        done = _evaluated(plan, output or _folder(model, plan, plan.fingerprint()), k or None, threshold)
     if json_:
         write_json({"folder": str(done.folder), **done.results})
+    elif temperature is not None:
+        show_temperatures(done)
     else:
-        _show(done)
+        show_metrics(done)
+
+
+def _refuse_conflicts(greedy: bool, overrides: Sequence[str]) -> None:
+    if greedy:
+        raise ConfigError("--temperature includes the greedy evaluation: omit --greedy")
+    if any(item.partition("=")[0].strip() == "engine.temperature" for item in overrides):
+        raise ConfigError("--temperature and --set engine.temperature exclude each other")
+
+
+def _swept(sweep: Sweep, folder: Path, ks: list[int] | None, threshold: float | None) -> Evaluated:
+    """The evaluations at all temperatures, with a progress bar."""
+    from fdiv_gym.evaluation import evaluate_temperatures
+
+    with _progress(folder) as update:
+        return evaluate_temperatures(sweep, folder, ks, threshold, update)
 
 
 def _evaluated(plan: Plan, folder: Path, ks: list[int] | None, threshold: float | None) -> Evaluated:
-    """The evaluation, with a progress bar on the error stream; exit status 130 if it is interrupted."""
+    """The evaluation, with a progress bar."""
+    from fdiv_gym.evaluation import evaluate as run_evaluation
+
+    with _progress(folder) as update:
+        return run_evaluation(plan, folder, ks, threshold, lambda n, total: update("evaluating", n, total))
+
+
+@contextlib.contextmanager
+def _progress(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on the error stream; exit status 130 if the evaluation is interrupted."""
     from rich.console import Console
     from rich.progress import Progress
-
-    from fdiv_gym.evaluation import evaluate as run_evaluation
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         line = bar.add_task("evaluating", total=None)
         try:
-            return run_evaluation(
-                plan, folder, ks, threshold, lambda n, total: bar.update(line, completed=n, total=total)
-            )
+            yield lambda name, n, total: bar.update(line, description=name, completed=n, total=total)
         except KeyboardInterrupt:
             typer.echo(f"interrupted; run the same command again to resume ({folder})", err=True)
             sys.exit(ExitStatus.INTERRUPTED)
 
 
-def _default_folder(model: str, plan: Plan) -> Path:
-    """A folder in that of the model's run, or in ``evaluations``; its name identifies the plan."""
+def _folder(model: str, plan: Plan, fingerprint: str) -> Path:
+    """A folder in that of the model's run, or in ``evaluations``; its name identifies the evaluation."""
     assert plan.config.env is not None
-    name = plan.config.env.name.replace("/", "-") + "-" + plan.fingerprint()
+    name = plan.config.env.name.replace("/", "-") + "-" + fingerprint
     run = Path(model)
     if (run / "state.pt").is_file():  # a checkpoint of that run
         run = run.parent.parent
     return (run if (run / "checkpoints").is_dir() else Path()) / "evaluations" / name
-
-
-def _show(done: Evaluated) -> None:
-    """Print the metrics as a table, then notes on them."""
-    from rich.console import Console
-    from rich.table import Table
-
-    r, console = done.results, Console()
-    responses = "1 response" if r["samples"] == 1 else f"{r['samples']} responses"
-    title = f"{r['env']['id']}, {r['split']}: {r['tasks']} tasks, {responses} each, {r['mode']}"
-    console.print(title, style="bold", highlight=False, soft_wrap=True)
-    table = Table()
-    for heading in ("", "value", "95 % interval", "tasks"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, metric in r["metrics"].items():
-        if name.startswith("avg@") and metric == r["metrics"].get("pass@1"):
-            continue  # scores of 0 and 1: the mean is the pass rate
-        if metric["value"] is None:
-            table.add_row(name, "-", "-", "0")
-        else:
-            interval = f"{metric['low']:.3f} to {metric['high']:.3f}"
-            table.add_row(name, f"{metric['value']:.3f}", interval, str(metric["tasks"]))
-    for name, value in r["env_metrics"].items():
-        table.add_row(name, f"{value:.3f}", "", "")
-    console.print(table)
-    if r["unscored_reason"]:
-        console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)
-    console.print(
-        f"without a score: {r['unscored']:.1%}; cut off at the length limit: {r['cut_off']:.1%}; "
-        f"tokens per response: {r['response_tokens']:.1f}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    shared = r["contamination"]
-    if shared is not None:
-        found = shared.get("unknown") or (
-            f"{len(shared['shared'])} of {shared['evaluation_tasks']} tasks were trained on"
-        )
-        console.print(f"contamination: {found}", highlight=False)
-    console.print(f"samples and results: {done.folder}", highlight=False, soft_wrap=True)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from fdiv_gym.evaluation.samples import sample_record as sample_record
     from fdiv_gym.evaluation.samples import sample_records as sample_records
     from fdiv_gym.evaluation.samples import task_of as task_of
+    from fdiv_gym.evaluation.temperatures import Sweep as Sweep
+    from fdiv_gym.evaluation.temperatures import evaluate_temperatures as evaluate_temperatures
+    from fdiv_gym.evaluation.temperatures import parse_temperatures as parse_temperatures
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -38,6 +41,7 @@ __getattr__, __dir__, __all__ = lazy(
         "runner": ["Evaluated", "Played", "evaluate", "play_tasks"],
         "samples": ["Mode", "is_sample", "sample_record", "sample_records", "task_of"],
         "metrics": ["Metric", "Sample", "majority_at_k", "mean_metrics", "pass_at_k", "summarise"],
+        "temperatures": ["Sweep", "evaluate_temperatures", "parse_temperatures"],
         "rescoring": ["Rescored", "rescore"],
         "agreement": ["LabelledResponse", "judge_reliability", "kappa", "read_labelled"],
     },

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.envs.base import Split
-from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
+from fdiv_gym.evaluation.source import locate
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
-from fdiv_gym.runs.folder import RunFolder
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
 END_BYTES = 1 << 20
@@ -63,6 +63,11 @@ class Plan:
         """The mode of the samples."""
         return "greedy" if self.greedy else "sampled"
 
+    @property
+    def temperature(self) -> float | None:
+        """The temperature of the samples; 0 is greedy, None an engine without that option."""
+        return 0.0 if self.greedy else getattr(self.config.engine.checked_options, "temperature", None)
+
     def record(self) -> dict[str, Any]:
         """Everything that determines the samples, as plain JSON."""
         resolved = self.config.resolved()
@@ -98,7 +103,11 @@ def weights_digest(name_or_path: str) -> str | None:
 
 
 def configure(
-    model: str, env_id: str | None = None, config_file: Path | None = None, overrides: Sequence[str] = ()
+    model: str,
+    env_id: str | None = None,
+    config_file: Path | None = None,
+    overrides: Sequence[str] = (),
+    step: int | None = None,
 ) -> tuple[RunConfig, Mapping[str, Any] | None]:
     """The configuration for a model of the command line, and the environment table that it was trained on.
 
@@ -107,12 +116,13 @@ def configure(
         env_id: the environment; by default that of the file or of the run.
         config_file: a file with options of the environment and the engine.
         overrides: ``a.b=c``, as for training.
+        step: the step of a checkpoint of the run; 0 is its initial model, None its newest checkpoint.
 
     Raises:
-        ConfigError: no environment is given, or the configuration is wrong.
-        TrainerError: a run folder without a checkpoint.
+        ConfigError: no environment is given, the configuration is wrong, or there is no such step.
+        TrainerError: a run folder without a checkpoint, or an initial model that cannot be built again.
     """
-    run, weights = _locate(model)
+    run, weights = locate(model, step)
     values: dict[str, Any] = {}
     trained_on = None
     if run is not None:
@@ -126,20 +136,6 @@ def configure(
     if "env" not in values:
         raise ConfigError("no environment: give --env namespace/Name-vN, or --config with a table [env]")
     return parse_config(values), trained_on
-
-
-def _locate(model: str) -> tuple[RunFolder | None, str]:
-    path = Path(model)
-    if (path / "state.pt").is_file() and (path / "model").is_dir():
-        run = path.parent.parent
-        return (RunFolder(run) if (run / "config.json").is_file() else None), str(path / "model")
-    if not (path / "checkpoints").is_dir():
-        return None, model
-    run_folder = RunFolder.open_existing(path)
-    checkpoints = run_folder.checkpoints()
-    if not checkpoints:
-        raise TrainerError(f"run {path} has no checkpoint yet: nothing to evaluate")
-    return run_folder, str(checkpoints[-1] / "model")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def results_of(
         "model": plan.config.model.name_or_path,
         "split": plan.split,
         "mode": plan.mode,
+        "temperature": plan.temperature,
         "tasks": len(tasks),
         "samples": plan.samples,
         "threshold": correct_from,

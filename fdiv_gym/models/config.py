@@ -20,9 +20,9 @@ class EmbeddedModelConfig(Options):
     """Width of one attention head."""
     context: int = pydantic.Field(256, ge=16)
     """Largest total length of prompt and response, in tokens (characters)."""
-    warm_start_steps: int = pydantic.Field(700, ge=0)
-    """Optimizer steps on the environment's noisy demonstrations."""
-    warm_start_batch: int = pydantic.Field(128, ge=1)
+    warm_start_steps: int = pydantic.Field(2000, ge=0)
+    """Optimizer steps on the environment's imperfect demonstrations."""
+    warm_start_batch: int = pydantic.Field(64, ge=1)
     """Demonstrations in each of these steps."""
     warm_start_learning_rate: float = pydantic.Field(2e-3, gt=0)
     """Peak learning rate of these steps."""

@@ -160,7 +160,7 @@ def character_tokenizer() -> Any:
 def warm_start(
     model: Any, tokenizer: Any, config: EmbeddedModelConfig, source: Demonstrations, progress: Progress | None = None
 ) -> None:
-    """Fit the model to noisy demonstrations, on the responses only."""
+    """Fit the model to the demonstrations, on the responses only."""
     if config.warm_start_steps == 0:
         return
     rng = np.random.default_rng(config.seed)

@@ -13,6 +13,7 @@ import fdiv_gym as fg
 from fdiv_gym.envs.spaces import TextSpace
 from fdiv_gym.rollouts.scoring import TimeoutLedger, score_checked
 from fdiv_gym.rollouts.seeds import derive_seed
+from fdiv_gym_math.addition import without_carrying
 
 
 class Echo(fg.TextEnv):
@@ -216,15 +217,42 @@ def test_train_and_heldout_share_no_task(options):
     assert len(train) == len(env.task_list("train"))
 
 
-def test_demonstrations_come_from_the_training_split_and_are_noisy():
-    env = fg.make("math/Addition-v0")
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([12, 34], "46"),  # no carry: right
+        ([57, 85], "32"),  # 7+5=12 and 5+8=13; the right sum is 142
+        ([19, 23], "32"),  # 9+3=12 and 1+2=3; the right sum is 42
+        ([57, 53], "00"),  # zeros in front are written
+        ([7, 8], "5"),
+        ([99, 99, 99], "77"),  # 27 in each column; the right sum is 297
+        ([905, 17, 8], "910"),  # columns 5+7+8=20, 0+1=1, 9
+    ],
+)
+def test_without_carrying_each_column_is_added_modulo_ten(numbers, expected):
+    assert without_carrying(numbers) == expected
+
+
+@pytest.mark.parametrize("options", [{}, {"digits": 3, "terms": 4, "reverse": False}, {"forget_carry": 0.25}])
+def test_demonstrations_come_from_the_training_split_and_forget_to_carry(options):
+    env = fg.make("math/Addition-v0", **options)
     answers = {t.prompt: t.answer for t in env.task_list("train")}
-    pairs = env.demonstrations(2000, np.random.default_rng(0))
-    right = sum(answers[p] == r for p, r in pairs)
-    # (1 - 0.35 * 0.9) a digit, over answers of two or three digits
-    lengths = [len(answers[p]) for p, _ in pairs]
-    assert abs(right - sum(0.685**n for n in lengths)) < 3.5 * (2000 * 0.3 * 0.7) ** 0.5
-    assert all(len(answers[p]) == len(r) for p, r in pairs)
+    pairs = env.demonstrations(4000, np.random.default_rng(0))
+    turn = -1 if env.options.reverse else 1
+    forgotten = {p: without_carrying([int(n) for n in p[:-1].split("+")])[::turn] for p, _ in pairs}
+    assert all(r in (answers[p], forgotten[p]) for p, r in pairs)
+    with_a_carry = [r == forgotten[p] for p, r in pairs if forgotten[p] != answers[p]]
+    assert len(with_a_carry) > 2000
+    p = env.options.forget_carry
+    assert abs(np.mean(with_a_carry) - p) < 4 * (p * (1 - p) / len(with_a_carry)) ** 0.5
+
+
+@pytest.mark.parametrize(("probability", "answer"), [(0.0, "right"), (1.0, "without carrying")])
+def test_a_teacher_who_never_or_always_forgets_to_carry(probability, answer):
+    env = fg.make("math/Addition-v0", digits=1, forget_carry=probability)
+    for prompt, response in env.demonstrations(200, np.random.default_rng(1)):
+        a, b = map(int, prompt[:-1].split("+"))
+        assert response == (str(a + b)[::-1] if answer == "right" else str((a + b) % 10))
 
 
 @pytest.mark.parametrize("response", ["", " ", "64a", "٤٦", "46 46", "046", "+46", "4" * 10_000, "46\x00"])

@@ -1,0 +1,105 @@
+"""The tables that ``fdiv-gym eval`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fdiv_gym.cli.screen import write
+
+if TYPE_CHECKING:
+    from fdiv_gym.evaluation import Evaluated
+
+
+def show_metrics(done: Evaluated) -> None:
+    """Print the metrics as a table, then notes on them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    r, console = done.results, Console()
+    console.print(_title(r) + f", {r['mode']}", style="bold", highlight=False, soft_wrap=True)
+    table = Table()
+    for heading in ("", "value", "95 % interval", "tasks"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, metric in r["metrics"].items():
+        if name.startswith("avg@") and metric == r["metrics"].get("pass@1"):
+            continue  # scores of 0 and 1: the mean is the pass rate
+        if metric["value"] is None:
+            table.add_row(name, "-", "-", "0")
+        else:
+            interval = f"{metric['low']:.3f} to {metric['high']:.3f}"
+            table.add_row(name, f"{metric['value']:.3f}", interval, str(metric["tasks"]))
+    for name, value in r["env_metrics"].items():
+        table.add_row(name, f"{value:.3f}", "", "")
+    console.print(table)
+    if r["unscored_reason"]:
+        console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)
+    console.print(
+        f"without a score: {r['unscored']:.1%}; cut off at the length limit: {r['cut_off']:.1%}; "
+        f"tokens per response: {r['response_tokens']:.1f}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    shared = r["contamination"]
+    if shared is not None:
+        found = shared.get("unknown") or (
+            f"{len(shared['shared'])} of {shared['evaluation_tasks']} tasks were trained on"
+        )
+        console.print(f"contamination: {found}", highlight=False)
+    console.print(f"samples and results: {done.folder}", highlight=False, soft_wrap=True)
+
+
+def show_temperatures(done: Evaluated) -> None:
+    """Print one row for each temperature, then the best of them; at most 80 columns wide."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fdiv_gym.evaluation.temperatures import last_metric
+
+    rows, best, console = done.results["evaluations"], done.results["best"], Console()
+    console.print(_title(rows[-1]), style="bold", highlight=False, soft_wrap=True)
+    majority = last_metric(rows[-1], "maj@")
+    table = Table()
+    for heading in ("temperature", "mean score", "95 % interval", *([majority, "95 % interval"] if majority else [])):
+        table.add_column(heading, justify="left" if heading == "temperature" else "right")
+    for row in rows:
+        cells = [*_cells(row, "avg@"), *(_cells(row, "maj@") if majority else [])]
+        table.add_row(_temperature(row), *cells)
+    console.print(table)
+    console.print(
+        f"without a score: at most {max(row['unscored'] for row in rows):.1%}; "
+        f"cut off at the length limit: at most {max(row['cut_off'] for row in rows):.1%}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    for key, what in (("single", "one response"), ("majority", "a majority vote")):
+        if key in best:
+            found = best[key]
+            console.print(
+                f"best by {what}: {found['value']:.3f} ({found['metric']} {_at(found)})",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
+    write("This much is reached without training this model further: only a result above the best of these is a gain.")
+    console.print(f"samples and results: {done.folder}", highlight=False, soft_wrap=True)
+
+
+def _title(results: Mapping[str, Any]) -> str:
+    responses = "1 response" if results["samples"] == 1 else f"{results['samples']} responses"
+    return f"{results['env']['id']}, {results['split']}: {results['tasks']} tasks, {responses} each"
+
+
+def _temperature(row: Mapping[str, Any]) -> str:
+    return "greedy" if row["temperature"] == 0 else f"{row['temperature']:g}"
+
+
+def _at(found: Mapping[str, Any]) -> str:
+    return "greedily" if found["temperature"] == 0 else f"at temperature {found['temperature']:g}"
+
+
+def _cells(row: Mapping[str, Any], prefix: str) -> list[str]:
+    """The metric with the largest k, and its interval."""
+    from fdiv_gym.evaluation.temperatures import last_metric
+
+    metric = row["metrics"].get(last_metric(row, prefix), {"value": None})
+    if metric["value"] is None:
+        return ["-", ""]
+    return [f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}"]

@@ -1,0 +1,88 @@
+"""The weights that a model of the command line stands for: a checkpoint of a run, its initial model, or any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.registry.guard import close_plugin
+from fdiv_gym.runs.config import parse_config
+from fdiv_gym.runs.folder import PROVENANCE, RunFolder
+
+
+def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
+    """The run that a model belongs to, if any, and the folder or name of its weights.
+
+    Args:
+        model: ``embedded``, a hub id, a model folder, a run folder or a checkpoint.
+        step: the step of a checkpoint of the run folder; 0 is the initial model, None the newest checkpoint.
+
+    Raises:
+        ConfigError: there is no checkpoint of that step, or ``model`` is not a run folder but a step is given.
+        TrainerError: a run folder without a checkpoint, or an initial model that cannot be built again.
+    """
+    path = Path(model)
+    if step is not None:
+        if not (path / "checkpoints").is_dir():
+            raise ConfigError(f"--step chooses a checkpoint of a run, but {model!r} is not a run folder")
+        run = RunFolder.open_existing(path)
+        return run, initial_model(run) if step == 0 else str(_checkpoint(run, step) / "model")
+    if (path / "state.pt").is_file() and (path / "model").is_dir():
+        folder = path.parent.parent
+        return (RunFolder(folder) if (folder / "config.json").is_file() else None), str(path / "model")
+    if not (path / "checkpoints").is_dir():
+        return None, model
+    run = RunFolder.open_existing(path)
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        raise TrainerError(
+            f"run {path} has no checkpoint yet: nothing to evaluate but its initial model, which is --step 0"
+        )
+    return run, str(checkpoints[-1] / "model")
+
+
+def initial_model(run: RunFolder) -> str:
+    """The folder or hub id of the model that a run started from; an embedded model is taken from the cache or built.
+
+    Raises:
+        ConfigError: the run's own configuration is wrong, or it is a run on preferences only with an embedded model.
+        TrainerError: the embedded model built now is not the one of the run.
+    """
+    config = parse_config(run.config())
+    if config.model.name_or_path != "embedded":
+        return config.model.name_or_path
+    if config.env is None:
+        raise ConfigError(
+            f"the initial model of {run.path} was built from its preferences, not from an environment: "
+            "it cannot be built again here; train for one step and evaluate that, or set model.name_or_path"
+        )
+    from fdiv_gym.models.embedded import EnvDemonstrations, embedded_model_folder
+
+    env = config.env.build()
+    try:
+        folder = embedded_model_folder(config.model.embedded, EnvDemonstrations(env))
+    finally:
+        close_plugin(env)
+    _check_weights(run, folder)
+    return str(folder)
+
+
+def _check_weights(run: RunFolder, folder: Path) -> None:
+    # Another version of torch, of the environment or another machine may give other weights.
+    from fdiv_gym.models.loading import load_model, weights_hash
+
+    recorded = run.read_json(PROVENANCE).get("initial_weights")
+    found = weights_hash(load_model(folder))
+    if recorded is not None and recorded != found:
+        raise TrainerError(
+            f"the run in {run.path} started with initial weights {recorded}, but the embedded model built here has "
+            f"{found} (another version of torch or of the environment): its initial model is not available"
+        )
+
+
+def _checkpoint(run: RunFolder, step: int) -> Path:
+    found = {int(path.name.partition("-")[2]): path for path in run.checkpoints()}
+    if step not in found:
+        kept = ", ".join(map(str, [0, *found]))
+        raise ConfigError(f"run {run.path} has no checkpoint of step {step}; it has {kept} (0 is the initial model)")
+    return found[step]
