@@ -15,22 +15,25 @@ def show_metrics(done: Evaluated) -> None:
     """Print the metrics as a table, then notes on them."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     r, console = done.results, Console()
-    console.print(_title(r) + f", {r['mode']}", style="bold", highlight=False, soft_wrap=True)
+    console.print(_title(r) + f", {r['mode']}", style="bold", highlight=False, markup=False, soft_wrap=True)
     table = Table()
     for heading in ("", "value", "95 % interval", "tasks"):
         table.add_column(heading, justify="right" if heading else "left")
-    for name, metric in r["metrics"].items():
-        if name.startswith("avg@") and metric == r["metrics"].get("pass@1"):
-            continue  # scores of 0 and 1: the mean is the pass rate
+    metrics = dict(r["metrics"])
+    for name in [name for name in metrics if name.startswith("avg@") and metrics[name] == metrics.get("pass@1")]:
+        del metrics[name]  # scores of 0 and 1: the mean is the pass rate
+        metrics = {f"pass@1 = {name}" if key == "pass@1" else key: value for key, value in metrics.items()}
+    for name, metric in metrics.items():
         if metric["value"] is None:
             table.add_row(name, "-", "-", "0")
         else:
             interval = f"{metric['low']:.3f} to {metric['high']:.3f}"
             table.add_row(name, f"{metric['value']:.3f}", interval, str(metric["tasks"]))
     for name, value in r["env_metrics"].items():
-        table.add_row(name, f"{value:.3f}", "", "")
+        table.add_row(Text(name), f"{value:.3f}", "", "")
     console.print(table)
     if r["unscored_reason"]:
         console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)
@@ -45,8 +48,8 @@ def show_metrics(done: Evaluated) -> None:
         found = shared.get("unknown") or (
             f"{len(shared['shared'])} of {shared['evaluation_tasks']} tasks were trained on"
         )
-        console.print(f"contamination: {found}", highlight=False)
-    console.print(f"samples and results: {done.folder}", highlight=False, soft_wrap=True)
+        console.print(f"contamination: {found}", highlight=False, markup=False)
+    console.print(f"samples and results: {done.folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_temperatures(done: Evaluated) -> None:
@@ -57,7 +60,7 @@ def show_temperatures(done: Evaluated) -> None:
     from fdiv_gym.evaluation.temperatures import last_metric
 
     rows, best, console = done.results["evaluations"], done.results["best"], Console()
-    console.print(_title(rows[-1]), style="bold", highlight=False, soft_wrap=True)
+    console.print(_title(rows[-1]), style="bold", highlight=False, markup=False, soft_wrap=True)
     majority = last_metric(rows[-1], "maj@")
     table = Table()
     for heading in ("temperature", "mean score", "95 % interval", *([majority, "95 % interval"] if majority else [])):
@@ -79,7 +82,7 @@ def show_temperatures(done: Evaluated) -> None:
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
     write("This much is reached without training this model further: only a result above the best of these is a gain.")
-    console.print(f"samples and results: {done.folder}", highlight=False, soft_wrap=True)
+    console.print(f"samples and results: {done.folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _title(results: Mapping[str, Any]) -> str:

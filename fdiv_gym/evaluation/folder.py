@@ -78,6 +78,17 @@ def open_folder(plan: Plan, folder: Path) -> RunFolder:
     return store
 
 
+def remove_if_nothing_drawn(folder: Path) -> None:
+    """Remove the folder of an evaluation that failed before its first sample, and the parent that it leaves empty."""
+    if (folder / SAMPLES).exists():
+        return
+    (folder / PLAN).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a folder with other files is kept
+        folder.rmdir()
+        if folder.parent.name == "evaluations":
+            folder.parent.rmdir()
+
+
 def complete_records(store: RunFolder, tasks: Sequence[Task], plan: Plan) -> list[dict[str, Any]]:
     """The records of complete batches; an incomplete batch of an interrupted evaluation is removed.
 

@@ -15,6 +15,7 @@ from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
 from fdiv_gym.evaluation.source import locate
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
+from fdiv_gym.runs.folder import similar_runs
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
 END_BYTES = 1 << 20
@@ -133,6 +134,11 @@ def configure(
     if env_id is not None and values.get("env", {}).get("id") != env_id:
         values["env"] = {"id": env_id}
     values = apply_overrides(values, [*overrides, f"model.name_or_path={json.dumps(weights)}"])
+    if "env" not in values and run is None and model != "embedded" and not Path(model).exists():
+        raise ConfigError(
+            f"there is no run {model!r} here{similar_runs(Path(model))}; to evaluate a model of that name give "
+            "--env namespace/Name-vN, or --config with a table [env]"
+        )
     if "env" not in values:
         raise ConfigError("no environment: give --env namespace/Name-vN, or --config with a table [env]")
     return parse_config(values), trained_on

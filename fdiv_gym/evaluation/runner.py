@@ -10,7 +10,7 @@ from typing import Any
 
 from fdiv_gym.envs.base import Split, TextEnv
 from fdiv_gym.errors import ConfigError, EngineError
-from fdiv_gym.evaluation.folder import complete_records, hold, open_folder
+from fdiv_gym.evaluation.folder import complete_records, hold, open_folder, remove_if_nothing_drawn
 from fdiv_gym.evaluation.metrics import default_ks
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.results import RESULTS, results_of
@@ -126,7 +126,12 @@ def evaluate(
     if threshold is not None and not math.isfinite(threshold):
         raise ConfigError(f"the threshold must be a finite number, got {threshold}")
     with hold(folder):
-        return _evaluate(plan, open_folder(plan, folder), chosen, threshold, progress)
+        store = open_folder(plan, folder)
+        try:
+            return _evaluate(plan, store, chosen, threshold, progress)
+        except BaseException:
+            remove_if_nothing_drawn(folder)
+            raise
 
 
 def _evaluate(

@@ -31,6 +31,7 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
         folder = path.parent.parent
         return (RunFolder(folder) if (folder / "config.json").is_file() else None), str(path / "model")
     if not (path / "checkpoints").is_dir():
+        _refuse_no_model(model)
         return None, model
     run = RunFolder.open_existing(path)
     checkpoints = run.checkpoints()
@@ -39,6 +40,23 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
             f"run {path} has no checkpoint yet: nothing to evaluate but its initial model, which is --step 0"
         )
     return run, str(checkpoints[-1] / "model")
+
+
+def _refuse_no_model(model: str) -> None:
+    """Refuse what can be neither a model nor a run; a name that does not exist here may be a hub id.
+
+    Raises:
+        ConfigError: an empty name, a file, or a folder without config.json.
+    """
+    path = Path(model)
+    if not model.strip():
+        raise ConfigError("the model's name is empty: give a run folder, a model folder, a hub id or 'embedded'")
+    if path.is_file():
+        raise ConfigError(f"{model} is a file: give a run folder, a model folder, a hub id or 'embedded'")
+    if path.is_dir() and not (path / "config.json").is_file():
+        inside = [str(found.parent) for found in sorted(path.glob("*/config.json"))]
+        hint = f"; inside it are {', '.join(inside[:5])}" if inside else ""
+        raise ConfigError(f"{model} is neither a run folder nor a model folder: it has no config.json{hint}")
 
 
 def initial_model(run: RunFolder) -> str:

@@ -212,8 +212,13 @@ def _why_no_run(path: Path) -> str:
     if path.is_dir():
         inside = [str(found.parent) for found in sorted(path.glob(f"*/{CONFIG}"))]
         return f"it has no {CONFIG}" + (f"; runs inside it: {', '.join(inside[:5])}" if inside else "")
+    return "there is no such folder" + similar_runs(path)
+
+
+def similar_runs(path: Path) -> str:
+    """A suggestion of the run folders beside ``path`` and in ``runs``; empty if there are none."""
     beside = [str(found.parent) for parent in (path.parent, Path("runs")) for found in parent.glob(f"*/{CONFIG}")]
-    return "there is no such folder" + (f" ({did_you_mean(str(path), beside)})" if beside else "")
+    return f" ({did_you_mean(str(path), beside)})" if beside else ""
 
 
 def _json_line(record: Mapping[str, Any]) -> str:

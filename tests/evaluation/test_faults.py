@@ -236,3 +236,34 @@ def test_a_failing_verifier_gives_errors_and_the_evaluation_continues(tmp_path, 
     done = rescore(tmp_path / "e", "raises", {"leaves": leaves})
     assert {str(verdict.status) for verdict in done.verdicts} == {"error"}
     assert "SystemExit" in done.verdicts[0].detail if leaves else "boom" in done.verdicts[0].detail
+
+
+def test_what_is_neither_a_model_nor_a_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RunFolder.create(tmp_path / "runs" / "first", {"seed": 0})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    for model, message in (
+        ("nothere", r"^there is no run 'nothere' here \(known: runs/first\); to evaluate a model"),
+        ("runs/frist", r"^there is no run 'runs/frist' here \(did you mean 'runs/first'"),
+        ("", "^the model's name is empty"),
+        ("empty", "^empty is neither a run folder nor a model folder: it has no config.json$"),
+        ("runs", "no config.json; inside it are runs/first"),
+        ("file", "^file is a file"),
+    ):
+        with pytest.raises(fg.ConfigError, match=message):
+            configure(model)
+
+
+def test_an_evaluation_that_fails_before_its_first_sample_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config, trained_on = configure("some-owner/no-such-model", "math/Addition-v0")
+    folder = tmp_path / "evaluations" / "one"
+    with pytest.raises(fg.TrainerError, match="no local model folder"):
+        evaluate(Plan(config, tasks=2, samples=1, trained_on=trained_on), folder)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("kept")
+    with pytest.raises(fg.ConfigError, match="not empty"):
+        evaluate(Plan(config, tasks=2, samples=1, trained_on=trained_on), tmp_path / "other")
+    assert (tmp_path / "other" / "notes.txt").read_text() == "kept"
