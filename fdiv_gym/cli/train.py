@@ -74,9 +74,11 @@ def _trained(config: Path | None, overrides: list[str], folder: Path, allow_plug
     from fdiv_gym import runs
 
     if config is None:
-        if runs.RunFolder.open_existing(folder).read_json(runs.SUMMARY).get("status") == "finished":
-            typer.echo(f"the run in {folder} is already finished", err=True)
-        return runs.resume_run(folder, allow_plugin_change=allow_plugin_change)
+        was_finished = runs.RunFolder.open_existing(folder).read_json(runs.SUMMARY).get("status") == "finished"
+        result = runs.resume_run(folder, allow_plugin_change=allow_plugin_change)
+        if was_finished:
+            typer.echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
+        return result
     return runs.train(runs.load_config(config, overrides), folder)
 
 

@@ -23,9 +23,9 @@ class SAPO(OnPolicy):
         """Options of sapo."""
 
         temperature_positive: float = pydantic.Field(1.0, gt=0)
-        """tau of tokens with positive advantage; the larger, the narrower the gate."""
+        """Temperature tau of tokens with positive advantage; the larger, the narrower the gate."""
         temperature_negative: float = pydantic.Field(1.05, gt=0)
-        """tau of the other tokens."""
+        """Temperature tau of the other tokens."""
 
     def token_loss(
         self, log_ratio: Tensor, advantages: Tensor, batch: fg.MicroBatch

@@ -29,6 +29,9 @@ NOT_AN_OPTION = {
     "objective.prepare": "a method",
     "objective.loss": "a method",
     "delta": "a symbol of a formula",
+    "rho": "a symbol of a formula",
+    "loss_type": "an option of TRL",
+    "scale_rewards": "an option of TRL",
     "better": "a column of preference data",
 }
 INTERNAL = {"FDIV_GYM_DEBUG", "FDIV_GYM_MATH_SERVER"}

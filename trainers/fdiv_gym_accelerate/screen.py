@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 STEP_METRICS = (
     ("reward/mean", "reward", "{:.3f}", "mean reward"),
-    ("groups/all_equal", "equal", "{:.0%}", "groups whose rewards are all equal"),
+    ("groups/all_equal", "equal", "{:.0%}", "share of groups whose rewards are all equal"),
     ("divergence/estimate", "D", "{:.2g}", "estimated divergence from the reference"),
     ("curriculum/open_level", "level", "{:.0f}", "hardest open level of the curriculum"),
     ("time/kilotokens", "ktok/s", "{:.1f}", "thousand sampled tokens a second"),
