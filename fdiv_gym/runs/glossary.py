@@ -120,6 +120,7 @@ _RESULTS = {
     "model": "Folder or name of the evaluated model.",
     "split": "Split of the evaluated tasks: train or heldout.",
     "mode": "How the responses were drawn: sampled or greedy.",
+    "temperature": "Temperature of the responses; 0 is greedy, null is an engine without that option.",
     "tasks": "Evaluated tasks, a count.",
     "samples": "Responses to each task, a count.",
     "threshold": "Smallest score of a correct response for pass@k, in the environment's range.",
