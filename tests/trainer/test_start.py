@@ -34,7 +34,7 @@ def test_the_legend_is_printed_once_before_the_first_step(capsys, screen):
     screen.step(2, LINE)
     screen.stop()
     out = " ".join(capsys.readouterr().out.split())
-    explained = "reward: mean reward; equal: share of groups whose rewards are all equal; D: estimated divergence from the"
+    explained = "reward: mean reward; equal: share of groups whose rewards are all equal; D: estimated divergence from"
     assert out.count(explained) == 1
     assert out.index(explained) < out.index("reward 0.500")
     if isinstance(screen, PlainScreen):

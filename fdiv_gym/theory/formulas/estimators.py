@@ -32,9 +32,27 @@ def advantages(d: Rollouts, spec: str | Mapping[str, Any]) -> Array:
             found[i] = own - sum(others) / len(others)
         elif kind == "max-normalised":
             found[i] = (own - mean) / max(abs(r - mean) for r in rewards)
+        elif kind == "beta-normalised":
+            found[i] = beta_normalised(d, i, options["low"], options["high"])
         else:
             raise KeyError(kind)
     return found
+
+
+def beta_normalised(d: Rollouts, row: int, low: float, high: float) -> float:
+    """(u - p)/Beta(p; 1 + a/3, 1 + b/3) of one response, arXiv 2506.02864; a, b from the moments of p."""
+    scaled = (d.rewards - low) / (high - low)
+    p = {g: float(np.nanmean(scaled[d.group == g])) for g in sorted(set(d.group.tolist()))}
+    own, mean, variance = (
+        p[int(d.group[row])],
+        float(np.mean(list(p.values()))),
+        float(np.var(list(p.values()), ddof=1)),
+    )
+    size = mean * (1 - mean) / variance - 1
+    alpha, beta = max(1.0, 1 + mean * size / 3), max(1.0, 1 + (1 - mean) * size / 3)
+    normaliser = math.gamma(alpha) * math.gamma(beta) / math.gamma(alpha + beta)
+    density = own ** (alpha - 1) * (1 - own) ** (beta - 1) / normaliser
+    return float((scaled[row] - own) / density)
 
 
 def token_weights(lengths: Array, shares: Array, spec: str | Mapping[str, Any]) -> Array:

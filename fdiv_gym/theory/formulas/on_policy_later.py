@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fdiv_gym.theory.formulas.data import Data
+from fdiv_gym.theory.formulas.data import Array, Data, Rollouts
 from fdiv_gym.theory.formulas.estimators import advantages, sigmoid
-from fdiv_gym.theory.formulas.on_policy import aggregated
+from fdiv_gym.theory.formulas.on_policy import aggregated, clipped
 
 
 def sapo(
@@ -65,3 +65,57 @@ def dppo(
     masked = ((a > 0) & (new > old) & (distance > delta_high)) | ((a < 0) & (new < old) & (distance > delta_low))
     weight = np.where(masked, 0.0, np.minimum(new / old, truncation))
     return aggregated(r, -weight * a * r.logps, a[:, 0], aggregation, beta)
+
+
+def bnpo(
+    d: Data, held: Data, *, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0,
+    advantage: Any = "beta-normalised", aggregation: Any = "token-mean",
+) -> float:  # fmt: skip
+    """BNPO, arXiv 2506.02864: the clipped surrogate with rewards that are divided by a beta density."""
+    r = d.rollouts
+    a = advantages(r, advantage)
+    return aggregated(r, clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta)
+
+
+def covariances(r: Rollouts, a: Array) -> Array:
+    """[N, T]: (A - mean A)(log pi - mean log pi) over the tokens of scored responses; -inf elsewhere or where A = 0."""
+    tokens = r.mask & ~np.isnan(r.rewards)[:, None]
+    spread = np.broadcast_to(a[:, None], r.logps.shape)
+    product = (spread - spread[tokens].mean()) * (r.logps - r.logps[tokens].mean())
+    return np.asarray(np.where(tokens & (spread != 0), product, -np.inf))
+
+
+def highest(covariance: Array, eligible: Array, count: int) -> Array:
+    """[N, T] bool: the ``count`` eligible tokens of the highest covariance."""
+    wanted = sorted(covariance[eligible].tolist(), reverse=True)[:count]
+    return np.asarray(eligible & np.isin(covariance, wanted))
+
+
+def clip_cov(
+    d: Data, held: Data, *, share: float = 2e-4, clip_low: float = 1.0, clip_high: float = 1.0,
+    covariance_low: float = 1.0, covariance_high: float = 5.0, beta: float = 0.0, advantage: Any = "group",
+    aggregation: Any = "token-mean",
+) -> float:  # fmt: skip
+    """Clip-Cov, arXiv 2505.22617: the selected tokens are left out of the clipped surrogate."""
+    r, constant = d.rollouts, held.rollouts
+    a = advantages(r, advantage)
+    covariance, ratio = covariances(constant, a), np.exp(constant.logps - constant.old)
+    cut = ((ratio < 1 - clip_low) & (a[:, None] < 0)) | ((ratio > 1 + clip_high) & (a[:, None] > 0))
+    eligible = (covariance > covariance_low) & (covariance < covariance_high) & ~cut
+    count = max(1, int(share * (r.mask & ~np.isnan(r.rewards)[:, None]).sum()))
+    kept = ~highest(covariance, eligible, count)
+    return aggregated(r, kept * clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta)
+
+
+def kl_cov(
+    d: Data, held: Data, *, share: float = 2e-3, coefficient: float = 1.0, beta: float = 0.0, advantage: Any = "group",
+    aggregation: Any = "token-mean",
+) -> float:  # fmt: skip
+    """KL-Cov, arXiv 2505.22617: |log rho| is added on the selected tokens."""
+    r, constant = d.rollouts, held.rollouts
+    a = advantages(r, advantage)
+    covariance = covariances(constant, a)
+    count = max(1, int(share * (r.mask & ~np.isnan(r.rewards)[:, None]).sum()))
+    chosen = highest(covariance, covariance > 0, count)
+    change = r.logps - r.old
+    return aggregated(r, -np.exp(change) * a[:, None] + coefficient * chosen * np.abs(change), a, aggregation, beta)

@@ -99,6 +99,31 @@ FORMULAS: dict[str, Formula] = {
         "arXiv 2511.20347",
         [*ON_POLICY, {"temperature_positive": 3.0, "temperature_negative": 0.5}],
     ),
+    "bnpo": Formula(
+        on_policy_later.bnpo,
+        "arXiv 2506.02864",
+        [
+            {"advantage": {"name": "beta-normalised", "low": -1.0, "high": 2.5}},
+            {
+                "advantage": {"name": "beta-normalised", "low": -0.5, "high": 3.0},
+                "aggregation": "sequence",
+                "beta": 0.2,
+            },
+            {"advantage": "group", "clip_low": 0.1, "clip_high": 0.4},
+        ],
+    ),
+    "clip-cov": Formula(
+        on_policy_later.clip_cov,
+        "arXiv 2505.22617",
+        [
+            *ON_POLICY,
+            {"share": 0.2, "covariance_low": 0.05},
+            {"share": 0.5, "covariance_low": -2.0, "covariance_high": 0.3, "clip_low": 0.1, "clip_high": 0.1},
+        ],
+    ),
+    "kl-cov": Formula(
+        on_policy_later.kl_cov, "arXiv 2505.22617", [*ON_POLICY, {"share": 0.3, "coefficient": 0.7}, {"share": 1.0}]
+    ),
     "gmpo": Formula(on_policy_later.gmpo, "arXiv 2507.20673", CLIPPED),
     "gpg": Formula(on_policy_later.gpg, "arXiv 2504.02546", [*ON_POLICY, {"rescale": False}]),
     "dppo": Formula(
