@@ -232,6 +232,8 @@ OBJECTIVES = (
           "logps - torch.nanmean(logps)", "logps", ("formula_of_kl_cov", "formula_of_clip_cov")),
     Fault("kl-cov, signed penalty", BASELINES + "kl_cov:KLCov.token_loss", "log_ratio.abs()", "log_ratio",
           ("formula_of_kl_cov",)),
+    Fault("penalty, f'(1/rho)", BASELINES + "penalty:Penalty.loss", "self.divergence.slope(log_ratio) - centre",
+          "self.divergence.slope(-log_ratio) - centre", ("registered_penalty",)),
     Fault("dppo, mask on the other side", BASELINES + "dppo:DPPO.token_loss", "(change < 0)", "(change > 0)",
           ("formula_of_dppo",)),
     Fault("ipo, no length normalisation", BASELINES + "ipo:IPO.score", "ratio / batch.lengths", "ratio",

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from fdiv_gym.divergences.base import Divergence
 from fdiv_gym.functional import rollout_loss
 from fdiv_gym.objectives.base import get_objective
 from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.lookup import list_entries
 from fdiv_gym.theory.claims.claim import Claim
-from fdiv_gym.theory.claims.subjects import OURS
+from fdiv_gym.theory.claims.subjects import OURS, divergences
 from fdiv_gym.theory.tabular import Table, grpo_fixed_point, grpo_gradient
 from fdiv_gym.theory.tabular.grpo import Penalty
 
@@ -111,6 +112,55 @@ def registered_grpo() -> Claim:
     return Claim(name, OURS, float(gradient.abs().max()), 1e-12, detail="16 responses, beta 3")
 
 
+def _log_ratio_of_slope(divergence: Divergence, slopes: Tensor) -> Tensor:
+    """The w with f'(e^w) = ``slopes``, [n] fp64, by bisection."""
+    low, high = torch.full_like(slopes, -30.0), torch.full_like(slopes, 30.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = divergence.slope(middle) < slopes
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
+
+
+def _reference_of(policy: Tensor, advantages: Tensor, divergence: Divergence, coefficient: float) -> Tensor:
+    """The reference [n] for which c f'(pi/pi_ref) - A is the same number for every response."""
+    low, high = -1.0, 1.0
+    for _ in range(60):  # the number is found by bisection: the reference must add up to 1
+        level = (low + high) / 2
+        slopes = divergence.slope(torch.zeros_like(policy)) + level + advantages / coefficient
+        reference = policy * torch.exp(-_log_ratio_of_slope(divergence, slopes))
+        low, high = (low, level) if float(reference.sum()) < 1 else (level, high)
+    return reference
+
+
+def registered_penalty() -> Claim:
+    """Registered ``grpo`` with a divergence penalty: no gradient where c f'(pi/pi_ref) - A is constant."""
+    name = "registered grpo with penalty: gradient at fixed points"
+    if "grpo" not in [entry.name for entry in list_entries("objective")]:
+        return Claim(name, OURS, 0.0, None, detail="no objective 'grpo' is installed")
+    counts = torch.tensor([5, 3, 6, 2])
+    policy, coefficient = counts.double() / 16, 8.0
+    rewards = torch.tensor([0.1, 1.0, 0.4, 0.7], dtype=torch.float64)
+    advantages = Table(policy, rewards).advantages(policy)
+    drawn = torch.repeat_interleave(torch.arange(4), counts)
+    groups = GroupBatch.of_equal_size(rewards[drawn], 16, policy.log()[drawn])
+    worst, count = 0.0, 0
+    # Total variation has a kink, and no policy at which its slope takes a given value.
+    subjects = {d.registered_name(): d for d in divergences() if d.registered_name() != "total_variation"}
+    for divergence in subjects.values():  # the link plays no part
+        reference = _reference_of(policy, advantages, divergence, coefficient)
+        objective = get_objective(
+            "grpo", beta=0.0, penalty=divergence, penalty_coefficient=coefficient,
+            advantage={"name": "group", "eps": 0.0},
+        )  # fmt: skip
+        logits = policy.log().requires_grad_(True)
+        logps = torch.log_softmax(logits, 0)[drawn]
+        loss = rollout_loss(objective, groups, logps, reference.log()[drawn], policy.log()[drawn])
+        (gradient,) = torch.autograd.grad(loss, logits)
+        worst, count = max(worst, float(gradient.abs().max())), count + 1
+    return Claim(name, OURS, worst, 1e-10, detail=f"{count} divergences, coefficient 8, 16 responses")
+
+
 CLAIMS = (
     exact_fixed_point,
     k3_fixed_point,
@@ -118,4 +168,5 @@ CLAIMS = (
     k3_is_reached,
     k3_is_not_the_kl,
     registered_grpo,
+    registered_penalty,
 )
