@@ -134,7 +134,7 @@ def main() -> None:
         "",
         "`python benchmarks/first_run.py`: two CPU cores, empty cache, warm start included. Greedy and sampled "
         f"(temperature 1) accuracy on {TASKS} held-out tasks, before and after training. The initial model is the same "
-        "for all seeds. A demonstration of its warm start forgets to carry with probability 0.6.",
+        "for all seeds. A demonstration of its warm start is added without carrying with probability 0.6.",
         "",
         *table(results),
         "",
