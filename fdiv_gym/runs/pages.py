@@ -90,6 +90,21 @@ def score_cards(evaluations: Lines, intervals: Mapping[tuple[int, str], tuple[fl
     return cards
 
 
+ERROR = "divergence_error/"
+
+
+def evaluation_table(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Each metric of the last evaluations of runs, one cell for each run; scores first, divergences last, with errors."""
+    keys = {key for line in lines for key in line if not key.startswith(ERROR)} - {"step"}
+    ordered = ["step", *sorted(keys, key=lambda key: (key.startswith("divergence/"), not key.startswith("score/"), key))]
+    return {key: [_cell(line, key) for line in lines] for key in ordered}
+
+
+def _cell(line: Mapping[str, Any], key: str) -> str:
+    shown, error = number(line.get(key), key), line.get(ERROR + key.partition("/")[2])
+    return f"{shown} ± {number(error)}" if key.startswith("divergence/") and error is not None else shown
+
+
 def number(value: object, key: str = "") -> str:
     """A value for a table: scores with three decimals, large numbers in full, others with four significant digits."""
     if value is None:

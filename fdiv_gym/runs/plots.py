@@ -16,11 +16,13 @@ Lines = Sequence[Mapping[str, Any]]
 SPAN = 10
 """Steps over which a training curve is smoothed (exponential moving average with weight 2/(SPAN + 1))."""
 
+DIVERGENCE = "D_f, estimated on rollouts"
+
 TRAINING = (
     ("Training reward", {"reward": "reward/mean"}, "mean reward"),
     ("Loss", {"loss": "loss"}, "objective's value"),
     ("Groups whose rewards are all equal", {"all equal": "groups/all_equal"}, "share"),
-    ("Divergence from the reference", {"estimate": "divergence/estimate"}, "D_f, estimated on rollouts"),
+    ("Divergence from the reference", {"estimate": "divergence/estimate"}, DIVERGENCE),
     ("Gradient norm", {"all": "grad_norm", "rollouts": "grad_norm/rollouts", "preferences": "grad_norm/preferences"},
      "before clipping"),
     ("Response length", {"tokens": "response/tokens"}, "tokens"),
@@ -96,7 +98,7 @@ def _scores(runs: Sequence[Curves]) -> str:
             drawn[mode] = axes.errorbar(
                 steps, values, yerr=errors, linewidth=1.4, marker="o", markersize=4, capsize=2, **_style(runs, i, k)
             )
-    axes.legend(list(drawn.values()), list(drawn), frameon=False)
+    _legend(axes, runs, drawn)
     return _svg(figure)
 
 
@@ -113,8 +115,19 @@ def _curves(runs: Sequence[Curves], curves: Mapping[str, str], unit: str) -> str
             axes.plot(steps, values, linewidth=0.8, alpha=0.35, **style)
             (drawn[label],) = axes.plot(steps, smoothed(values), linewidth=1.6, **style)
     if len(drawn) > 1:
-        axes.legend(list(drawn.values()), list(drawn), frameon=False)
+        _legend(axes, runs, drawn)
+    if max((abs(y) for line in axes.get_lines() for y in line.get_ydata()), default=0.0) > 50 and unit == DIVERGENCE:
+        axes.set_yscale("symlog", linthresh=1.0)  # single steps reach thousands and would hide the others
     return _svg(figure)
+
+
+def _legend(axes: Any, runs: Sequence[Curves], drawn: Mapping[str, Any]) -> None:
+    """The meaning of the curves; of several runs, of the line styles, in grey."""
+    from matplotlib.lines import Line2D
+
+    styles = dict(zip(drawn, LINE_STYLES, strict=False))
+    grey = [Line2D([], [], color="0.4", linestyle=style) for style in styles.values()]
+    axes.legend(list(drawn.values()) if len(runs) == 1 else grey, list(drawn), frameon=False)
 
 
 def _style(runs: Sequence[Curves], run: int, curve: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
-from fdiv_gym.runs.pages import complete_samples, number, sample_table, score_cards, score_intervals, text
+from fdiv_gym.runs.pages import complete_samples, evaluation_table, number, sample_table, score_cards, score_intervals, text
 from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of
 
 def write_report(path: str | Path, output: str | Path | None = None) -> Path:
@@ -50,7 +50,8 @@ def write_report(path: str | Path, output: str | Path | None = None) -> Path:
         plots=plots_of([curves]),
         samples=sample_table(samples),
         damaged=len(lines) - len(samples),
-        last={"Last evaluation": curves.evaluations[-1:], "Last step": curves.metrics[-1:]},
+        evaluation=evaluation_table(curves.evaluations[-1:]) if curves.evaluations else {},
+        last=dict(curves.metrics[-1]) if curves.metrics else {},
         meaning=lambda key: meaning_of(key, classes) or "",
     )
     return _write(html, Path(output) if output is not None else run.path / "report.html")
@@ -83,14 +84,13 @@ def write_comparison(paths: Sequence[str | Path], output: str | Path) -> Path:
     curves = [curves_of(run, label) for run, label in zip(runs, labels, strict=True)]
     classes = [plugin for run in runs for plugin in _plugin_classes(run.read_json(PROVENANCE))]
     last = [dict(c.evaluations[-1]) if c.evaluations else {} for c in curves]
-    metrics = sorted({key for line in last for key in line} - {"step"})
     html = _render(
         "comparison.html.j2",
         names=labels,
         colours=COLOURS,
         plots=plots_of(curves),
         differing=differing_options([dotted(run.config()) for run in runs]),
-        last={key: [line.get(key) for line in last] for key in ["step", *metrics]},
+        last=evaluation_table(last),
         meaning=lambda key: meaning_of(key, classes) or "",
     )
     return _write(html, Path(output))

@@ -10,7 +10,15 @@ import pytest
 
 import fdiv_gym as fg
 from fdiv_gym.runs import RunFolder, write_comparison, write_report
-from fdiv_gym.runs.pages import complete_samples, number, sample_table, score_cards, score_intervals, text
+from fdiv_gym.runs.pages import (
+    complete_samples,
+    evaluation_table,
+    number,
+    sample_table,
+    score_cards,
+    score_intervals,
+    text,
+)
 from fdiv_gym.runs.plots import smoothed
 from fdiv_gym.runs.report import facts_of
 
@@ -98,6 +106,17 @@ def test_the_facts_name_the_divergence():
     config["objective"] = {"name": "f-grpo", "divergence": {"name": "kl", "link": ""}}
     assert facts_of(config) == {"environment": "e", "objective": "f-grpo (kl)", "model": "m", "seed": "3"}
     assert facts_of({"objective": {"name": "dpo"}})["environment"] == "none"
+
+
+def test_divergences_stand_last_with_their_errors():
+    lines = [
+        {"step": 3, "unscored": 0.0, "divergence/kl": 0.25, "divergence_error/kl": 0.01, "score/greedy": 1},
+        {"step": 4, "divergence/kl": 0.5},
+    ]
+    assert evaluation_table(lines) == {
+        "step": ["3", "4"], "score/greedy": ["1.000", "-"], "unscored": ["0", "-"],
+        "divergence/kl": ["0.25 ± 0.01", "0.5"],
+    }  # fmt: skip
 
 
 def run_folder(path, name, rate):
