@@ -21,8 +21,8 @@ class Addition(fg.TextEnv):
 
     The prompt reads ``12+34=``; the response must be the sum and nothing else (surrounding spaces are
     allowed), with its digits in reversed order if ``reverse`` is set, so that a small model can compute the
-    carries in order. A response scores 1 or 0. A hash of its numbers decides the split of a problem, so
-    the two splits have no problem in common under any options.
+    carries in order. A response scores 1 or 0. A hash of its numbers, in any order, decides the split of a problem:
+    the two splits have no problem in common under any options, and no problem that only exchanges the terms.
     """
 
     class Options(fg.TextEnv.Options):
@@ -111,6 +111,6 @@ def without_carrying(numbers: Sequence[int]) -> str:
 
 
 def is_heldout(numbers: tuple[int, ...]) -> bool:
-    """True for one problem in ten, by content: the same on every machine and for all options."""
-    digest = hashlib.sha256("+".join(map(str, numbers)).encode()).digest()
+    """True for about one problem in ten, by content: the same on every machine, for all options and any order of terms."""
+    digest = hashlib.sha256("+".join(map(str, sorted(numbers))).encode()).digest()
     return int.from_bytes(digest[:4]) % 10 == 0

@@ -268,3 +268,15 @@ def test_environment_options_are_checked():
         fg.make("math/Addition-v0", digit=2)
     with pytest.raises(fg.UnknownNameError, match="did you mean 'math/Addition-v0'"):
         fg.make("math/Additon-v0")
+
+
+@pytest.mark.parametrize("options", [{"digits": 1}, {"digits": 2}, {"digits": 2, "terms": 3, "train_tasks": 3000}])
+def test_no_heldout_addition_exchanges_the_terms_of_a_training_problem(options):
+    env = fg.make("math/Addition-v0", **options).unwrapped
+
+    def terms(split):
+        return {tuple(sorted(task.prompt.rstrip("=").split("+"))) for task in env.task_list(split)}
+
+    assert terms("train")
+    assert terms("heldout")
+    assert not terms("train") & terms("heldout")
