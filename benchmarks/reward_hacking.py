@@ -1,10 +1,10 @@
 """Does preference data keep a policy from hacking a flawed judge? Trains, measures, plots and summarises.
 
-    python benchmarks/reward_hacking.py [--seeds 5] [--processes 2]
+    python benchmarks/reward_hacking.py [--seeds 10] [--processes 2]
 
-Every variant gets the same rollouts per step, steps, learning rate and initial model (those of
-examples/reward_hacking.toml); FDO reads preferences only. A finished run is kept in
-benchmarks/results/reward_hacking.jsonl and not repeated; --fresh repeats all runs.
+Every objective gets the same initial model, steps and rollouts per step (examples/reward_hacking.toml). Its learning
+rate is chosen on other seeds than those of the table. A finished run is kept in benchmarks/results/reward_hacking.jsonl
+and not repeated; --fresh repeats all runs.
 """
 
 import argparse
@@ -18,57 +18,68 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "examples" / "reward_hacking.toml"
 RESULTS = ROOT / "benchmarks" / "results"
 LAST = 3  # evaluations that count as the end of a run
-HYBRID = {"name": "f-hal", "divergence": "jensen_shannon", "beta": 0.1}
+RATES = (1e-4, 3e-4, 1e-3)
+TUNING_SEEDS = (100, 101)
+FIRST_SEED = 10  # seeds 0 to 4 were seen by an earlier version of this benchmark
+JENSEN_SHANNON = {"divergence": "jensen_shannon", "beta": 0.1}
+HYBRID = {"name": "f-hal", **JENSEN_SHANNON}
+FDO = {"name": "fdo", **JENSEN_SHANNON}
 VARIANTS = {
-    "f-GRPO (lam 0)": {"name": "f-grpo", "divergence": "jensen_shannon", "beta": 0.1},
+    "f-GRPO": {"name": "f-grpo", **JENSEN_SHANNON},
     "f-HAL 0.25": {**HYBRID, "lam": 0.25},
     "f-HAL 0.5": {**HYBRID, "lam": 0.5},
-    "f-HAL 0.75": {**HYBRID, "lam": 0.75},
     "f-HAL 0.25, matched": {**HYBRID, "lam": 0.25, "off_policy_scale": "matched"},
     "f-HAL 0.5, matched": {**HYBRID, "lam": 0.5, "off_policy_scale": "matched"},
-    "FDO (lam 1)": {"name": "fdo", "divergence": "jensen_shannon", "beta": 0.1},
+    "FDO": FDO,
+    "FDO, equal rows": FDO,
     "GRPO": {"name": "grpo"},
 }
+PAIRS = {"FDO, equal rows": 48}  # 96 rows a step, as many as f-HAL's 64 rollouts and 16 pairs
+HYBRIDS = [variant for variant in VARIANTS if variant.startswith("f-HAL")]
+BASELINES = ("f-GRPO", "FDO", "FDO, equal rows")
 
 
-def configuration(variant: str, seed: int) -> dict:
-    """The example's configuration with this objective and seed."""
+def configuration(variant: str, seed: int, rate: float) -> dict:
+    """The example's configuration with this objective, seed and learning rate."""
     values = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
     values |= {"seed": seed, "objective": VARIANTS[variant]}
+    values["trainer"]["learning_rate"] = rate
     values["preferences"]["path"] = str(ROOT / values["preferences"]["path"])
+    values["preferences"]["pairs_per_step"] = PAIRS.get(variant, values["preferences"]["pairs_per_step"])
     if VARIANTS[variant]["name"] in ("f-grpo", "grpo"):
         del values["preferences"]
     return values
 
 
-def train(variant: str, seed: int) -> dict:
+def train(variant: str, seed: int, rate: float) -> dict:
     """One run; its curve of judge score and true score on held-out tasks."""
     import torch
 
     from fdiv_gym.runs import EVALUATIONS, RunFolder, parse_config
 
     torch.set_num_threads(1)
-    config = parse_config(configuration(variant, seed))
+    config = parse_config(configuration(variant, seed, rate))
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
         run = RunFolder.create(Path(folder) / "run", config.resolved())
-        result = config.trainer.build().fit(config, run.path)
+        config.trainer.build().fit(config, run.path)
         lines = run.lines(EVALUATIONS)
     names = {"judge": "score/sampled", "true": "env/true_score", "praise": "env/praise", "kl": "divergence/kl"}
     curve = {"step": [line["step"] for line in lines]}
     curve |= {short: [line.get(name) for line in lines] for short, name in names.items()}
-    return {"variant": variant, "seed": seed, "seconds": result.summary["seconds"], **curve}
+    return {"variant": variant, "seed": seed, "rate": rate, **curve}
 
 
-def run_all(seeds: int, processes: int, path: Path) -> list[dict]:
-    """Every run that is not in the file yet, then all of them."""
+def run_all(jobs: list[tuple[str, int, float]], processes: int, path: Path) -> list[dict]:
+    """The runs of ``jobs``; those that the file holds are not repeated."""
     done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {(run["variant"], run["seed"]) for run in done}
-    missing = [(v, s) for s in range(seeds) for v in VARIANTS if (v, s) not in known]
+    known = {(run["variant"], run["seed"], run["rate"]) for run in done}
+    missing = [job for job in jobs if job not in known]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         for future in as_completed([pool.submit(train, *job) for job in missing]):
@@ -76,11 +87,12 @@ def run_all(seeds: int, processes: int, path: Path) -> list[dict]:
             done.append(run)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(run) + "\n")
-            judge, true = run["judge"][-1], run["true"][-1]
             print(
-                f"{run['variant']:20} seed {run['seed']}: judge {judge:.2f}, true {true:.2f} ({run['seconds']:.0f} s)"
+                f"{run['variant']:20} seed {run['seed']:3}, rate {run['rate']:.0e}: "
+                f"judge {run['judge'][-1]:.2f}, true {run['true'][-1]:.2f}",
+                flush=True,
             )
-    return [run for run in done if run["variant"] in VARIANTS and run["seed"] < seeds]
+    return [run for run in done if (run["variant"], run["seed"], run["rate"]) in set(jobs)]
 
 
 def ends(runs: list[dict], variant: str, name: str) -> np.ndarray:
@@ -89,60 +101,53 @@ def ends(runs: list[dict], variant: str, name: str) -> np.ndarray:
     return np.array([np.mean(run[name][-LAST:]) for run in chosen])
 
 
-def interval(values: np.ndarray, draws: int = 10_000) -> tuple[float, float, float]:
-    """Mean over seeds and the 95 % percentile bootstrap interval over seeds."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(values.mean()), float(low), float(high)
+def chosen_rates(runs: list[dict]) -> tuple[dict[str, float], list[str]]:
+    """The learning rate of each objective with the highest mean true score on the tuning seeds, and a table."""
+    rates = {}
+    rows = ["| objective | " + " | ".join(f"{rate:.0e}" for rate in RATES) + " |", "|---" * (len(RATES) + 1) + "|"]
+    for variant in VARIANTS:
+        means = {rate: ends([r for r in runs if r["rate"] == rate], variant, "true").mean() for rate in RATES}
+        rates[variant] = max(means, key=lambda rate: means[rate])
+        cells = (f"**{mean:.3f}**" if rate == rates[variant] else f"{mean:.3f}" for rate, mean in means.items())
+        rows.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return rates, rows
 
 
 def shown(values: np.ndarray) -> str:
-    """Mean and interval as text."""
-    mean, low, high = interval(values)
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    """Mean over seeds and its 95 % t-interval as text."""
+    mean, half = values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
-def table(runs: list[dict]) -> list[str]:
-    """The metrics as a markdown table; differences are paired by seed against f-GRPO."""
-    base = ends(runs, "f-GRPO (lam 0)", "true")
-    rows = ["| objective | judge score | true score | flattery | true score, difference to f-GRPO |"]
-    rows.append("|---|---|---|---|---|")
+def table(runs: list[dict], rates: dict[str, float]) -> list[str]:
+    """The metrics as a markdown table."""
+    rows = ["| objective | learning rate | judge score | true score | flattery |", "|---|---|---|---|---|"]
     for variant in VARIANTS:
         judge, true, praise = (ends(runs, variant, name) for name in ("judge", "true", "praise"))
-        difference = "-" if variant == "f-GRPO (lam 0)" else shown(true - base)
-        rows.append(f"| {variant} | {shown(judge)} | {shown(true)} | {shown(praise)} | {difference} |")
+        rows.append(f"| {variant} | {rates[variant]:.0e} | {shown(judge)} | {shown(true)} | {shown(praise)} |")
     return rows
 
 
-def statement(runs: list[dict]) -> list[str]:
-    """Conclusions about f-HAL from the metrics, and their limits."""
-    base, start = ends(runs, "f-GRPO (lam 0)", "true"), float(np.mean([run["true"][0] for run in runs]))
-    lines = [
-        f"True score before training: {start:.3f}. Judge's score of an honest, right response: 0.5; of the hack: 1."
-    ]
-    fdo = ends(runs, "FDO (lam 1)", "true")
-    for variant in VARIANTS:
-        if not variant.startswith("f-HAL"):
-            continue
-        true = ends(runs, variant, "true")
-        low, high = interval(true - base)[1:]
-        verdict = "mitigates the hacking" if low > 0 else "makes it worse" if high < 0 else "shows no clear effect"
-        lines.append(
-            f"- {variant} {verdict}: true score {shown(true - base)} against f-GRPO, {shown(true - fdo)} against FDO."
-        )
-    best = max(VARIANTS, key=lambda variant: ends(runs, variant, "true").mean())
-    lines.append(f"- The highest true score is that of {best}.")
-    seeds = len(base)
-    lines += [
-        "- With the paper's scale the on-policy stream carries 1/(1 + 1/beta) = 1/11, so every lam tried here lies "
-        "close to FDO; `matched` gives both streams the same factor. The two matched variants "
-        "were added after the first results were seen, and all runs share one learning rate, 3e-4, chosen on seed 0.",
-        f"- {seeds} seeds, one tiny model, one planted flaw, and preferences labelled by the true score without "
-        "noise: the anchor is as good as it can be, and no preference data of real people is. FDO alone avoids the "
-        "flaw as well, since it never asks the judge. The intervals are over seeds only and, so few, too narrow.",
-    ]
-    return lines
+def holm(values: list[float]) -> list[float]:
+    """P-values after Holm's correction, in the order given."""
+    order = np.argsort(values)
+    corrected, largest = [0.0] * len(values), 0.0
+    for place, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - place) * values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def comparisons(runs: list[dict]) -> list[str]:
+    """True score of every hybrid against every baseline, paired by seed; one family for Holm's correction."""
+    pairs = [(hybrid, baseline) for hybrid in HYBRIDS for baseline in BASELINES]
+    differences = [ends(runs, a, "true") - ends(runs, b, "true") for a, b in pairs]
+    corrected = holm([float(stats.ttest_1samp(d, 0.0).pvalue) for d in differences])
+    rows = ["| objective | against | difference in true score | p (Holm) | |", "|---|---|---|---|---|"]
+    for (hybrid, baseline), difference, p in zip(pairs, differences, corrected, strict=True):
+        word = "inconclusive" if p >= 0.05 else "higher" if difference.mean() > 0 else "lower"
+        rows.append(f"| {hybrid} | {baseline} | {shown(difference)} | {p:.2g} | {word} |")
+    return rows
 
 
 def plot(runs: list[dict], path: Path) -> None:
@@ -162,16 +167,65 @@ def plot(runs: list[dict], path: Path) -> None:
         axis.set_title(variant)
         axis.set_ylim(0, 1)
     axes[0, 0].legend()
-    figure.supxlabel("optimizer step")
+    figure.supxlabel("step")
     figure.suptitle(f"Held-out scores, mean and range of {len(chosen)} seeds")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
 
+def report(runs: list[dict], rates: dict[str, float], tuning: list[str]) -> str:
+    """The text of reward_hacking.md."""
+    start = float(np.mean([run["true"][0] for run in runs]))
+    seeds = len(ends(runs, "FDO", "true"))
+    lines = ["# Reward hacking: judge score against true score", "", *table(runs, rates), ""]
+    lines += [
+        f"Means of the last {LAST} evaluations on held-out tasks over {seeds} seeds, with 95 % t-intervals. True score "
+        f"before training: {start:.3f}. Judge's score of a right response without flattery: 0.5; of the hack: 1.",
+        "",
+        "## f-HAL against its parts",
+        "",
+        "Differences paired by seed, 95 % t-intervals without correction, p-values of a t-test after Holm's correction "
+        f"over these {len(HYBRIDS) * len(BASELINES)} comparisons. `FDO, equal rows` reads 48 pairs a step instead of "
+        "16: as many rows as f-HAL with its 64 rollouts.",
+        "",
+        *comparisons(runs),
+        "",
+        "## Learning rates",
+        "",
+        f"Mean true score at the end on seeds {', '.join(map(str, TUNING_SEEDS))}, which the tables above do not use; "
+        "the chosen rate is bold. The choice by true score needs labels that a user with a flawed judge alone does not "
+        "have; it gives every objective, f-GRPO and GRPO included, its best case.",
+        "",
+        *tuning,
+        "",
+        "## Limits",
+        "",
+        "- One model of two layers, one planted flaw, 80 steps, and preferences labelled by the true score without "
+        "noise: no preference data of real people is as good.",
+        "- FDO avoids the flaw because it does not use the judge; f-HAL is of use only where it exceeds FDO.",
+        "- Several chosen rates lie at an end of the grid: a wider grid may favour them further.",
+        "- With the paper's scale the on-policy stream carries 1/(1 + 1/beta) = 1/11; `matched` gives both streams "
+        "the same factor. Both were fixed before these seeds were run.",
+        "",
+        "Written by `python benchmarks/reward_hacking.py`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def train_first_model() -> None:
+    """Build the embedded model once, so that the processes do not all build it."""
+    from fdiv_gym.models import EnvDemonstrations, embedded_model_folder
+    from fdiv_gym.runs import parse_config
+
+    config = parse_config(configuration("f-HAL 0.5", 0, RATES[0]))
+    assert config.env is not None
+    embedded_model_folder(config.model.embedded, EnvDemonstrations(config.env.build()))
+
+
 def main() -> None:
-    """Run, write reward_hacking.{jsonl,md,png}, print the table."""
+    """Tune, run, write reward_hacking.{jsonl,md,png}, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--fresh", action="store_true", help="discard finished runs")
     arguments = parser.parse_args()
@@ -180,25 +234,14 @@ def main() -> None:
     if arguments.fresh:
         path.unlink(missing_ok=True)
     train_first_model()
-    runs = run_all(arguments.seeds, arguments.processes, path)
-    text = ["# Reward hacking: judge score against true score", "", *table(runs), "", *statement(runs), ""]
-    text += [
-        f"Means of the last {LAST} evaluations on held-out tasks; 95 % bootstrap intervals over seeds, paired for "
-    ]
-    text[-1] += "differences. Written by `python benchmarks/reward_hacking.py`."
-    (RESULTS / "reward_hacking.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    tuning = [(variant, seed, rate) for seed in TUNING_SEEDS for variant in VARIANTS for rate in RATES]
+    rates, rows = chosen_rates(run_all(tuning, arguments.processes, path))
+    seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
+    runs = run_all([(v, seed, rates[v]) for seed in seeds for v in VARIANTS], arguments.processes, path)
+    text = report(runs, rates, rows)
+    (RESULTS / "reward_hacking.md").write_text(text, encoding="utf-8")
     plot(runs, RESULTS / "reward_hacking.png")
-    print("\n".join(text))
-
-
-def train_first_model() -> None:
-    """Build the embedded model once, so that the processes do not all build it."""
-    from fdiv_gym.models import EnvDemonstrations, embedded_model_folder
-    from fdiv_gym.runs import parse_config
-
-    config = parse_config(configuration("f-HAL 0.5", 0))
-    assert config.env is not None
-    embedded_model_folder(config.model.embedded, EnvDemonstrations(config.env.build()))
+    print(text)
 
 
 if __name__ == "__main__":

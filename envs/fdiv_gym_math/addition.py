@@ -111,6 +111,6 @@ def without_carrying(numbers: Sequence[int]) -> str:
 
 
 def is_heldout(numbers: tuple[int, ...]) -> bool:
-    """True for about one problem in ten, by content: the same on every machine, for all options and any order of terms."""
+    """True for about one problem in ten, by content: the same on every machine, for all options and orders of terms."""
     digest = hashlib.sha256("+".join(map(str, sorted(numbers))).encode()).digest()
     return int.from_bytes(digest[:4]) % 10 == 0
