@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fdiv_gym.cli.screen import write
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fdiv_gym.evaluation import Evaluated
 
 
@@ -43,12 +45,7 @@ def show_metrics(done: Evaluated) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    shared = r["contamination"]
-    if shared is not None:
-        found = shared.get("unknown") or (
-            f"{len(shared['shared'])} of {shared['evaluation_tasks']} tasks were trained on"
-        )
-        console.print(f"contamination: {found}", highlight=False, markup=False)
+    _show_contamination(r, console)
     console.print(f"samples and results: {done.folder}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -74,6 +71,10 @@ def show_temperatures(done: Evaluated) -> None:
         f"cut off at the length limit: at most {max(row['cut_off'] for row in rows):.1%}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    reasons = [row["unscored_reason"] for row in rows if row["unscored_reason"]]
+    if reasons:
+        console.print(f"first response without a score: {reasons[0]}", highlight=False, markup=False, soft_wrap=True)
+    _show_contamination(rows[-1], console)
     for key, what in (("single", "one response"), ("majority", "a majority vote")):
         if key in best:
             found = best[key]
@@ -81,8 +82,18 @@ def show_temperatures(done: Evaluated) -> None:
                 f"best by {what}: {found['value']:.3f} ({found['metric']} {_at(found)})",
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
-    write("This much is reached without training this model further: only a result above the best of these is a gain.")
+    if best:
+        write("This is reached without training this model further: only a result above the best of these is a gain.")
     console.print(f"samples and results: {done.folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_contamination(results: Mapping[str, Any], console: Console) -> None:
+    shared = results["contamination"]
+    if shared is not None:
+        found = shared.get("unknown") or (
+            f"{len(shared['shared'])} of {shared['evaluation_tasks']} tasks were trained on"
+        )
+        console.print(f"contamination: {found}", highlight=False, markup=False)
 
 
 def _title(results: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,9 +120,7 @@ def evaluate(
         EnvError: the environment broke its contract.
         EngineError: the model cannot be served.
     """
-    chosen = sorted(set(ks or default_ks(plan.samples)))
-    if chosen[0] < 1 or chosen[-1] > plan.samples:
-        raise ConfigError(f"every k must be from 1 to the number of samples, {plan.samples}; got {chosen}")
+    chosen = checked_ks(ks or default_ks(plan.samples), plan.samples)
     if threshold is not None and not math.isfinite(threshold):
         raise ConfigError(f"the threshold must be a finite number, got {threshold}")
     with hold(folder):
@@ -132,6 +130,20 @@ def evaluate(
         except BaseException:
             remove_if_nothing_drawn(folder)
             raise
+
+
+def checked_ks(ks: Iterable[int], samples: int) -> list[int]:
+    """The k of pass@k and maj@k, in order.
+
+    Raises:
+        ConfigError: one is below 1 or above the number of samples.
+    """
+    chosen = sorted(set(ks))
+    if chosen[0] < 1 or chosen[-1] > samples:
+        raise ConfigError(
+            f"every k must be from 1 to the number of samples, {samples}; got {chosen}: raise --samples or lower -k"
+        )
+    return chosen
 
 
 def _evaluate(

@@ -2,7 +2,7 @@
 
 ::
 
-    results.json            one entry for each mode of sampling, and the best of them
+    results.json            one entry for each temperature of the last command, and the best of them
     greedy/                 the folder of the greedy evaluation
     temperature-0.3/        the folder of each other one
 """
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError
+from fdiv_gym.evaluation.folder import hold
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.results import RESULTS
-from fdiv_gym.evaluation.runner import Evaluated, evaluate
+from fdiv_gym.evaluation.runner import Evaluated, checked_ks, evaluate
 from fdiv_gym.runs.folder import RunFolder
 
 Step = Callable[[str, int, int], None]
+PREFIX = "temperature-"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Sweep:
             greedy: the greedy plan.
             plan_at: the plan of a temperature.
         """
-        return cls({"greedy": greedy} | {f"temperature-{t:g}": plan_at(t) for t in temperatures})
+        return cls({"greedy": greedy} | {f"{PREFIX}{_shortest(t)}": plan_at(t) for t in temperatures})
 
     def fingerprint(self) -> str:
         """Ten hex digits of the hash of all plans."""
@@ -70,7 +72,7 @@ def parse_temperatures(text: str) -> list[float]:
         if not math.isfinite(value) or value <= 0:
             hint = "; the greedy evaluation is always included" if value == 0 else ""
             raise ConfigError(f"--temperature: every temperature must be a finite number above 0, got {value:g}{hint}")
-        if f"{value:g}" in {f"{t:g}" for t in temperatures}:
+        if value in temperatures:
             raise ConfigError(f"--temperature: {value:g} is given twice")
         temperatures.append(value)
     return temperatures
@@ -93,18 +95,33 @@ def evaluate_temperatures(
         progress: called with (name of the evaluation, tasks done, tasks).
 
     Raises:
-        ConfigError: a folder holds another evaluation, or a k is out of range.
+        ConfigError: the folder holds something else, another process writes into it, or a k is out of range.
         EnvError: the environment broke its contract.
         EngineError: the model cannot be served.
     """
-    rows = []
-    for name, plan in sweep.plans.items():
-        chosen = [1] if plan.greedy else list(ks or {1, plan.samples})
-        report = None if progress is None else _named(progress, name)
-        rows.append(evaluate(plan, folder / name, chosen, threshold, report).results)
-    results = {"evaluations": rows, "best": best_of(rows)}
-    RunFolder(folder).write_json(RESULTS, results)
+    for plan in sweep.plans.values():
+        if not plan.greedy:
+            checked_ks(ks or [1], plan.samples)
+    with hold(folder):
+        _refuse_other_files(folder)
+        rows = []
+        for name, plan in sweep.plans.items():
+            chosen = [1] if plan.greedy else list(ks or {1, plan.samples})
+            report = None if progress is None else _named(progress, name)
+            rows.append(evaluate(plan, folder / name, chosen, threshold, report).results)
+        results = {"evaluations": rows, "best": best_of(rows)}
+        RunFolder(folder).write_json(RESULTS, results)
     return Evaluated(folder, results)
+
+
+def _refuse_other_files(folder: Path) -> None:
+    names = [path.name for path in folder.iterdir()]
+    foreign = [n for n in names if n not in (RESULTS, "greedy") and not n.startswith(PREFIX)]
+    if foreign or (RESULTS in names and len(names) == 1):
+        raise ConfigError(
+            f"{folder} contains something other than an evaluation at several temperatures "
+            f"({', '.join(sorted(foreign or names)[:3])}): choose another --output"
+        )
 
 
 def best_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -130,6 +147,12 @@ def last_metric(row: Mapping[str, Any], prefix: str) -> str | None:
     """The name of the metric with the largest k, e.g. ``maj@64``; None if there is none."""
     names = [name for name in row["metrics"] if name.startswith(prefix)]
     return max(names, key=lambda name: int(name.partition("@")[2]), default=None)
+
+
+def _shortest(temperature: float) -> str:
+    """``0.5`` or ``1`` where that is exact, else all digits: two temperatures never share a folder."""
+    short = f"{temperature:g}"
+    return short if float(short) == temperature else repr(temperature)
 
 
 def _named(progress: Step, name: str) -> Callable[[int, int], None]:

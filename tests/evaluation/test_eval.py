@@ -158,7 +158,9 @@ def test_wrong_numbers_are_refused(tmp_path):
         plan(greedy=True)
     with pytest.raises(fg.ConfigError, match="at least 1"):
         plan(samples=0)
-    with pytest.raises(fg.ConfigError, match="no environment: give --env"):
+    with pytest.raises(
+        fg.ConfigError, match="there is no run 'some/model' here; to evaluate a model of that name give --env"
+    ):
         configure("some/model")
 
 

@@ -228,3 +228,20 @@ def test_the_initial_model_of_a_run_on_preferences_is_not_built_from_an_environm
     (tmp_path / "config.json").write_text(json.dumps(config))
     untrained, _ = configure(str(tmp_path), "safety/Refusal-v0", step=0)
     assert untrained.model.name_or_path == "some/model"
+
+
+def test_a_sweep_writes_into_a_folder_of_its_own(tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    for name in ("config.json", "evaluation.json"):  # of a run, and of an evaluation at one temperature
+        (taken / name).write_text("{}")
+        shown = call("embedded", "--env", "math/Addition-v0", "--temperature", "1", "-o", str(taken), code=1)
+        assert f"contains something other than an evaluation at several temperatures ({name})" in shown
+        (taken / name).unlink()
+
+
+def test_a_k_above_the_number_of_samples_is_refused_before_anything_is_drawn(tmp_path):
+    arguments = ("--env", "math/Addition-v0", "--temperature", "1", "-n", "2", "-k", "9")
+    shown = call("embedded", *arguments, "-o", str(tmp_path / "new"), code=1)
+    assert "every k must be from 1 to the number of samples, 2; got [9]: raise --samples or lower -k" in shown
+    assert not (tmp_path / "new").exists()
