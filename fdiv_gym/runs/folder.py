@@ -33,6 +33,7 @@ METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
 SAMPLES = "samples.jsonl"
 TIMEOUTS = "timeouts.jsonl"  # timeouts of all steps are kept and replayed on resume
+WRITER = ".writer"  # the process that has locked the folder; without the lock it means nothing
 
 
 class RunFolder:
@@ -59,7 +60,7 @@ class RunFolder:
                 f"or resume it with: fdiv-gym train --resume {run.path} "
                 "(in Python: fdiv_gym.train(config, folder, resume=True))"
             )
-        if run.path.is_dir() and any(run.path.iterdir()):
+        if run.path.is_dir() and any(path.name != WRITER for path in run.path.iterdir()):
             raise TrainerError(f"{run.path} is not empty and contains no run: choose another --output")
         with run.writing("the run folder"):
             run.path.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ class RunFolder:
         """Remove the folder of a run that failed before its first evaluation or step, so that a retry may use its name."""
         if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self.checkpoints():
             return
-        for name in (CONFIG, PROVENANCE):
+        for name in (CONFIG, PROVENANCE, WRITER):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with other files is kept
             (self.path / "checkpoints").rmdir()

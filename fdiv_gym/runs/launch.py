@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from fdiv_gym.registry.guard import culprit_of, label_of
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
 from fdiv_gym.runs.config import RunConfig, dotted, load_config, parse_config
 from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym.runs.lock import locked
 from fdiv_gym.runs.provenance import accept_changed_plugins, refuse_changed_plugins, refuse_unknown_sources
 from fdiv_gym.runs.result import RunResult
 
@@ -34,7 +36,8 @@ def train(
         allow_plugin_change: resume although plugins, or classes passed here, have changed since.
 
     Raises:
-        ConfigError: the configuration is wrong, or is not that of the run to resume.
+        ConfigError: the configuration is wrong, or is not that of the run to resume; or another process writes into
+            the folder.
         TrainerError: training cannot start, continue or be stored, or plugins of the run have changed.
         FdivGymError: any other failure. If a run fails before its first evaluation or step, its folder is
             removed.
@@ -43,12 +46,14 @@ def train(
     if not isinstance(output, (str, os.PathLike)):
         raise ConfigError(f"the run folder must be a path, got {shorten(output)}")
     if not resume:
-        if is_main_process():
-            RunFolder.create(output, config.resolved())
-        return _fit(config, Path(output), resume=False)
+        with _locked(Path(output)):
+            if is_main_process():
+                RunFolder.create(output, config.resolved())
+            return _fit(config, Path(output), resume=False)
     run = RunFolder.open_existing(output)
-    _refuse_other_configuration(run, config)
-    return _resume(run, config, allow_plugin_change)
+    with _locked(run.path):
+        _refuse_other_configuration(run, config)
+        return _resume(run, config, allow_plugin_change)
 
 
 def resume_run(folder: str | Path, *, allow_plugin_change: bool = False) -> RunResult:
@@ -56,10 +61,19 @@ def resume_run(folder: str | Path, *, allow_plugin_change: bool = False) -> RunR
 
     Raises:
         TrainerError: there is no run in the folder, or plugins that it uses have changed.
-        ConfigError: it uses a class that was passed from Python: resume it by ``train`` with that class.
+        ConfigError: it uses a class that was passed from Python: resume it by ``train`` with that class; or another
+            process writes into it.
     """
     run = RunFolder.open_existing(folder)
-    return _resume(run, parse_config(run.config()), allow_plugin_change)
+    with _locked(run.path):
+        return _resume(run, parse_config(run.config()), allow_plugin_change)
+
+
+def _locked(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """The lock of a run folder; the first of several processes holds it for all of them."""
+    if not is_main_process():
+        return contextlib.nullcontext()
+    return locked(folder, "the run folder", "choose another run folder")
 
 
 def is_main_process() -> bool:
