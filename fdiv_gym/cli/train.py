@@ -74,9 +74,10 @@ def _trained(config: Path | None, overrides: list[str], folder: Path, allow_plug
     from fdiv_gym import runs
 
     if config is None:
-        was_finished = runs.RunFolder.open_existing(folder).read_json(runs.SUMMARY).get("status") == "finished"
+        run = runs.RunFolder.open_existing(folder)
+        was_finished, before = run.read_json(runs.SUMMARY).get("status") == "finished", run.lines(runs.METRICS)[-1:]
         result = runs.resume_run(folder, allow_plugin_change=allow_plugin_change)
-        if was_finished:
+        if was_finished and before == run.lines(runs.METRICS)[-1:]:
             typer.echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
         return result
     return runs.train(runs.load_config(config, overrides), folder)

@@ -7,7 +7,7 @@
     metrics.jsonl      one line for each step; times under "time/"
     evaluations.jsonl  one line for each evaluation on the held-out tasks
     samples.jsonl      prompts, responses and verdicts
-    checkpoints/       step-000100/ with model/ (safetensors) and state.pt
+    checkpoints/       step-000100/ with model/ (safetensors), state.pt and manifest.json
     summary.json       written at the end
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import TrainerError, did_you_mean
+from fdiv_gym.manifest import flush_folder, seal
 from fdiv_gym.registry.messages import is_unicode
 
 # The names of the files; a separate assignment for each, so that the reference can list them.
@@ -82,7 +83,7 @@ class RunFolder:
 
     def remove_if_nothing_happened(self) -> None:
         """Remove the folder of a run that failed before its first evaluation or step, so that a retry may use its name."""
-        if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self.checkpoints():
+        if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self._numbered():
             return
         for name in (CONFIG, PROVENANCE, WRITER):
             (self.path / name).unlink(missing_ok=True)
@@ -169,24 +170,44 @@ class RunFolder:
         """Truncate the JSON-lines files to ``step``, the step of the checkpoint from which a run resumes.
 
         Lines without a step (timeouts) are kept; an incomplete line is removed.
+
+        Raises:
+            TrainerError: a step is not a number, or a file cannot be read or written.
         """
         for name in (METRICS, EVALUATIONS, SAMPLES, TIMEOUTS):
             if not (self.path / name).exists():
                 continue
-            kept = [record for record in self.lines(name) if record.get("step", step) <= step]
+            kept = [record for record in self.lines(name) if self._step(name, record, step) <= step]
             temporary = self.path / f".{name}"
             with self.writing(name):
                 with temporary.open("w", encoding="utf-8") as file:
                     file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
                 os.replace(temporary, self.path / name)
 
+    def _step(self, name: str, record: Mapping[str, Any], default: int) -> int:
+        step = record.get("step", default)
+        if type(step) is not int:
+            raise TrainerError(f"{self.path / name} is damaged: the step of a line is {step!r}, not a number")
+        return step
+
     def checkpoints(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("step-*"), key=lambda path: int(path.name.partition("-")[2]))
+        """Complete checkpoints, oldest first.
+
+        Raises:
+            TrainerError: the name of one contains no step.
+        """
+        for path in (self.path / "checkpoints").glob("step-*"):
+            if _step_of(path) is None:
+                raise TrainerError(f"{path} is no checkpoint: its name must be step-NUMBER; rename or move it")
+        return self._numbered()
+
+    def _numbered(self) -> list[Path]:
+        found = ((_step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
+        return [path for _, path in sorted((step, path) for step, path in found if step is not None)]
 
     @contextlib.contextmanager
     def new_checkpoint(self, step: int) -> Iterator[Path]:
-        """An empty folder for a checkpoint; it gets its final name when the block ends."""
+        """An empty folder for a checkpoint; when the block ends it gets its manifest, then its final name."""
         parent = self.path / "checkpoints"
         with self.writing("a checkpoint"):
             parent.mkdir(exist_ok=True)
@@ -194,16 +215,24 @@ class RunFolder:
         try:
             with self.writing("a checkpoint"):
                 yield temporary
+                seal(temporary)
                 final = parent / f"step-{step:06d}"
-                shutil.rmtree(final, ignore_errors=True)
+                if final.exists():  # moved and removed afterwards: a kill between the two leaves one of them whole
+                    os.replace(final, tempfile.mkdtemp(prefix=".writing-", dir=parent))
                 os.replace(temporary, final)
+                flush_folder(parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def forget_old_checkpoints(self, keep: int) -> None:
         """Remove all but the newest ``keep`` checkpoints, and incomplete ones left by a crash."""
-        for path in [*self.checkpoints()[:-keep], *(self.path / "checkpoints").glob(".writing-*")]:
+        for path in [*self._numbered()[:-keep], *(self.path / "checkpoints").glob(".writing-*")]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _step_of(checkpoint: Path) -> int | None:
+    number = checkpoint.name.removeprefix("step-")
+    return int(number) if number.isascii() and number.isdigit() else None
 
 
 def _why_no_run(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 import fdiv_gym as fg
+from fdiv_gym.manifest import damage_of
 from fdiv_gym.models import quiet_transformers
 from fdiv_gym.runs import RunFolder
 
@@ -46,6 +48,37 @@ def save_checkpoint(
     return run.path / "checkpoints" / f"step-{step:06d}"
 
 
+def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint whose files are those of its manifest; None if the run has no checkpoint.
+
+    Args:
+        run: the run folder. Damaged checkpoints are renamed ``damaged-step-...`` in it.
+        report: takes one line about each damaged checkpoint.
+
+    Raises:
+        TrainerError: every checkpoint is damaged.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for folder in reversed(run.checkpoints()):
+        reason = damage_of(folder)
+        if reason is None:
+            for other, why in damaged:
+                report(f"checkpoint {other.name} is damaged: {why}; resuming from {folder.name}")
+                put_aside = other.with_name(f"damaged-{other.name}")
+                shutil.rmtree(put_aside, ignore_errors=True)
+                with run.writing("a checkpoint"):
+                    other.rename(put_aside)
+            return folder
+        damaged.append((folder, reason))
+    if damaged:
+        listed = "; ".join(f"{folder.name}: {reason}" for folder, reason in damaged)
+        raise fg.TrainerError(
+            f"every checkpoint of the run in {run.path} is damaged ({listed}): restore one, or remove "
+            "checkpoints/step-* to start again from step 0"
+        )
+    return None
+
+
 def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
     """Restore weights, optimizer, schedule and random states; returns the step and the stored ``extra``.
 
@@ -63,6 +96,11 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
         raise fg.TrainerError(
             f"checkpoint {folder} is damaged: {error}; remove it to resume from an older one"
         ) from None
+    broken = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise fg.TrainerError(
+            f"checkpoint {folder}: the weights {broken} are not finite; remove it to resume from an older one"
+        )
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = {name for name in missing if name.endswith("lm_head.weight")}
     if unexpected or set(missing) - tied:

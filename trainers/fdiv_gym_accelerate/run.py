@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import get_scheduler
 
 import fdiv_gym as fg
@@ -28,7 +29,7 @@ from fdiv_gym.runs import (
 )
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.callbacks import Callbacks
-from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
+from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
@@ -292,9 +293,10 @@ class Run:
                     f"the run in {self.folder.path} started with {what.replace('_', ' ')} {recorded[what]}, "
                     f"now {value}: restore them, or start a new run"
                 )
-        checkpoints = self.folder.checkpoints()
-        if checkpoints:
-            self.step, extra = load_checkpoint(checkpoints[-1], self.policy.model, self.optimizer, self.schedule)
+        chosen = [newest_intact(self.folder, self.screen.message)] if self.accelerator.is_main_process else [None]
+        checkpoint = broadcast_object_list(chosen)[0]
+        if checkpoint is not None:
+            self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
             self.seconds = float(extra["seconds"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -304,5 +306,5 @@ class Run:
                     self.objective.load_state_dict(extra["objective"])
             self._send_weights()
         if self.accelerator.is_main_process:
-            self.folder.keep_until(self.step if checkpoints else -1)
+            self.folder.keep_until(self.step if checkpoint is not None else -1)
         self.accelerator.wait_for_everyone()
