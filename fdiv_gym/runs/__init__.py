@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.callback import EVENTS as EVENTS
     from fdiv_gym.runs.callback import Callback as Callback
     from fdiv_gym.runs.callback import get_callback as get_callback
+    from fdiv_gym.runs.changes import record_changes as record_changes
     from fdiv_gym.runs.config import RunConfig as RunConfig
     from fdiv_gym.runs.config import TrackerConfig as TrackerConfig
     from fdiv_gym.runs.config import apply_overrides as apply_overrides
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "changes": ["record_changes"],
         "config": ["RunConfig", "TrackerConfig", "apply_overrides", "load_config", "parse_config"],
         "folder": ["CONFIG", "EVALUATIONS", "METRICS", "PROVENANCE", "RunFolder", "SAMPLES", "SUMMARY", "TIMEOUTS"],
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],

@@ -161,10 +161,8 @@ def test_ctrl_c_leaves_a_usable_folder_and_resume_goes_on(tmp_path, cache_folder
     assert summary["steps"] >= 1
     run = RunFolder(folder)
     assert run.checkpoints()[-1].name == f"step-{summary['steps']:06d}"
-    resolved = run.config()
-    resolved["trainer"]["steps"] = summary["steps"] + 1
-    run.write_json("config.json", resolved)
-    done = subprocess.run([*command, "--resume", str(folder)], capture_output=True, text=True, timeout=120)
+    longer = ["--set", f"trainer.steps={summary['steps'] + 1}"]
+    done = subprocess.run([*command, "--resume", str(folder), *longer], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "summary.json").read_text())["steps"] == summary["steps"] + 1
 

@@ -106,11 +106,30 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
     if unexpected or set(missing) - tied:
         raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
     model.tie_weights()
+    configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
+    _keep_configured(optimizer, schedule, configured)
     restore_random_states(state["random"])
     step: int = state["step"]
     return step, dict(state["extra"])
+
+
+def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, Any]]) -> None:
+    """Let the configuration decide the options of AdamW and the learning rate, and not the checkpoint.
+
+    They differ after an accepted change only. The learning rate of the next step is that of the schedule with the
+    present number of steps, as if the run had had it from the start.
+    """
+    for group, options in zip(optimizer.param_groups, configured, strict=True):
+        group.update(options)
+    schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+    rates = [
+        base * rate(schedule.last_epoch) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
 
 
 def random_states() -> dict[str, Any]:

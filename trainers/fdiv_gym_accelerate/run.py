@@ -25,6 +25,7 @@ from fdiv_gym.runs import (
     TIMEOUTS,
     RunFolder,
     provenance_of,
+    record_changes,
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
@@ -306,5 +307,7 @@ class Run:
                     self.objective.load_state_dict(extra["objective"])
             self._send_weights()
         if self.accelerator.is_main_process:
+            for key, (old, new) in record_changes(self.folder, self.config, self.step).items():
+                self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
             self.folder.keep_until(self.step if checkpoint is not None else -1)
         self.accelerator.wait_for_everyone()
