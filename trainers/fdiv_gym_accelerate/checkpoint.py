@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import fdiv_gym as fg
@@ -34,7 +32,6 @@ def save_checkpoint(
                 "step": step,
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
-                "random": random_states(),
                 "extra": extra,
             }
             torch.save(state, folder / "state.pt")
@@ -80,7 +77,7 @@ def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
 
 
 def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
-    """Restore weights, optimizer, schedule and random states; returns the step and the stored ``extra``.
+    """Restore weights, optimizer and schedule; returns the step and the stored ``extra``.
 
     Raises:
         TrainerError: the checkpoint is damaged.
@@ -110,7 +107,6 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
     _keep_configured(optimizer, schedule, configured)
-    restore_random_states(state["random"])
     step: int = state["step"]
     return step, dict(state["extra"])
 
@@ -130,29 +126,6 @@ def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, A
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
     schedule._last_lr = rates
-
-
-def random_states() -> dict[str, Any]:
-    """The states of all global random generators (rollouts and data order depend on seed and step only)."""
-    version, numbers, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": [version, list(numbers), gauss],
-        "numpy": [name, keys.tolist(), position, has_gauss, cached],  # type: ignore[union-attr]
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Restore the global random generators to ``random_states``."""
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
 
 
 def room_needed(model: Any) -> int:

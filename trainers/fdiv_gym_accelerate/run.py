@@ -33,6 +33,7 @@ from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
+from fdiv_gym_accelerate.ranks import RankState
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -77,6 +78,7 @@ class Run:
         self.screen = screen
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
+        self.rank = RankState(self.accelerator, self.env, self.screen.message)
         self.objective = config.objective.build()
         check_updates(self.objective, settings)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
@@ -188,7 +190,8 @@ class Run:
         return StepRows(streams, groups or (), chosen)
 
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
-        line |= metrics.curriculum_line(self.env) | metrics.counters_line(self.env)
+        line |= metrics.curriculum_line(self.env)
+        line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line})
             self.folder.append(SAMPLES, *self.evaluator.training_samples(self.step, groups))
@@ -217,10 +220,12 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint."""
+        ranks = self.rank.gathered()
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
                 "seconds": self.seconds + time.monotonic() - self._begun,
                 "positions": self._positions(),
+                "ranks": ranks,
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -299,6 +304,7 @@ class Run:
         if checkpoint is not None:
             self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
             self.seconds = float(extra["seconds"])
+            self.rank.restore(extra["ranks"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])
