@@ -18,7 +18,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,13 @@ class RunFolder:
 
     Args:
         path: the folder; ``create`` or ``open_existing`` check it first.
+        report: takes one line about a file that lost its content; a Python warning by default.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Callable[[str], None] = warnings.warn) -> None:
         self.path = path
+        self._report = report
+        self._sizes: dict[str, int] = {}  # of the files that this object appended to
 
     @classmethod
     def create(cls, path: str | Path, config: Mapping[str, Any]) -> RunFolder:
@@ -85,11 +89,19 @@ class RunFolder:
         """Remove the folder of a run that failed before its first evaluation or step, so that a retry may use its name."""
         if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self._numbered():
             return
+        self._remove_tracker_files()
         for name in (CONFIG, PROVENANCE, WRITER):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with other files is kept
             (self.path / "checkpoints").rmdir()
             self.path.rmdir()
+
+    def _remove_tracker_files(self) -> None:
+        """Remove the folder that accelerate's trackers made for the project, in the run folder."""
+        tracker = self.config().get("tracker") or {}
+        folder = (self.path / str(tracker.get("project") or "")).resolve()
+        if self.path.resolve() in folder.parents:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -133,10 +145,25 @@ class RunFolder:
                 temporary.unlink(missing_ok=True)
 
     def append(self, name: str, *records: Mapping[str, Any]) -> None:
-        """Append lines to a JSON-lines file; numbers that are not finite become null."""
+        """Append lines to a JSON-lines file; numbers that are not finite become null.
+
+        A file that was removed or cut since this object wrote to it is reported, and continued.
+        """
+        size, expected = self.size(name), self._sizes.get(name, 0)
+        if size < expected:
+            what = "was removed" if not (self.path / name).exists() else "was cut"
+            self._report(f"{self.path / name} {what} during the run: {expected - size} bytes written before are lost")
         with self.writing(name), (self.path / name).open("a", encoding="utf-8") as file:
             for record in records:
                 file.write(_json_line(record) + "\n")
+        self._sizes[name] = self.size(name)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file of the folder; 0 if it does not exist."""
+        try:
+            return (self.path / name).stat().st_size
+        except OSError:
+            return 0
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The records of a JSON-lines file; an incomplete last line, left by a crash, is omitted.
@@ -175,6 +202,7 @@ class RunFolder:
             TrainerError: a step is not a number, or a file cannot be read or written.
         """
         for name in (METRICS, EVALUATIONS, SAMPLES, TIMEOUTS):
+            self._sizes.pop(name, None)
             if not (self.path / name).exists():
                 continue
             kept = [record for record in self.lines(name) if self._step(name, record, step) <= step]

@@ -21,7 +21,6 @@ from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
     PROVENANCE,
-    SAMPLES,
     TIMEOUTS,
     RunFolder,
     provenance_of,
@@ -34,11 +33,19 @@ from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.ranks import RankState
+from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
-from fdiv_gym_accelerate.start import check_counts, check_updates, demonstrations_of, load_policy, start_accelerator
+from fdiv_gym_accelerate.start import (
+    check_counts,
+    check_updates,
+    demonstrations_of,
+    load_policy,
+    start_accelerator,
+    start_tracker,
+)
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.update import Updater
 
@@ -74,7 +81,6 @@ class Run:
     def _open(self, screen: Screen, *, resume: bool) -> None:
         config, settings, folder = self.config, self.settings, self.folder
         self.accelerator = start_accelerator(settings.precision, config.tracker, folder)
-        self._tracks = config.tracker is not None
         self.screen = screen
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
@@ -125,8 +131,13 @@ class Run:
             if self.accelerator.is_main_process:
                 refuse_changed_plugins(folder, config)
             self._resume()
-        if self.accelerator.is_main_process and not folder.read_json(PROVENANCE):
-            folder.write_json(PROVENANCE, provenance_of(config) | self._identity())
+        self.records = Records(folder, settings.samples_max_mb, self.screen.message)
+        if self.accelerator.is_main_process:
+            if not folder.read_json(PROVENANCE):
+                folder.write_json(PROVENANCE, provenance_of(config) | self._identity())
+            self.records.report_missing(self.step)
+        self._tracks = config.tracker is not None
+        start_tracker(self.accelerator, config.tracker)
 
     # ---- a step -----------------------------------------------------------------------------------
 
@@ -194,7 +205,7 @@ class Run:
         line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line})
-            self.folder.append(SAMPLES, *self.evaluator.training_samples(self.step, groups))
+            self.records.keep_samples(self.evaluator.training_samples(self.step, groups))
             if self.config.tracker is not None:
                 self.accelerator.log(line, step=self.step)
         self.screen.step(self.step, line)
@@ -208,7 +219,7 @@ class Run:
         if not line:
             return
         if self.accelerator.is_main_process:
-            self.folder.append(SAMPLES, *samples)
+            self.records.keep_samples(samples)
             self.folder.append(EVALUATIONS, {"step": self.step, **line})
         self.screen.evaluation(self.step, line)
         self.callbacks.call("at_evaluation", self.step, line)
@@ -245,6 +256,7 @@ class Run:
             **before_and_after(self.folder.lines(EVALUATIONS), self.step),
             "seconds": round(self.seconds + time.monotonic() - self._begun, 2),
             "steps": self.step,
+            **self.records.missing(self.step),
         }
 
     def close(self) -> None:

@@ -52,8 +52,6 @@ def start_accelerator(precision: str, tracker: TrackerConfig | None, folder: Run
             log_with=tracker.name if tracker else None,
             project_dir=str(folder.path) if tracker else None,
         )
-        if tracker is not None:
-            accelerator.init_trackers(tracker.project)
     except (ValueError, ImportError) as error:
         raise fg.TrainerError(f"accelerate cannot start: {error}") from None
     if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"):
@@ -62,6 +60,20 @@ def start_accelerator(precision: str, tracker: TrackerConfig | None, folder: Run
             f"{accelerator.distributed_type.value} is not supported"
         )
     return accelerator
+
+
+def start_tracker(accelerator: Accelerator, tracker: TrackerConfig | None) -> None:
+    """Start the trackers; they write files, so this comes after everything that can be refused.
+
+    Raises:
+        TrainerError: a tracker cannot start.
+    """
+    if tracker is None:
+        return
+    try:
+        accelerator.init_trackers(tracker.project)
+    except (ValueError, ImportError, OSError) as error:
+        raise fg.TrainerError(f"tracker {tracker.name!r} cannot start: {error}") from None
 
 
 def check_tracker(name: str) -> None:

@@ -27,7 +27,7 @@ class AccelerateTrainer(fg.Trainer):
         """Train; see ``fdiv_gym.Trainer.fit``."""
         screen = make_screen()
         try:
-            run = Run(config, self.options, RunFolder(folder), screen, resume=resume)
+            run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
             try:
                 with Interrupt(screen.message) as interrupt:
                     return self._fit(run, interrupt)
