@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import TrainerError, did_you_mean
-from fdiv_gym.manifest import flush_folder, seal
+from fdiv_gym.manifest import damage_of, flush_folder, seal
 from fdiv_gym.registry.messages import is_unicode
 
 # The names of the files; a separate assignment for each, so that the reference can list them.
@@ -232,6 +232,10 @@ class RunFolder:
     def _numbered(self) -> list[Path]:
         found = ((_step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
         return [path for _, path in sorted((step, path) for step, path in found if step is not None)]
+
+    def damage_of(self, checkpoint: Path) -> str | None:
+        """What differs from the manifest of a checkpoint; None if it is as it was saved."""
+        return damage_of(checkpoint)
 
     @contextlib.contextmanager
     def new_checkpoint(self, step: int) -> Iterator[Path]:

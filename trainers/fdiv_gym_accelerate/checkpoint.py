@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 import fdiv_gym as fg
-from fdiv_gym.manifest import damage_of
 from fdiv_gym.models import quiet_transformers
 from fdiv_gym.runs import RunFolder
 
@@ -57,7 +56,7 @@ def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
     """
     damaged: list[tuple[Path, str]] = []
     for folder in reversed(run.checkpoints()):
-        reason = damage_of(folder)
+        reason = run.damage_of(folder)
         if reason is None:
             for other, why in damaged:
                 report(f"checkpoint {other.name} is damaged: {why}; resuming from {folder.name}")

@@ -80,7 +80,9 @@ class Run:
 
     def _open(self, screen: Screen, *, resume: bool) -> None:
         config, settings, folder = self.config, self.settings, self.folder
-        self.accelerator = start_accelerator(settings.precision, config.tracker, folder)
+        self.accelerator = start_accelerator(settings.precision, config.tracker, folder, settings.process_deadline_s)
+        if self.accelerator.num_processes > 1:
+            screen.message(f"{self.accelerator.num_processes} processes")
         self.screen = screen
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
@@ -134,7 +136,7 @@ class Run:
         self.records = Records(folder, settings.samples_max_mb, self.screen.message)
         if self.accelerator.is_main_process:
             if not folder.read_json(PROVENANCE):
-                folder.write_json(PROVENANCE, provenance_of(config) | self._identity())
+                folder.write_json(PROVENANCE, provenance_of(config) | self._identity() | self._processes())
             self.records.report_missing(self.step)
         self._tracks = config.tracker is not None
         start_tracker(self.accelerator, config.tracker)
@@ -276,6 +278,9 @@ class Run:
         if self.preferences is not None and self.config.preferences is not None:
             positions["preferences"] = self.step * self.config.preferences.pairs_per_step
         return positions
+
+    def _processes(self) -> dict[str, int]:
+        return {"processes": self.accelerator.num_processes}
 
     def _identity(self) -> dict[str, str]:
         """Hashes that must be the same when a run is resumed: initial weights and preference data."""
