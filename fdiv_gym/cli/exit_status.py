@@ -13,7 +13,7 @@ class ExitStatus(IntEnum):
     SUCCESS = 0, "Success."
     FAILED = 1, "A check failed, or an unexpected exception: its traceback is on the error stream."
     ERROR = 2, "An error, in one line on the error stream, or arguments that do not parse."
-    INTERRUPTED = 130, "Interrupted, by Ctrl-C or SIGTERM."
+    INTERRUPTED = 130, "Interrupted, by Ctrl-C, SIGTERM or SIGHUP."
     BROKEN_PIPE = 141, "The reader of the output closed it."
 
     def __new__(cls, value: int, meaning: str) -> ExitStatus:

@@ -58,15 +58,18 @@ app.command("new", no_args_is_help=True)(new)
 
 def main() -> None:
     """Entry point of the console script."""
+    from fdiv_gym.runs import stopped_as_by_ctrl_c
+
     try:
-        app()
+        with stopped_as_by_ctrl_c():
+            app()
     except FdivGymError as error:
         if os.environ.get("FDIV_GYM_DEBUG"):
             raise
         _show_error(str(error))
         sys.exit(ExitStatus.ERROR)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        typer.echo("interrupted; run the same command again", err=True)
         sys.exit(ExitStatus.INTERRUPTED)
     except BrokenPipeError:
         sys.exit(ExitStatus.BROKEN_PIPE)

@@ -24,11 +24,15 @@ def train(
         Path | None, typer.Option("--output", "-o", help="The run folder; default: runs/NAME-DATE.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key, e.g. --set trainer.steps=10 (repeatable).")
+        list[str] | None,
+        typer.Option("--set", help="Override a key, e.g. --set trainer.steps=10 (repeatable)."),
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Resume the run in this folder.")] = None,
     allow_plugin_change: Annotated[
         bool, typer.Option("--allow-plugin-change", help="Resume although plugins of the run have changed.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Resume although config.json was edited; this is recorded.")
     ] = False,
 ) -> None:
     """Train a policy and write a run folder.
@@ -46,9 +50,10 @@ def train(
     from fdiv_gym.runs import is_main_process
 
     if resume is not None:
-        if config is not None or set_ or output is not None:
+        if config is not None or output is not None:
             raise ConfigError(
-                "--resume reads the configuration of the run folder: omit the config file, --set and --output"
+                "--resume reads the configuration of the run folder: omit the config file and --output; "
+                "--set changes a key of it, e.g. --set trainer.steps=600"
             )
         folder = resume
     elif config is None:
@@ -56,7 +61,7 @@ def train(
     else:
         folder = output or Path("runs") / f"{config.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        result = _trained(config, set_ or [], folder, allow_plugin_change)
+        result = _trained(config, set_ or [], folder, allow_plugin_change, accept_changes)
     except KeyboardInterrupt:  # outside the training steps: in the warm start, an evaluation or a checkpoint
         if is_main_process():
             again = f"fdiv-gym train --resume {shlex.quote(str(folder))}"
@@ -69,14 +74,19 @@ def train(
         sys.exit(ExitStatus.INTERRUPTED)
 
 
-def _trained(config: Path | None, overrides: list[str], folder: Path, allow_plugin_change: bool) -> RunResult:
+def _trained(
+    config: Path | None, overrides: list[str], folder: Path, allow_plugin_change: bool, accept_changes: bool
+) -> RunResult:
     """The result of a new run; without a configuration file, of the resumed run in ``folder``."""
     from fdiv_gym import runs
 
     if config is None:
-        was_finished = runs.RunFolder.open_existing(folder).read_json(runs.SUMMARY).get("status") == "finished"
-        result = runs.resume_run(folder, allow_plugin_change=allow_plugin_change)
-        if was_finished:
+        run = runs.RunFolder.open_existing(folder)
+        was_finished, before = run.read_json(runs.SUMMARY).get("status") == "finished", run.lines(runs.METRICS)[-1:]
+        result = runs.resume_run(
+            folder, overrides, allow_plugin_change=allow_plugin_change, accept_changes=accept_changes
+        )
+        if was_finished and before == run.lines(runs.METRICS)[-1:]:
             typer.echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
         return result
     return runs.train(runs.load_config(config, overrides), folder)

@@ -19,7 +19,8 @@ from typing import Any
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.samples import is_sample
-from fdiv_gym.runs.folder import SAMPLES, RunFolder
+from fdiv_gym.runs.folder import SAMPLES, WRITER, RunFolder
+from fdiv_gym.runs.lock import locked
 from fdiv_gym.types.task import Task
 
 PLAN = "evaluation.json"
@@ -33,24 +34,8 @@ def hold(folder: Path) -> Iterator[None]:
         ConfigError: another process has locked it.
         TrainerError: it cannot be created.
     """
-    with RunFolder(folder).writing("the evaluation folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
+    with locked(folder, "the evaluation folder", "choose another --output"):
         yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                f"another process is evaluating in {folder}: wait until it ends, or choose another --output"
-            ) from None
-        yield
-    finally:
-        os.close(held)
 
 
 def open_folder(plan: Plan, folder: Path) -> RunFolder:
@@ -72,7 +57,8 @@ def open_folder(plan: Plan, folder: Path) -> RunFolder:
                 f"{folder} contains another evaluation (another {', '.join(different)}): choose another --output"
             )
         return store
-    if folder.is_dir() and any(path.name != SAMPLES or path.stat().st_size for path in folder.iterdir()):
+    others = [path for path in folder.iterdir() if path.name != WRITER] if folder.is_dir() else []
+    if any(path.name != SAMPLES or path.stat().st_size for path in others):
         raise ConfigError(f"{folder} is not empty and contains no evaluation: choose another --output")
     store.write_json(PLAN, record)
     return store
@@ -82,7 +68,8 @@ def remove_if_nothing_drawn(folder: Path) -> None:
     """Remove the folder of an evaluation that failed before its first sample, and the parent that it leaves empty."""
     if (folder / SAMPLES).exists():
         return
-    (folder / PLAN).unlink(missing_ok=True)
+    for name in (PLAN, WRITER):
+        (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a folder with other files is kept
         folder.rmdir()
         if folder.parent.name == "evaluations":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.manifest import damage_of
 from fdiv_gym.registry.guard import close_plugin
 from fdiv_gym.runs.config import parse_config
 from fdiv_gym.runs.folder import PROVENANCE, RunFolder
@@ -19,17 +20,18 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
 
     Raises:
         ConfigError: there is no checkpoint of that step, or ``model`` is not a run folder but a step is given.
-        TrainerError: a run folder without a checkpoint, or an initial model that cannot be built again.
+        TrainerError: a run folder without a checkpoint, a damaged checkpoint, or an initial model that cannot be
+            built again.
     """
     path = Path(model)
     if step is not None:
         if not (path / "checkpoints").is_dir():
             raise ConfigError(f"--step chooses a checkpoint of a run, but {model!r} is not a run folder")
         run = RunFolder.open_existing(path)
-        return run, initial_model(run) if step == 0 else str(_checkpoint(run, step) / "model")
+        return run, initial_model(run) if step == 0 else _model_of(_checkpoint(run, step))
     if (path / "state.pt").is_file() and (path / "model").is_dir():
         folder = path.parent.parent
-        return (RunFolder(folder) if (folder / "config.json").is_file() else None), str(path / "model")
+        return (RunFolder(folder) if (folder / "config.json").is_file() else None), _model_of(path)
     if not (path / "checkpoints").is_dir():
         _refuse_no_model(model)
         return None, model
@@ -39,7 +41,19 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
         raise TrainerError(
             f"run {path} has no checkpoint yet: nothing to evaluate but its initial model, which is --step 0"
         )
-    return run, str(checkpoints[-1] / "model")
+    return run, _model_of(checkpoints[-1])
+
+
+def _model_of(checkpoint: Path) -> str:
+    """The model folder of a checkpoint.
+
+    Raises:
+        TrainerError: a file of the checkpoint is not what was saved.
+    """
+    reason = damage_of(checkpoint)
+    if reason is not None:
+        raise TrainerError(f"checkpoint {checkpoint} is damaged: {reason}; choose another one with --step")
+    return str(checkpoint / "model")
 
 
 def _refuse_no_model(model: str) -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import string
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import torch
 from fdiv_gym.cache import cache_folder
 from fdiv_gym.envs.base import TextEnv
 from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.manifest import damage_of, seal
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.quiet import quiet_transformers
 from fdiv_gym.registry.guard import demonstrations_of
@@ -81,7 +83,7 @@ def _digest(pairs: list[tuple[str, str]]) -> str:
 def embedded_model_folder(
     config: EmbeddedModelConfig, source: Demonstrations, progress: Progress | None = None
 ) -> Path:
-    """The folder of the model for this recipe; the model is built and cached if it is missing.
+    """The folder of the model for this recipe; the model is built and cached if it is missing or damaged.
 
     Args:
         config: architecture and warm start.
@@ -94,8 +96,11 @@ def embedded_model_folder(
     recipe = recipe_of(config, source)
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / "models" / name
-    if (folder / "model.safetensors").is_file():
-        return folder
+    if folder.exists():
+        damage = damage_of(folder)
+        if damage is None:
+            return folder
+        warnings.warn(f"the embedded model in {folder} is damaged: {damage}; it is built again", stacklevel=2)
     model, tokenizer = build(config)
     warm_start(model, tokenizer, config, source, progress)
     try:
@@ -106,10 +111,14 @@ def embedded_model_folder(
                 model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             (temporary / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+            seal(temporary)
+            if folder.exists() and damage_of(folder) is not None:
+                os.replace(folder, tempfile.mkdtemp(prefix=f".{name}-damaged-", dir=folder.parent))
             with contextlib.suppress(OSError):  # another process finished the same recipe first: same weights
                 os.replace(temporary, folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for old in [temporary, *folder.parent.glob(f".{name}-damaged-*")]:
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise TrainerError(
             f"cannot store the embedded model in {folder}: {error}; set FDIV_GYM_CACHE to a folder with free space"

@@ -19,7 +19,7 @@ def load_model(folder: str | Path, revision: str | None = None) -> Any:
     """A causal language model in fp32 from a local folder or the hub.
 
     Raises:
-        TrainerError: no such model, or a folder without weights.
+        TrainerError: no such model, a folder without weights, or weights that are not finite.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -36,6 +36,9 @@ def load_model(folder: str | Path, revision: str | None = None) -> Any:
     if found["missing_keys"]:  # transformers would initialise them at random, differently for policy and reference
         some = ", ".join(sorted(found["missing_keys"])[:3])
         raise TrainerError(f"the weights in {str(folder)!r} are incomplete: {some} missing")
+    broken = next((name for name, tensor in model.named_parameters() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise TrainerError(f"the weights {broken} in {str(folder)!r} are not finite: use an earlier or undamaged copy")
     return model
 
 

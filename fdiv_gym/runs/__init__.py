@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.callback import EVENTS as EVENTS
     from fdiv_gym.runs.callback import Callback as Callback
     from fdiv_gym.runs.callback import get_callback as get_callback
+    from fdiv_gym.runs.changes import record_changes as record_changes
     from fdiv_gym.runs.config import RunConfig as RunConfig
     from fdiv_gym.runs.config import TrackerConfig as TrackerConfig
     from fdiv_gym.runs.config import apply_overrides as apply_overrides
@@ -35,18 +36,23 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.report import write_comparison as write_comparison
     from fdiv_gym.runs.report import write_report as write_report
     from fdiv_gym.runs.result import RunResult as RunResult
+    from fdiv_gym.runs.signals import leave_closed_terminal as leave_closed_terminal
+    from fdiv_gym.runs.signals import stop_signals as stop_signals
+    from fdiv_gym.runs.signals import stopped_as_by_ctrl_c as stopped_as_by_ctrl_c
     from fdiv_gym.runs.trainer import Trainer as Trainer
     from fdiv_gym.runs.trainer import get_trainer as get_trainer
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "changes": ["record_changes"],
         "config": ["RunConfig", "TrackerConfig", "apply_overrides", "load_config", "parse_config"],
         "folder": ["CONFIG", "EVALUATIONS", "METRICS", "PROVENANCE", "RunFolder", "SAMPLES", "SUMMARY", "TIMEOUTS"],
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
         "launch": ["is_main_process", "resume_run", "train"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],
         "result": ["RunResult"],
+        "signals": ["leave_closed_terminal", "stop_signals", "stopped_as_by_ctrl_c"],
         "trainer": ["Trainer", "get_trainer"],
         "callback": ["Callback", "EVENTS", "get_callback"],
         "report": ["write_comparison", "write_report"],

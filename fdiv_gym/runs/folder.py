@@ -7,7 +7,7 @@
     metrics.jsonl      one line for each step; times under "time/"
     evaluations.jsonl  one line for each evaluation on the held-out tasks
     samples.jsonl      prompts, responses and verdicts
-    checkpoints/       step-000100/ with model/ (safetensors) and state.pt
+    checkpoints/       step-000100/ with model/ (safetensors), state.pt and manifest.json
     summary.json       written at the end
 """
 
@@ -18,11 +18,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import TrainerError, did_you_mean
+from fdiv_gym.manifest import damage_of, flush_folder, seal
 from fdiv_gym.registry.messages import is_unicode
 
 # The names of the files; a separate assignment for each, so that the reference can list them.
@@ -33,6 +35,7 @@ METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
 SAMPLES = "samples.jsonl"
 TIMEOUTS = "timeouts.jsonl"  # timeouts of all steps are kept and replayed on resume
+WRITER = ".writer"  # the process that has locked the folder; without the lock it means nothing
 
 
 class RunFolder:
@@ -40,10 +43,13 @@ class RunFolder:
 
     Args:
         path: the folder; ``create`` or ``open_existing`` check it first.
+        report: takes one line about a file that lost its content; a Python warning by default.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Callable[[str], None] = warnings.warn) -> None:
         self.path = path
+        self._report = report
+        self._sizes: dict[str, int] = {}  # of the files that this object appended to
 
     @classmethod
     def create(cls, path: str | Path, config: Mapping[str, Any]) -> RunFolder:
@@ -59,7 +65,7 @@ class RunFolder:
                 f"or resume it with: fdiv-gym train --resume {run.path} "
                 "(in Python: fdiv_gym.train(config, folder, resume=True))"
             )
-        if run.path.is_dir() and any(run.path.iterdir()):
+        if run.path.is_dir() and any(path.name != WRITER for path in run.path.iterdir()):
             raise TrainerError(f"{run.path} is not empty and contains no run: choose another --output")
         with run.writing("the run folder"):
             run.path.mkdir(parents=True, exist_ok=True)
@@ -81,13 +87,21 @@ class RunFolder:
 
     def remove_if_nothing_happened(self) -> None:
         """Remove the folder of a run that failed before its first evaluation or step, so that a retry may use its name."""
-        if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self.checkpoints():
+        if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self._numbered():
             return
-        for name in (CONFIG, PROVENANCE):
+        self._remove_tracker_files()
+        for name in (CONFIG, PROVENANCE, WRITER):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with other files is kept
             (self.path / "checkpoints").rmdir()
             self.path.rmdir()
+
+    def _remove_tracker_files(self) -> None:
+        """Remove the folder that accelerate's trackers made for the project, in the run folder."""
+        tracker = self.config().get("tracker") or {}
+        folder = (self.path / str(tracker.get("project") or "")).resolve()
+        if self.path.resolve() in folder.parents:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -131,10 +145,25 @@ class RunFolder:
                 temporary.unlink(missing_ok=True)
 
     def append(self, name: str, *records: Mapping[str, Any]) -> None:
-        """Append lines to a JSON-lines file; numbers that are not finite become null."""
+        """Append lines to a JSON-lines file; numbers that are not finite become null.
+
+        A file that was removed or cut since this object wrote to it is reported, and continued.
+        """
+        size, expected = self.size(name), self._sizes.get(name, 0)
+        if size < expected:
+            what = "was removed" if not (self.path / name).exists() else "was cut"
+            self._report(f"{self.path / name} {what} during the run: {expected - size} bytes written before are lost")
         with self.writing(name), (self.path / name).open("a", encoding="utf-8") as file:
             for record in records:
                 file.write(_json_line(record) + "\n")
+        self._sizes[name] = self.size(name)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file of the folder; 0 if it does not exist."""
+        try:
+            return (self.path / name).stat().st_size
+        except OSError:
+            return 0
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The records of a JSON-lines file; an incomplete last line, left by a crash, is omitted.
@@ -168,24 +197,49 @@ class RunFolder:
         """Truncate the JSON-lines files to ``step``, the step of the checkpoint from which a run resumes.
 
         Lines without a step (timeouts) are kept; an incomplete line is removed.
+
+        Raises:
+            TrainerError: a step is not a number, or a file cannot be read or written.
         """
         for name in (METRICS, EVALUATIONS, SAMPLES, TIMEOUTS):
+            self._sizes.pop(name, None)
             if not (self.path / name).exists():
                 continue
-            kept = [record for record in self.lines(name) if record.get("step", step) <= step]
+            kept = [record for record in self.lines(name) if self._step(name, record, step) <= step]
             temporary = self.path / f".{name}"
             with self.writing(name):
                 with temporary.open("w", encoding="utf-8") as file:
                     file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
                 os.replace(temporary, self.path / name)
 
+    def _step(self, name: str, record: Mapping[str, Any], default: int) -> int:
+        step = record.get("step", default)
+        if type(step) is not int:
+            raise TrainerError(f"{self.path / name} is damaged: the step of a line is {step!r}, not a number")
+        return step
+
     def checkpoints(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("step-*"), key=lambda path: int(path.name.partition("-")[2]))
+        """Complete checkpoints, oldest first.
+
+        Raises:
+            TrainerError: the name of one contains no step.
+        """
+        for path in (self.path / "checkpoints").glob("step-*"):
+            if _step_of(path) is None:
+                raise TrainerError(f"{path} is no checkpoint: its name must be step-NUMBER; rename or move it")
+        return self._numbered()
+
+    def _numbered(self) -> list[Path]:
+        found = ((_step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
+        return [path for _, path in sorted((step, path) for step, path in found if step is not None)]
+
+    def damage_of(self, checkpoint: Path) -> str | None:
+        """What differs from the manifest of a checkpoint; None if it is as it was saved."""
+        return damage_of(checkpoint)
 
     @contextlib.contextmanager
     def new_checkpoint(self, step: int) -> Iterator[Path]:
-        """An empty folder for a checkpoint; it gets its final name when the block ends."""
+        """An empty folder for a checkpoint; when the block ends it gets its manifest, then its final name."""
         parent = self.path / "checkpoints"
         with self.writing("a checkpoint"):
             parent.mkdir(exist_ok=True)
@@ -193,16 +247,24 @@ class RunFolder:
         try:
             with self.writing("a checkpoint"):
                 yield temporary
+                seal(temporary)
                 final = parent / f"step-{step:06d}"
-                shutil.rmtree(final, ignore_errors=True)
+                if final.exists():  # moved and removed afterwards: a kill between the two leaves one of them whole
+                    os.replace(final, tempfile.mkdtemp(prefix=".writing-", dir=parent))
                 os.replace(temporary, final)
+                flush_folder(parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def forget_old_checkpoints(self, keep: int) -> None:
         """Remove all but the newest ``keep`` checkpoints, and incomplete ones left by a crash."""
-        for path in [*self.checkpoints()[:-keep], *(self.path / "checkpoints").glob(".writing-*")]:
+        for path in [*self._numbered()[:-keep], *(self.path / "checkpoints").glob(".writing-*")]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _step_of(checkpoint: Path) -> int | None:
+    number = checkpoint.name.removeprefix("step-")
+    return int(number) if number.isascii() and number.isdigit() else None
 
 
 def _why_no_run(path: Path) -> str:

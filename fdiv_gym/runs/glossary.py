@@ -43,7 +43,9 @@ _STEPS = {
     "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
     "component/<name>": "Mean of the verdicts' component <name> over the first process's responses that have it.",
     "curriculum/<name>": "The number <name> in the state of the environment's curriculum after the step.",
-    "total/judged": "Verdicts that the environment's judge gave since this process started, a count.",
+    "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, through "
+    "every resume; what "
+    "was judged between the last checkpoint and a kill is judged again and counted once.",
     "total/unscorable": "Verdicts without a score among total/judged, a count.",
     "total/cached": "Verdicts that the judge read from its cache on disk, a count.",
     "total/calls": "Requests that the judge sent to a server, retries included, a count.",
@@ -51,7 +53,7 @@ _STEPS = {
     "total/prompt_tokens": "Tokens that the judge sent, as counted by the server.",
     "total/completion_tokens": "Tokens that the judge received, as counted by the server.",
     "total/cost": "Price of the judge's tokens, in the currency of the configured prices.",
-    "total/<name>": "The environment's counter <name> since this process started.",
+    "total/<name>": "The environment's counter <name> in the first process since the start of the run, through every resume.",
     # the updates; where a step has several, the metrics of this part and of the objective are means over them
     "loss": "Value of the loss, summed over streams and processes, mean over the step's updates; its scale depends on "
     "the objective.",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError, FdivGymError, TrainerError
 from fdiv_gym.registry.guard import culprit_of, label_of
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
-from fdiv_gym.runs.config import RunConfig, dotted, load_config, parse_config
+from fdiv_gym.runs.changes import refuse_edited_configuration, refuse_other_configuration
+from fdiv_gym.runs.config import RunConfig, apply_overrides, load_config, parse_config
 from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym.runs.lock import locked
 from fdiv_gym.runs.provenance import accept_changed_plugins, refuse_changed_plugins, refuse_unknown_sources
 from fdiv_gym.runs.result import RunResult
 
@@ -22,6 +25,7 @@ def train(
     *,
     resume: bool = False,
     allow_plugin_change: bool = False,
+    accept_changes: bool = False,
 ) -> RunResult:
     """Train a policy as ``fdiv-gym train`` does.
 
@@ -32,9 +36,12 @@ def train(
         output: the run folder; it must not contain a run, unless ``resume`` is set.
         resume: resume the run in ``output`` from its newest checkpoint; ``config`` must be its configuration.
         allow_plugin_change: resume although plugins, or classes passed here, have changed since.
+        accept_changes: resume although ``config`` or the file ``config.json`` is not what the run started with; the
+            changes are recorded in ``provenance.json``.
 
     Raises:
-        ConfigError: the configuration is wrong, or is not that of the run to resume.
+        ConfigError: the configuration is wrong, or is not that of the run to resume; or another process writes into
+            the folder.
         TrainerError: training cannot start, continue or be stored, or plugins of the run have changed.
         FdivGymError: any other failure. If a run fails before its first evaluation or step, its folder is
             removed.
@@ -43,23 +50,51 @@ def train(
     if not isinstance(output, (str, os.PathLike)):
         raise ConfigError(f"the run folder must be a path, got {shorten(output)}")
     if not resume:
-        if is_main_process():
-            RunFolder.create(output, config.resolved())
-        return _fit(config, Path(output), resume=False)
+        with _locked(Path(output)):
+            if is_main_process():
+                RunFolder.create(output, config.resolved())
+            return _fit(config, Path(output), resume=False)
     run = RunFolder.open_existing(output)
-    _refuse_other_configuration(run, config)
-    return _resume(run, config, allow_plugin_change)
+    with _locked(run.path):
+        if not accept_changes:
+            refuse_edited_configuration(run)
+            refuse_other_configuration(run, config)
+        return _resume(run, config, allow_plugin_change)
 
 
-def resume_run(folder: str | Path, *, allow_plugin_change: bool = False) -> RunResult:
+def resume_run(
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    allow_plugin_change: bool = False,
+    accept_changes: bool = False,
+) -> RunResult:
     """Resume a run from its folder alone.
+
+    Args:
+        folder: the run folder.
+        overrides: changes ``a.b=c`` of its configuration, e.g. ``trainer.steps=600`` to extend it; they are recorded
+            in ``provenance.json``.
+        allow_plugin_change: resume although plugins have changed since.
+        accept_changes: resume although ``config.json`` was edited since the start; this is recorded too.
 
     Raises:
         TrainerError: there is no run in the folder, or plugins that it uses have changed.
-        ConfigError: it uses a class that was passed from Python: resume it by ``train`` with that class.
+        ConfigError: ``config.json`` was edited; another process writes into the folder; or the run uses a class that
+            was passed from Python: resume it by ``train`` with that class.
     """
     run = RunFolder.open_existing(folder)
-    return _resume(run, parse_config(run.config()), allow_plugin_change)
+    with _locked(run.path):
+        if not accept_changes:
+            refuse_edited_configuration(run)
+        return _resume(run, parse_config(apply_overrides(run.config(), overrides)), allow_plugin_change)
+
+
+def _locked(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """The lock of a run folder; the first of several processes holds it for all of them."""
+    if not is_main_process():
+        return contextlib.nullcontext()
+    return locked(folder, "the run folder", "choose another run folder")
 
 
 def is_main_process() -> bool:
@@ -103,18 +138,3 @@ def _fit(config: RunConfig, folder: Path, *, resume: bool) -> RunResult:
             RunFolder(folder).remove_if_nothing_happened()
         raise
     return result
-
-
-def _refuse_other_configuration(run: RunFolder, config: RunConfig) -> None:
-    began, now = dotted(run.config()), dotted(config.resolved())
-    changed = [
-        f"{key} ({shorten(began.get(key, 'absent'), 40)} -> {shorten(now.get(key, 'absent'), 40)})"
-        for key in sorted({*began, *now})
-        if began.get(key, ...) != now.get(key, ...)
-    ]
-    if changed:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        raise ConfigError(
-            f"the run in {run.path} has another configuration: {', '.join(changed[:5])}{more}; "
-            "resume it with its own configuration, or start a new run"
-        )

@@ -20,7 +20,7 @@ from fdiv_gym.errors import TrainerError
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.entry import Entry
 from fdiv_gym.registry.kinds import kind_of
-from fdiv_gym.runs.config import RunConfig
+from fdiv_gym.runs.config import RunConfig, dotted
 from fdiv_gym.runs.folder import PROVENANCE, RunFolder
 from fdiv_gym.runs.source import source_of
 from fdiv_gym.version import __version__
@@ -45,6 +45,7 @@ def provenance_of(config: RunConfig) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions,
         "seed": config.seed,
+        "config": dotted(config.resolved()),
         "plugins": plugins_in_use(entries),
         "entries": [{"kind": e.kind, "name": e.name, "plugin": e.plugin} for e in entries],
     }

@@ -11,6 +11,7 @@ from fdiv_gym.cli.main import app
 from fdiv_gym.evaluation.plan import Plan, configure
 from fdiv_gym.evaluation.rescoring import rescore
 from fdiv_gym.evaluation.runner import evaluate
+from fdiv_gym.manifest import seal
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.hooks import Registrar
 from fdiv_gym.runs.folder import RunFolder
@@ -177,6 +178,7 @@ def make_run(folder, env):
     for step in (5, 10):
         (folder / "checkpoints" / f"step-{step:06d}" / "model").mkdir(parents=True)
         (folder / "checkpoints" / f"step-{step:06d}" / "state.pt").touch()
+        seal(folder / "checkpoints" / f"step-{step:06d}")
     record = {"seed": 3, "env": env, "engine": {"name": "scripted", "right": 1}, "model": {"name_or_path": "embedded"}}
     (folder / "config.json").write_text(json.dumps(record))
 

@@ -161,10 +161,8 @@ def test_ctrl_c_leaves_a_usable_folder_and_resume_goes_on(tmp_path, cache_folder
     assert summary["steps"] >= 1
     run = RunFolder(folder)
     assert run.checkpoints()[-1].name == f"step-{summary['steps']:06d}"
-    resolved = run.config()
-    resolved["trainer"]["steps"] = summary["steps"] + 1
-    run.write_json("config.json", resolved)
-    done = subprocess.run([*command, "--resume", str(folder)], capture_output=True, text=True, timeout=120)
+    longer = ["--set", f"trainer.steps={summary['steps'] + 1}"]
+    done = subprocess.run([*command, "--resume", str(folder), *longer], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "summary.json").read_text())["steps"] == summary["steps"] + 1
 
@@ -257,16 +255,6 @@ def test_no_room_for_a_checkpoint_is_told_before_the_first_step(tmp_path, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 1000))
     with pytest.raises(fg.TrainerError, match="0 MB free, one checkpoint takes about"):
         train(tiny_config(), tmp_path / "run")
-
-
-def test_a_damaged_checkpoint_is_named(straight, tmp_path):
-    import shutil
-
-    folder = tmp_path / "copy"
-    shutil.copytree(straight.folder, folder)
-    (folder / "checkpoints" / "step-000004" / "state.pt").write_bytes(b"garbage")
-    with pytest.raises(fg.TrainerError, match=r"step-000004 is damaged"):
-        train(tiny_config(), folder, resume=True)
 
 
 def test_bf16_runs_and_stays_close(tmp_path):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import fdiv_gym as fg
@@ -32,7 +31,6 @@ def save_checkpoint(
                 "step": step,
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
-                "random": random_states(),
                 "extra": extra,
             }
             torch.save(state, folder / "state.pt")
@@ -46,8 +44,39 @@ def save_checkpoint(
     return run.path / "checkpoints" / f"step-{step:06d}"
 
 
+def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint whose files are those of its manifest; None if the run has no checkpoint.
+
+    Args:
+        run: the run folder. Damaged checkpoints are renamed ``damaged-step-...`` in it.
+        report: takes one line about each damaged checkpoint.
+
+    Raises:
+        TrainerError: every checkpoint is damaged.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for folder in reversed(run.checkpoints()):
+        reason = run.damage_of(folder)
+        if reason is None:
+            for other, why in damaged:
+                report(f"checkpoint {other.name} is damaged: {why}; resuming from {folder.name}")
+                put_aside = other.with_name(f"damaged-{other.name}")
+                shutil.rmtree(put_aside, ignore_errors=True)
+                with run.writing("a checkpoint"):
+                    other.rename(put_aside)
+            return folder
+        damaged.append((folder, reason))
+    if damaged:
+        listed = "; ".join(f"{folder.name}: {reason}" for folder, reason in damaged)
+        raise fg.TrainerError(
+            f"every checkpoint of the run in {run.path} is damaged ({listed}): restore one, or remove "
+            "checkpoints/step-* to start again from step 0"
+        )
+    return None
+
+
 def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
-    """Restore weights, optimizer, schedule and random states; returns the step and the stored ``extra``.
+    """Restore weights, optimizer and schedule; returns the step and the stored ``extra``.
 
     Raises:
         TrainerError: the checkpoint is damaged.
@@ -63,39 +92,39 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
         raise fg.TrainerError(
             f"checkpoint {folder} is damaged: {error}; remove it to resume from an older one"
         ) from None
+    broken = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise fg.TrainerError(
+            f"checkpoint {folder}: the weights {broken} are not finite; remove it to resume from an older one"
+        )
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = {name for name in missing if name.endswith("lm_head.weight")}
     if unexpected or set(missing) - tied:
         raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
     model.tie_weights()
+    configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
-    restore_random_states(state["random"])
+    _keep_configured(optimizer, schedule, configured)
     step: int = state["step"]
     return step, dict(state["extra"])
 
 
-def random_states() -> dict[str, Any]:
-    """The states of all global random generators (rollouts and data order depend on seed and step only)."""
-    version, numbers, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": [version, list(numbers), gauss],
-        "numpy": [name, keys.tolist(), position, has_gauss, cached],  # type: ignore[union-attr]
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
+def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, Any]]) -> None:
+    """Let the configuration decide the options of AdamW and the learning rate, and not the checkpoint.
 
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Restore the global random generators to ``random_states``."""
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    They differ after an accepted change only. The learning rate of the next step is that of the schedule with the
+    present number of steps, as if the run had had it from the start.
+    """
+    for group, options in zip(optimizer.param_groups, configured, strict=True):
+        group.update(options)
+    schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+    rates = [
+        base * rate(schedule.last_epoch) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
 
 
 def room_needed(model: Any) -> int:

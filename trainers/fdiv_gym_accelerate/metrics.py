@@ -9,7 +9,7 @@ import torch
 
 import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
-from fdiv_gym.registry import boundary, counters_of, state_of
+from fdiv_gym.registry import boundary, state_of
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Gradients
 
@@ -39,11 +39,6 @@ def curriculum_line(env: fg.TextEnv | None) -> dict[str, float]:
     state = {} if curriculum is None else state_of(curriculum)
     numbers = {name: value for name, value in state.items() if type(value) in (int, float)}
     return {f"curriculum/{name}": float(value) for name, value in numbers.items()}
-
-
-def counters_line(env: fg.TextEnv | None) -> dict[str, float]:
-    """The environment's totals since the start of the run, e.g. the cost of its judge."""
-    return {} if env is None else {f"total/{name}": value for name, value in counters_of(env).items()}
 
 
 def gradient_line(gradients: Gradients, norm: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import get_scheduler
 
 import fdiv_gym as fg
@@ -20,22 +21,31 @@ from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
     PROVENANCE,
-    SAMPLES,
     TIMEOUTS,
     RunFolder,
     provenance_of,
+    record_changes,
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.callbacks import Callbacks
-from fdiv_gym_accelerate.checkpoint import load_checkpoint, save_checkpoint
+from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
+from fdiv_gym_accelerate.ranks import RankState
+from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
-from fdiv_gym_accelerate.start import check_counts, check_updates, demonstrations_of, load_policy, start_accelerator
+from fdiv_gym_accelerate.start import (
+    check_counts,
+    check_updates,
+    demonstrations_of,
+    load_policy,
+    start_accelerator,
+    start_tracker,
+)
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.update import Updater
 
@@ -70,11 +80,13 @@ class Run:
 
     def _open(self, screen: Screen, *, resume: bool) -> None:
         config, settings, folder = self.config, self.settings, self.folder
-        self.accelerator = start_accelerator(settings.precision, config.tracker, folder)
-        self._tracks = config.tracker is not None
+        self.accelerator = start_accelerator(settings.precision, config.tracker, folder, settings.process_deadline_s)
+        if self.accelerator.num_processes > 1:
+            screen.message(f"{self.accelerator.num_processes} processes")
         self.screen = screen
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
+        self.rank = RankState(self.accelerator, self.env, self.screen.message)
         self.objective = config.objective.build()
         check_updates(self.objective, settings)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
@@ -121,8 +133,13 @@ class Run:
             if self.accelerator.is_main_process:
                 refuse_changed_plugins(folder, config)
             self._resume()
-        if self.accelerator.is_main_process and not folder.read_json(PROVENANCE):
-            folder.write_json(PROVENANCE, provenance_of(config) | self._identity())
+        self.records = Records(folder, settings.samples_max_mb, self.screen.message)
+        if self.accelerator.is_main_process:
+            if not folder.read_json(PROVENANCE):
+                folder.write_json(PROVENANCE, provenance_of(config) | self._identity() | self._processes())
+            self.records.report_missing(self.step)
+        self._tracks = config.tracker is not None
+        start_tracker(self.accelerator, config.tracker)
 
     # ---- a step -----------------------------------------------------------------------------------
 
@@ -186,10 +203,11 @@ class Run:
         return StepRows(streams, groups or (), chosen)
 
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
-        line |= metrics.curriculum_line(self.env) | metrics.counters_line(self.env)
+        line |= metrics.curriculum_line(self.env)
+        line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line})
-            self.folder.append(SAMPLES, *self.evaluator.training_samples(self.step, groups))
+            self.records.keep_samples(self.evaluator.training_samples(self.step, groups))
             if self.config.tracker is not None:
                 self.accelerator.log(line, step=self.step)
         self.screen.step(self.step, line)
@@ -203,7 +221,7 @@ class Run:
         if not line:
             return
         if self.accelerator.is_main_process:
-            self.folder.append(SAMPLES, *samples)
+            self.records.keep_samples(samples)
             self.folder.append(EVALUATIONS, {"step": self.step, **line})
         self.screen.evaluation(self.step, line)
         self.callbacks.call("at_evaluation", self.step, line)
@@ -215,10 +233,12 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint."""
+        ranks = self.rank.gathered()
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
                 "seconds": self.seconds + time.monotonic() - self._begun,
                 "positions": self._positions(),
+                "ranks": ranks,
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -238,6 +258,7 @@ class Run:
             **before_and_after(self.folder.lines(EVALUATIONS), self.step),
             "seconds": round(self.seconds + time.monotonic() - self._begun, 2),
             "steps": self.step,
+            **self.records.missing(self.step),
         }
 
     def close(self) -> None:
@@ -257,6 +278,9 @@ class Run:
         if self.preferences is not None and self.config.preferences is not None:
             positions["preferences"] = self.step * self.config.preferences.pairs_per_step
         return positions
+
+    def _processes(self) -> dict[str, int]:
+        return {"processes": self.accelerator.num_processes}
 
     def _identity(self) -> dict[str, str]:
         """Hashes that must be the same when a run is resumed: initial weights and preference data."""
@@ -292,10 +316,12 @@ class Run:
                     f"the run in {self.folder.path} started with {what.replace('_', ' ')} {recorded[what]}, "
                     f"now {value}: restore them, or start a new run"
                 )
-        checkpoints = self.folder.checkpoints()
-        if checkpoints:
-            self.step, extra = load_checkpoint(checkpoints[-1], self.policy.model, self.optimizer, self.schedule)
+        chosen = [newest_intact(self.folder, self.screen.message)] if self.accelerator.is_main_process else [None]
+        checkpoint = broadcast_object_list(chosen)[0]
+        if checkpoint is not None:
+            self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
             self.seconds = float(extra["seconds"])
+            self.rank.restore(extra["ranks"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])
@@ -304,5 +330,7 @@ class Run:
                     self.objective.load_state_dict(extra["objective"])
             self._send_weights()
         if self.accelerator.is_main_process:
-            self.folder.keep_until(self.step if checkpoints else -1)
+            for key, (old, new) in record_changes(self.folder, self.config, self.step).items():
+                self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
+            self.folder.keep_until(self.step if checkpoint is not None else -1)
         self.accelerator.wait_for_everyone()

@@ -59,6 +59,10 @@ class TrainerOptions(fg.Options):
     """Sampled responses to each held-out task."""
     samples_per_step: int = pydantic.Field(8, ge=0)
     """Training responses written to samples.jsonl at each step."""
+    samples_max_mb: float = pydantic.Field(1000.0, gt=0)
+    """Megabytes of samples.jsonl from which on no more samples are kept, of steps and of evaluations; said once."""
+    process_deadline_s: float = pydantic.Field(1800.0, gt=0)
+    """Seconds that a process waits for another one of the same run, the warm start included; then it ends."""
     max_unscored: float = pydantic.Field(0.5, gt=0, le=1)
     """The run stops when more than this share of a step's responses has no score."""
 

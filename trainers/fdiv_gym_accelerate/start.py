@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 import fdiv_gym as fg
 from fdiv_gym.data import PreferenceData
@@ -35,11 +39,13 @@ class Policy:
     source_hash: str
 
 
-def start_accelerator(precision: str, tracker: TrackerConfig | None, folder: RunFolder) -> Accelerator:
-    """Device, precision and trackers.
+def start_accelerator(
+    precision: str, tracker: TrackerConfig | None, folder: RunFolder, process_deadline_s: float
+) -> Accelerator:
+    """Device, precision, processes and trackers.
 
     Raises:
-        ConfigError: no tracker has that name.
+        ConfigError: no tracker has that name, or a launcher was asked for several processes and started one.
         TrainerError: bf16 is not supported here, the tracker's package is missing, or the model would be sharded.
     """
     if tracker is not None:
@@ -51,17 +57,51 @@ def start_accelerator(precision: str, tracker: TrackerConfig | None, folder: Run
             mixed_precision="bf16" if precision == "bf16" else "no",
             log_with=tracker.name if tracker else None,
             project_dir=str(folder.path) if tracker else None,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=process_deadline_s))],
         )
-        if tracker is not None:
-            accelerator.init_trackers(tracker.project)
     except (ValueError, ImportError) as error:
         raise fg.TrainerError(f"accelerate cannot start: {error}") from None
+    # ``accelerate launch --cpu`` sets an address for several processes and starts one.
+    launched = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
+    if launched and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
+        raise fg.ConfigError(
+            "accelerate launch --num_processes was asked for several processes and started one, as it does with --cpu: "
+            "use ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m fdiv_gym ..., or omit --num_processes"
+        )
     if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"):
         raise fg.TrainerError(
             f"the trainer 'accelerate' keeps a whole model on each process; "
             f"{accelerator.distributed_type.value} is not supported"
         )
     return accelerator
+
+
+def raise_if_a_process_is_lost(error: RuntimeError, process_deadline_s: float) -> None:
+    """Turn the error of a broken connection between processes into one that says what to do.
+
+    Raises:
+        TrainerError: another process of the run ended, or did not answer within the deadline.
+    """
+    broken = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+    if broken and torch.distributed.is_initialized():
+        raise fg.TrainerError(
+            f"process {torch.distributed.get_rank()}: another process of the run ended, or did not answer within "
+            f"{process_deadline_s:g} s (trainer.process_deadline_s): see its error, then resume the run"
+        ) from error
+
+
+def start_tracker(accelerator: Accelerator, tracker: TrackerConfig | None) -> None:
+    """Start the trackers; they write files, so this comes after everything that can be refused.
+
+    Raises:
+        TrainerError: a tracker cannot start.
+    """
+    if tracker is None:
+        return
+    try:
+        accelerator.init_trackers(tracker.project)
+    except (ValueError, ImportError, OSError) as error:
+        raise fg.TrainerError(f"tracker {tracker.name!r} cannot start: {error}") from None
 
 
 def check_tracker(name: str) -> None:

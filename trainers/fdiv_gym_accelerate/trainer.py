@@ -11,6 +11,7 @@ from fdiv_gym_accelerate.interrupt import Interrupt
 from fdiv_gym_accelerate.run import Run
 from fdiv_gym_accelerate.screen import make_screen
 from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.start import raise_if_a_process_is_lost
 
 
 class AccelerateTrainer(fg.Trainer):
@@ -27,12 +28,15 @@ class AccelerateTrainer(fg.Trainer):
         """Train; see ``fdiv_gym.Trainer.fit``."""
         screen = make_screen()
         try:
-            run = Run(config, self.options, RunFolder(folder), screen, resume=resume)
+            run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
             try:
-                with Interrupt(screen.message) as interrupt:
+                with Interrupt(screen.message, run.accelerator) as interrupt:
                     return self._fit(run, interrupt)
             finally:
                 run.close()
+        except RuntimeError as error:
+            raise_if_a_process_is_lost(error, self.options.process_deadline_s)
+            raise
         finally:
             screen.stop()  # restores the terminal after an error too
 
@@ -41,7 +45,7 @@ class AccelerateTrainer(fg.Trainer):
         if run.step == 0 and not run.is_evaluated():
             run.evaluate()
         run.screen.start(self.options.steps, run.step)
-        while run.step < self.options.steps and not interrupt.requested:
+        while run.step < self.options.steps and not interrupt.agreed():
             run.train_step()
             if self._is_due(self.options.evaluate_every, run.step) and run.step < self.options.steps:
                 run.evaluate()

@@ -1,0 +1,111 @@
+"""The lock of a folder: one process at a time writes into it, and the lock ends with that process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fdiv_gym.errors import ConfigError
+from fdiv_gym.runs.folder import WRITER, RunFolder
+
+_held: dict[int, int] = {}  # open descriptor -> the process that opened it
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str, advice: str) -> Iterator[None]:
+    """Create the folder if it is missing, and lock it; a folder created here that stays empty is removed again.
+
+    The lock is one of the operating system on the folder itself, so it ends when the process is killed, and readers
+    need none. On Windows, which has no such lock, nothing is locked.
+
+    Args:
+        folder: the folder to write into.
+        what: its kind, for the error message: ``the run folder``.
+        advice: the end of the error message, e.g. ``choose another --output``.
+
+    Raises:
+        ConfigError: another process has locked it; the message names the process.
+        TrainerError: it cannot be created.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        held = _lock(folder, what, advice)
+        try:
+            yield
+        finally:
+            _release(folder, held)
+    finally:
+        for path in created:
+            with contextlib.suppress(OSError):  # not empty, or removed by the block
+                path.rmdir()
+
+
+def _lock(folder: Path, what: str, advice: str) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        _create(folder, what)
+        return None
+    while True:
+        _create(folder, what)
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_same(folder, held):
+                break
+        except OSError:
+            os.close(held)
+            raise ConfigError(f"{_writer(folder)} is writing into {folder}: wait until it ends, or {advice}") from None
+        except BaseException:
+            os.close(held)
+            raise
+        os.close(held)  # the process that held the lock removed the folder before this one had it
+    _held[held] = os.getpid()
+    with contextlib.suppress(OSError):  # a full disk is reported by whoever writes next
+        (folder / WRITER).write_text(f"{os.getpid()}\n")
+    return held
+
+
+def _create(folder: Path, what: str) -> None:
+    with RunFolder(folder).writing(what):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_same(folder: Path, held: int) -> bool:
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(held))
+    except FileNotFoundError:
+        return False
+
+
+def _writer(folder: Path) -> str:
+    """The process that holds the lock; it may have the lock and not yet have written its number."""
+    for _ in range(20):
+        with contextlib.suppress(OSError, ValueError):
+            return f"process {int((folder / WRITER).read_text())}"
+        time.sleep(0.01)
+    return "another process"
+
+
+def _release(folder: Path, held: int | None) -> None:
+    if held is None or _held.get(held) != os.getpid():  # after a fork the descriptor is closed already
+        return
+    with contextlib.suppress(OSError):
+        (folder / WRITER).unlink()
+    del _held[held]
+    os.close(held)
+
+
+def _forget_in_child() -> None:
+    # A forked child that outlives its parent, e.g. a worker, must not keep the parent's lock.
+    for held in list(_held):
+        with contextlib.suppress(OSError):
+            os.close(held)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
