@@ -55,7 +55,10 @@ def test_a_planted_fault_fails_its_claims(fault, monkeypatch):
 def test_every_claim_has_a_fault():
     caught = {name for fault in FAULTS for name in fault.caught_by}
     without_bound = {measure.__name__ for measure in claims.list_measurements()}
-    assert set(MEASURES) - caught - without_bound - {f"formula_of_{n.replace('-', '_')}" for n in without_formula()} == set()
+    assert (
+        set(MEASURES) - caught - without_bound - {f"formula_of_{n.replace('-', '_')}" for n in without_formula()}
+        == set()
+    )
 
 
 def test_the_faults_name_existing_claims():

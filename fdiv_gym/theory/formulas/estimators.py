@@ -40,7 +40,7 @@ def estimated(rewards: Array, group: Array, options: Mapping[str, Any], componen
     found = np.zeros(len(rewards))
     for i, own in enumerate(rewards):
         compared = range(len(found)) if options["name"] == "batch" else np.flatnonzero(group == group[i])
-        scored = [j for j in compared if not math.isnan(rewards[j])]
+        scored = [int(j) for j in compared if not math.isnan(rewards[j])]
         values = [float(rewards[j]) for j in scored]
         if math.isnan(own) or min(values) == max(values):
             continue
@@ -55,14 +55,14 @@ def one_advantage(rewards: Array, group: Array, row: int, scored: list[int], opt
     mean = sum(values) / len(values)
     if kind in ("group", "batch"):
         spread = values if options.get("scale", "prompt") == "prompt" else rewards[~np.isnan(rewards)].tolist()
-        return (own - mean) / (deviation(spread, correction) + eps)
+        return float((own - mean) / (deviation(spread, correction) + eps))
     if kind == "mean-centred":
         return own - mean
     if kind == "leave-one-out":
         others = [float(rewards[j]) for j in scored if j != row]
         return own - sum(others) / len(others)
     if kind == "max-normalised":
-        return (own - mean) / max(abs(r - mean) for r in values)
+        return float((own - mean) / max(abs(r - mean) for r in values))
     if kind == "beta-normalised":
         return beta_normalised(rewards, group, row, options.get("low", 0.0), options.get("high", 1.0))
     raise KeyError(kind)
@@ -77,7 +77,7 @@ def deviation(values: list[float], correction: int) -> float:
 def over_deviation(values: Array, rewards: Array, options: Mapping[str, Any]) -> Array:
     """[N]: values over their deviation among the scored responses of the step."""
     spread = deviation(values[~np.isnan(rewards)].tolist(), options.get("correction", 0))
-    return values / (spread + options.get("eps", 1e-6))
+    return np.asarray(values / (spread + options.get("eps", 1e-6)))
 
 
 def gdpo(

@@ -113,9 +113,7 @@ def cispo(
     return aggregated(d, held, -weight * a[:, None] * r.logps, a, aggregation, beta, **terms)
 
 
-def policy_gradient(
-    r: Rollouts, a: Array, ratio: str, clip_low: float, clip_high: float
-) -> tuple[Array, Array]:
+def policy_gradient(r: Rollouts, a: Array, ratio: str, clip_low: float, clip_high: float) -> tuple[Array, Array]:
     """[N, T]: -A log pi of each token, or the surrogate of the ratio; and the logarithm of that ratio.
 
     The surrogate of a response is divided among its tokens.

@@ -110,7 +110,9 @@ def clip_cov(
     eligible = (covariance > covariance_low) & (covariance < covariance_high) & ~cut
     count = max(1, int(share * (r.mask & ~np.isnan(r.rewards)[:, None]).sum()))
     kept = ~highest(covariance, eligible, count)
-    return aggregated(d, held, kept * clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta, **terms)
+    return aggregated(
+        d, held, kept * clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta, **terms
+    )
 
 
 def kl_cov(
@@ -125,4 +127,6 @@ def kl_cov(
     count = max(1, int(share * (r.mask & ~np.isnan(r.rewards)[:, None]).sum()))
     chosen = highest(covariance, covariance > 0, count)
     change = r.logps - r.old
-    return aggregated(d, held, -np.exp(change) * a[:, None] + coefficient * chosen * np.abs(change), a, aggregation, beta, **terms)
+    return aggregated(
+        d, held, -np.exp(change) * a[:, None] + coefficient * chosen * np.abs(change), a, aggregation, beta, **terms
+    )
