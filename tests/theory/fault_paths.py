@@ -49,8 +49,9 @@ PATHS = (
           ("advantages_are_their_formulas",)),
     Fault("step, correction ignored", ADVANTAGES + "spread:step_deviation", "kept.numel() - correction",
           "kept.numel()", ("formula_of_grpo", "advantages_are_their_formulas")),
-    Fault("reinforce++, not scaled", ADVANTAGES + "step:ReinforcePlusPlus.compute", "return scaled(baseline.compute(groups), "
-          + SCALED + ", self.options.eps)", "return baseline.compute(groups)",
+    Fault("reinforce++, not scaled", ADVANTAGES + "step:ReinforcePlusPlus.compute",
+          "return scaled(baseline.compute(groups), " + SCALED + ", self.options.eps)",
+          "return baseline.compute(groups)",
           ("formula_of_reinforce", "advantages_are_their_formulas")),
     Fault("gdpo, weights ignored", ADVANTAGES + "gdpo:GDPO.compute", "total + weight * each", "total + each",
           ("advantages_are_their_formulas",)),
@@ -114,6 +115,4 @@ PATHS = (
     Fault("preference_loss, rejected rows in reverse", FUNCTIONS + "_preference_rows",
           "torch.arange(r, device=device)])", "torch.arange(r, device=device).flip(0)])",
           ("preference_loss_pairs_rows",)),
-    Fault("a default that is not the table's", "fdiv_gym.theory.claims.defaults:_defaults", "raw()", "kind",
-          ("defaults_are_those_of_the_table",)),
 )  # fmt: skip

@@ -52,8 +52,28 @@ def test_a_planted_fault_fails_its_claims(fault, monkeypatch):
     assert not passed, f"not caught by {passed}"
 
 
+CHANGED = (
+    ("objective", "cispo", "clip_high", 2.0),
+    ("objective", "f-grpo", "importance_cap", 20.0),
+    ("objective", "kldo", "moving_rate", 0.5),
+    ("advantage", "gdpo", "eps", 1e-4),
+    ("advantage", "beta-normalised", "ceiling", 1e3),
+)
+
+
+@pytest.mark.parametrize(("kind", "name", "option", "value"), CHANGED)
+def test_a_changed_default_fails_the_claim_on_defaults(monkeypatch, kind, name, option, value):
+    field = type(fg.get(kind, name)).Options.model_fields[option]
+    before = field.default
+    monkeypatch.setattr(field, "default", value)
+    claim = measured("defaults_are_those_of_the_table")
+    assert not claim.passed
+    assert claim.detail == f"{name}.{option}: {value!r}, table {before!r}"
+
+
 def test_every_claim_has_a_fault():
-    caught = {name for fault in FAULTS for name in fault.caught_by}
+    # Defaults are no code of a function: the test above changes them.
+    caught = {name for fault in FAULTS for name in fault.caught_by} | {"defaults_are_those_of_the_table"}
     without_bound = {measure.__name__ for measure in claims.list_measurements()}
     assert (
         set(MEASURES) - caught - without_bound - {f"formula_of_{n.replace('-', '_')}" for n in without_formula()}
