@@ -65,7 +65,7 @@ def terms_are_those_of_the_generator() -> Claim:
         for divergence in subjects:
             for side in ("policy", "reference"):
                 expected = terms_of(name, np.exp(RATIOS), side == "policy")
-                found = divergence.terms(w, drawn_from=side)  # type: ignore[arg-type]
+                found = divergence.terms(w, drawn_from=side)
                 worst = max(worst, _error(found, expected))
     return Claim("terms = f(t) - f'(1)(t - 1)", OURS, worst, 1e-9, detail="six and five as text, both sides")
 
