@@ -1,5 +1,6 @@
 """The table of faults: what is edited, and which claims must fail."""
 
+from fault_paths import PATHS
 from faults import Fault
 
 FGRPO, FDO, KLDO, FHAL = ("fdiv_gym.objectives." + m for m in ("f_grpo", "fdo", "kldo", "f_hal"))
@@ -322,4 +323,4 @@ OTHERS = (
           ("uniform_weights_keep_the_proportion", "formula_of_f_grpo", "loss_is_the_variational_form")),
 )  # fmt: skip
 
-FAULTS = AUDIT + OBJECTIVES + BRANCHES + OTHERS
+FAULTS = AUDIT + OBJECTIVES + BRANCHES + OTHERS + PATHS

@@ -13,6 +13,7 @@ import fdiv_gym as fg
 from fdiv_gym.divergences.base import guard
 from fdiv_gym.testing import check_trainer
 from fdiv_gym.theory import claims
+from fdiv_gym.theory.claims import objectives
 from fdiv_gym.theory.claims.objectives import without_formula
 
 MEASURES = {measure.__name__: measure for measure in claims.list_claims()}
@@ -51,10 +52,33 @@ def test_a_planted_fault_fails_its_claims(fault, monkeypatch):
     assert not passed, f"not caught by {passed}"
 
 
+CHANGED = (
+    ("objective", "cispo", "clip_high", 2.0),
+    ("objective", "f-grpo", "importance_cap", 20.0),
+    ("objective", "kldo", "moving_rate", 0.5),
+    ("advantage", "gdpo", "eps", 1e-4),
+    ("advantage", "beta-normalised", "ceiling", 1e3),
+)
+
+
+@pytest.mark.parametrize(("kind", "name", "option", "value"), CHANGED)
+def test_a_changed_default_fails_the_claim_on_defaults(monkeypatch, kind, name, option, value):
+    field = type(fg.get(kind, name)).Options.model_fields[option]
+    before = field.default
+    monkeypatch.setattr(field, "default", value)
+    claim = measured("defaults_are_those_of_the_table")
+    assert not claim.passed
+    assert claim.detail == f"{name}.{option}: {value!r}, table {before!r}"
+
+
 def test_every_claim_has_a_fault():
-    caught = {name for fault in FAULTS for name in fault.caught_by}
+    # Defaults are no code of a function: the test above changes them.
+    caught = {name for fault in FAULTS for name in fault.caught_by} | {"defaults_are_those_of_the_table"}
     without_bound = {measure.__name__ for measure in claims.list_measurements()}
-    assert set(MEASURES) - caught - without_bound - {f"formula_of_{n}" for n in without_formula()} == set()
+    assert (
+        set(MEASURES) - caught - without_bound - {f"formula_of_{n.replace('-', '_')}" for n in without_formula()}
+        == set()
+    )
 
 
 def test_the_faults_name_existing_claims():
@@ -83,10 +107,18 @@ def test_every_objective_of_fdiv_gym_has_a_formula():
     assert missing == [], f"add a row to fdiv_gym/theory/formulas/table.py for {', '.join(missing)}"
 
 
-def test_another_objective_says_that_no_formula_is_known(monkeypatch):
-    from fdiv_gym.theory.claims import objectives
+@pytest.mark.parametrize("name", ["dpo", "apo-zero"])
+def test_an_objective_of_fdiv_gym_without_a_formula_fails(monkeypatch, name):
+    monkeypatch.delitem(objectives.FORMULAS, name)
+    claim = measured(f"formula_of_{name.replace('-', '_')}")
+    assert claim.name == f"{name}: no formula"
+    assert not claim.is_measurement
+    assert not claim.passed
 
+
+def test_another_objective_says_that_no_formula_is_known(monkeypatch):
     monkeypatch.delitem(objectives.FORMULAS, "dpo")
+    monkeypatch.setattr(objectives, "first_party", list)
     claim = measured("formula_of_dpo")
     assert claim.name == "dpo: no formula known"
     assert claim.is_measurement

@@ -34,12 +34,29 @@ LINKS: dict[tuple[str, str], Function] = {
     ("hellinger", "universal"): lambda v: 1 - np.exp(-v / 2),
 }
 
+#: name: f' of the six; total variation at its kink by the middle of the subdifferential.
+SLOPES: dict[str, Function] = {
+    "kl": lambda t: np.log(t) + 1,
+    "reverse_kl": lambda t: -1 / t,
+    "pearson": lambda t: 2 * (t - 1),
+    "hellinger": lambda t: 1 - 1 / np.sqrt(t),
+    "jensen_shannon": lambda t: np.log(2 * t / (1 + t)),
+    "total_variation": lambda t: np.sign(t - 1) / 2,
+}
+
 
 def branches(divergence: str, link: str = "") -> tuple[Function, Function]:
     """The branches g and f* o g."""
     _, conjugate, link_of_f_gan = SIX[divergence]
     g = LINKS.get((divergence, link), link_of_f_gan)
     return g, lambda v: conjugate(g(v))
+
+
+def terms_of(divergence: str, ratio: Array, from_policy: bool = True) -> Array:
+    """f(t) - f'(1)(t - 1), whose mean under Q is D_f(P||Q); divided by t, for samples of P."""
+    centre = SLOPES[divergence](np.ones(1))
+    terms = SIX[divergence][0](ratio) - centre * (ratio - 1)
+    return np.asarray(terms / ratio if from_policy else terms)
 
 
 def divergence_of(divergence: str, p: Array, q: Array) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,39 +13,93 @@ from fdiv_gym.theory.formulas.data import Array, Rollouts
 
 
 def advantages(d: Rollouts, spec: str | Mapping[str, Any]) -> Array:
-    """[N]: 0 for a response without a score, or where all compared rewards are equal."""
+    """[N]: 0 for a response without a score, or where all compared rewards are equal.
+
+    Besides the registered names, ``{"name": "given", "values": (...)}`` are advantages that were computed before.
+    """
     options: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
-    kind, eps = options["name"], options.get("eps", 1e-6)
-    found = np.zeros(len(d.rewards))
-    for i, own in enumerate(d.rewards):
-        compared = range(len(found)) if kind == "batch" else np.flatnonzero(d.group == d.group[i])
-        scored = [j for j in compared if not math.isnan(d.rewards[j])]
-        rewards = [float(d.rewards[j]) for j in scored]
-        if math.isnan(own) or min(rewards) == max(rewards):
+    return np.array(_advantages(d.rewards.tobytes(), d.group.tobytes(), tuple(sorted(options.items()))))
+
+
+@lru_cache(maxsize=1024)
+def _advantages(rewards: bytes, group: bytes, options: tuple[tuple[str, Any], ...]) -> tuple[float, ...]:
+    """Kept, because central differences ask for the same advantages once for each token; bytes, as NaN != NaN."""
+    given = dict(options)
+    if given["name"] == "given":
+        return tuple(given["values"])
+    return tuple(estimated(np.frombuffer(rewards), np.frombuffer(group, np.int64), given, {}).tolist())
+
+
+def estimated(rewards: Array, group: Array, options: Mapping[str, Any], components: Mapping[str, Array]) -> Array:
+    """[N]: the advantages of one estimator; ``components`` [N] each are the parts of the verdicts, for gdpo."""
+    if options["name"] == "gdpo":
+        return gdpo(rewards, group, components, **{k: v for k, v in options.items() if k != "name"})
+    if options["name"] == "reinforce++":
+        baseline = {"name": options.get("baseline", "mean-centred")}
+        return over_deviation(estimated(rewards, group, baseline, {}), rewards, options)
+    found = np.zeros(len(rewards))
+    for i, own in enumerate(rewards):
+        compared = range(len(found)) if options["name"] == "batch" else np.flatnonzero(group == group[i])
+        scored = [int(j) for j in compared if not math.isnan(rewards[j])]
+        values = [float(rewards[j]) for j in scored]
+        if math.isnan(own) or min(values) == max(values):
             continue
-        mean = sum(rewards) / len(rewards)
-        if kind in ("group", "batch"):
-            found[i] = (own - mean) / (math.sqrt(sum((r - mean) ** 2 for r in rewards) / len(rewards)) + eps)
-        elif kind == "mean-centred":
-            found[i] = own - mean
-        elif kind == "leave-one-out":
-            others = [float(d.rewards[j]) for j in scored if j != i]
-            found[i] = own - sum(others) / len(others)
-        elif kind == "max-normalised":
-            found[i] = (own - mean) / max(abs(r - mean) for r in rewards)
-        elif kind == "beta-normalised":
-            found[i] = beta_normalised(d, i, options["low"], options["high"])
-        else:
-            raise KeyError(kind)
+        found[i] = one_advantage(rewards, group, i, scored, options)
     return found
 
 
-def beta_normalised(d: Rollouts, row: int, low: float, high: float) -> float:
+def one_advantage(rewards: Array, group: Array, row: int, scored: list[int], options: Mapping[str, Any]) -> float:
+    """The advantage of one response, relative to the responses ``scored``."""
+    kind, own, values = options["name"], float(rewards[row]), [float(rewards[j]) for j in scored]
+    eps, correction = options.get("eps", 1e-6), options.get("correction", 0)
+    mean = sum(values) / len(values)
+    if kind in ("group", "batch"):
+        spread = values if options.get("scale", "prompt") == "prompt" else rewards[~np.isnan(rewards)].tolist()
+        return float((own - mean) / (deviation(spread, correction) + eps))
+    if kind == "mean-centred":
+        return own - mean
+    if kind == "leave-one-out":
+        others = [float(rewards[j]) for j in scored if j != row]
+        return own - sum(others) / len(others)
+    if kind == "max-normalised":
+        return float((own - mean) / max(abs(r - mean) for r in values))
+    if kind == "beta-normalised":
+        return beta_normalised(rewards, group, row, options.get("low", 0.0), options.get("high", 1.0))
+    raise KeyError(kind)
+
+
+def deviation(values: list[float], correction: int) -> float:
+    """The root of the sum of squared deviations over the count less ``correction``."""
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((x - mean) ** 2 for x in values) / max(len(values) - correction, 1))
+
+
+def over_deviation(values: Array, rewards: Array, options: Mapping[str, Any]) -> Array:
+    """[N]: values over their deviation among the scored responses of the step."""
+    spread = deviation(values[~np.isnan(rewards)].tolist(), options.get("correction", 0))
+    return np.asarray(values / (spread + options.get("eps", 1e-6)))
+
+
+def gdpo(
+    rewards: Array, group: Array, components: Mapping[str, Array], *, weights: Mapping[str, float] | None = None,
+    eps: float = 1e-6, correction: int = 0,
+) -> Array:  # fmt: skip
+    """GDPO, arXiv 2601.05242: components standardised in their groups, summed with weights, over their deviation."""
+    parts = components or {"reward": rewards}
+    options = {"name": "group", "eps": eps, "correction": correction}
+    total = np.zeros(len(rewards))
+    for name, weight in (weights or dict.fromkeys(parts, 1.0)).items():
+        values = np.where(np.isnan(rewards), np.nan, parts[name])
+        total = total + weight * estimated(values, group, options, {})
+    return over_deviation(total, rewards, options)
+
+
+def beta_normalised(rewards: Array, group: Array, row: int, low: float, high: float) -> float:
     """(u - p)/Beta(p; 1 + a/3, 1 + b/3) of one response, arXiv 2506.02864; a, b from the moments of p."""
-    scaled = (d.rewards - low) / (high - low)
-    p = {g: float(np.nanmean(scaled[d.group == g])) for g in sorted(set(d.group.tolist()))}
+    scaled = (rewards - low) / (high - low)
+    p = {g: float(np.nanmean(scaled[group == g])) for g in sorted(set(group.tolist()))}
     own, mean, variance = (
-        p[int(d.group[row])],
+        p[int(group[row])],
         float(np.mean(list(p.values()))),
         float(np.var(list(p.values()), ddof=1)),
     )

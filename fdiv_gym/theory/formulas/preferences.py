@@ -50,15 +50,18 @@ def kto(
 def bco(d: Data, held: Data, *, beta: float = 0.1, denominator: str = "sides", delta: str = "step") -> float:
     """BCO, arXiv 2404.04656, section 4; delta is the middle of the two sides' means of the step, held, or 0."""
     p, v, w = d.preferences, beta * log_ratio(d.preferences), beta * log_ratio(held.preferences)
-    shift = (w[p.chosen].mean() + w[~p.chosen].mean()) / 2 if delta == "step" else 0.0
+    means = [side.mean() for side in (w[p.chosen], w[~p.chosen]) if len(side)]
+    shift = sum(means) / len(means) if delta == "step" else 0.0
     rows = -np.log(sigmoid(np.where(p.chosen, v - shift, shift - v)))
     if denominator == "rows":
         return float(rows.mean())
-    return float(rows[p.chosen].mean() + rows[~p.chosen].mean())
+    return float(sum(side.mean() for side in (rows[p.chosen], rows[~p.chosen]) if len(side)))
 
 
 def sft(d: Data, held: Data, *, aggregation: Any = "token-mean") -> float:
     """-log pi of the chosen responses."""
     p = d.preferences
     lengths, logps = p.lengths[p.chosen], p.total(p.logps)[p.chosen]
+    if not len(lengths):
+        return 0.0
     return float(-(token_weights(lengths, np.full(len(lengths), 1 / len(lengths)), aggregation) * logps).sum())
