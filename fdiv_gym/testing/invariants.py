@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fdiv_gym.objectives.advantages.base import checked_advantages
 from fdiv_gym.objectives.base import Objective
 from fdiv_gym.testing.report import Report
-from fdiv_gym.testing.steps import Outcome, Rows, evaluate, make_step
+from fdiv_gym.testing.steps import Outcome, Rows, Step, evaluate, make_step
 
 #: Constants whose mean over 7, and over other counts, is not exact in floating point.
 AWKWARD = (0.1 * 7, 1.0 / 3.0, 0.7, -1e6 / 7.0)
@@ -109,10 +110,18 @@ def skipping(objective: Objective, report: Report) -> None:
 
 
 def all_equal(objective: Objective, report: Report) -> None:
-    """If all rewards are equal, the gradient does not depend on their value."""
+    """If all rewards are equal, the gradient does not depend on their value.
+
+    Not of an objective with ``running``: the advantage over a baseline that runs over the steps depends on the value
+    of equal rewards. Only its finiteness is checked.
+    """
     if "rollouts" not in objective.streams:
         return
     step = make_step((7, 7, 3), seed=7)
+    if objective.running:
+        found = evaluate(objective, dataclasses.replace(step, rewards=torch.full_like(step.rewards, AWKWARD[0])))
+        report.check("all-equal", found.finite, f"if all rewards are {AWKWARD[0]!r}: {_finiteness(found)}")
+        return
     expected = evaluate(objective, dataclasses.replace(step, rewards=torch.zeros_like(step.rewards)))
     for constant in AWKWARD:
         found = evaluate(objective, dataclasses.replace(step, rewards=torch.full_like(step.rewards, constant)))
@@ -123,6 +132,24 @@ def all_equal(objective: Objective, report: Report) -> None:
             f"if all rewards are {constant!r} the gradient differs by {gap:.3g} from that of all rewards 0: "
             "compare minimum and maximum instead of subtracting the mean",
         )
+
+
+def carried(objective: Objective, report: Report) -> None:
+    """Advantages that the groups carry are used in place of those of the declared estimator."""
+    if "rollouts" not in objective.streams or objective.advantage is None:
+        return
+    step = make_step((4, 3, 5), seed=13)
+    own = checked_advantages(objective.advantage, step.groups(False))
+    expected = evaluate(objective, step)
+    same = evaluate(objective, dataclasses.replace(step, advantages=own))
+    _equal(report, "carried-advantages", "carrying the advantages of the declared estimator", expected, same)
+    other = evaluate(objective, dataclasses.replace(step, advantages=-own))
+    report.check(
+        "carried-advantages",
+        other.distance(expected) > 1e-9 * expected.norm,
+        "groups that carry the opposite advantages give the same gradient: call checked_advantages in place of "
+        "compute, because a mini-batch must not have a baseline of its own",
+    )
 
 
 def single_response(objective: Objective, report: Report) -> None:
@@ -187,20 +214,80 @@ def single_preferences(objective: Objective, report: Report) -> None:
     for name, order in (("three chosen, one rejected", [0, 2, 3, 4]), ("chosen only", [0, 2, 4])):
         found = evaluate(objective, singles.with_preference_rows(torch.tensor(order)), units=1)
         report.check("single-preferences", found.finite, f"{name}: {_finiteness(found)}")
+    for side, name in ((step.chosen, "chosen"), (~step.chosen, "rejected")):
+        _one_side(objective, singles.on_reference(), side, name, report)
+
+
+def _one_side(objective: Objective, step: Step, side: Tensor, name: str, report: Report) -> None:
+    """Rows alone pull at least as much, all together, as beside rows of the other side."""
+    alone = evaluate(objective, step.with_preference_rows(side.nonzero().squeeze(-1))).gradients["preferences"]
+    beside = evaluate(objective, step).gradients["preferences"][side]
+    report.check(
+        "single-preferences",
+        float(alone.sum().abs()) >= (1 - 1e-9) * float(beside.sum().abs()),
+        f"at the reference the gradient of {int(side.sum())} {name} rows alone sums to {float(alone.sum()):.6g}, and "
+        f"to {float(beside.sum()):.6g} beside as many of the other side: a side that is alone keeps its weight",
+    )
+
+
+def duplicates(objective: Objective, report: Report) -> None:
+    """Preferences that are all given twice have the same loss: it is a mean over rows or units."""
+    if "preferences" not in objective.streams:
+        return
+    step = make_step(pairs=4, seed=14)
+    cases = [("pairs", step)]
+    if not objective.needs_pairs:
+        singles = dataclasses.replace(step, preferences=dataclasses.replace(step.preferences, unit=torch.arange(8)))
+        cases += [("chosen rows", singles.with_preference_rows(torch.arange(0, 8, 2)))]
+        cases += [("rejected rows", singles.with_preference_rows(torch.arange(1, 8, 2)))]
+    for name, once in cases:
+        rows = torch.arange(len(once.chosen)).repeat(2)
+        # The rollouts stay as they are.
+        expected, found = evaluate(objective, once), evaluate(objective, once.with_preference_rows(rows))
+        want, got = float(expected.value), float(found.value)
+        report.check(
+            "duplicates",
+            abs(want - got) <= 1e-9 * max(1.0, abs(want)),
+            f"the same {name} given twice change the value from {want:.9g} to {got:.9g}: take a mean over them",
+        )
 
 
 def half_precision(objective: Objective, report: Report) -> None:
     """Log-probs in bfloat16 are converted to fp32: the result is finite, and as precise as their rounding."""
-    rounded = make_step(seed=11, tokens=40).map(lambda values: values.bfloat16())
-    found = evaluate(objective, rounded)
-    expected = evaluate(objective, rounded.map(lambda values: values.double()))
-    report.check("bfloat16", found.finite, _finiteness(found))
-    gap = abs(float(found.loss) - float(expected.loss))
-    report.check(
-        "bfloat16",
-        gap <= 1e-4 * max(1.0, abs(float(expected.loss))),
-        f"on the same rounded log-probs the loss differs by {gap:.3g} from fp64: compute in fp32 or wider",
-    )
+    for step in (make_step(seed=11, tokens=40), _hard_to_subtract()):
+        rounded = step.map(lambda values: values.bfloat16())
+        found = evaluate(objective, rounded)
+        expected = evaluate(objective, rounded.map(lambda values: values.double()))
+        report.check("bfloat16", found.finite, _finiteness(found))
+        gap = abs(float(found.loss) - float(expected.loss))
+        report.check(
+            "bfloat16",
+            gap <= 1e-4 * max(1.0, abs(float(expected.loss))),
+            f"on the same rounded log-probs the loss differs by {gap:.3g} from fp64: compute in fp32 or wider",
+        )
+
+
+def _hard_to_subtract() -> Step:
+    """Log-probs that bfloat16 holds exactly, but not their differences.
+
+    The differences are 1027/1024 and -1029/1024 nats in turn. Rounded to bfloat16 both lose 3/1024, so a response of
+    60 tokens loses up to 0.18 nats, which is more than its log-ratio. The share of such tokens differs by row, and the
+    others have the log-ratio 0.
+    """
+    step = make_step(seed=15, tokens=60, full_length=True)
+    near, far = (-141 / 1024, -139 / 1024), -146 / 128
+
+    def rows(old: Rows, seed: int) -> Rows:
+        count, width = old.mask.shape
+        even = (torch.arange(width) % 2 == 0).expand(count, width)
+        upto = torch.randint(width + 1, (count, 1), generator=torch.Generator().manual_seed(seed))
+        logps = torch.where(even, near[0], far).double()
+        other = torch.where(torch.arange(width) < upto, torch.where(even, far, near[1]).double(), logps)
+        return dataclasses.replace(
+            old, logps=logps, ref_logps=other, old_logps=None if old.old_logps is None else other
+        )
+
+    return dataclasses.replace(step, rollouts=rows(step.rollouts, 16), preferences=rows(step.preferences, 17))
 
 
 def extremes(objective: Objective, report: Report) -> None:

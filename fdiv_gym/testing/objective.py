@@ -50,9 +50,11 @@ def check_objective(objective: Objective) -> Report:
         "micro-batch": invariants.micro_batches,
         "skip": invariants.skipping,
         "all-equal": invariants.all_equal,
+        "carried-advantages": invariants.carried,
         "single-response": invariants.single_response,
         "unscorable": invariants.unscorable,
         "single-preferences": invariants.single_preferences,
+        "duplicates": invariants.duplicates,
         "bfloat16": invariants.half_precision,
         "extremes": invariants.extremes,
     }
