@@ -136,7 +136,7 @@ def check_rows(report: Report, reference: Callable[[Trajectory], Tensor]) -> Non
         _groups(report, step, updates, trajectories)
         _advantages(report, step, updates, trajectories)
         for update in updates:
-            _rows(report, update)
+            check_consistent(report, update)
             _gradients(report, update)
         _tokens(report, step, updates, trajectories, reference)
     last = [part.tokens(k) for _, part, k in Spy.updates[-1].rows()] if Spy.updates else []
@@ -186,7 +186,7 @@ def _advantages(report: Report, step: int, updates: Sequence[Update], trajectori
         )  # fmt: skip
 
 
-def _rows(report: Report, update: Update) -> None:
+def check_consistent(report: Report, update: Update) -> None:
     """Every row of ``prepare`` reaches ``loss`` once, and both get the same log-probs of it."""
     groups, rows = update.groups, update.rows()
     places = sorted(place for place, _, _ in rows)
