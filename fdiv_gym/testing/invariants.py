@@ -120,7 +120,7 @@ def all_equal(objective: Objective, report: Report) -> None:
     step = make_step((7, 7, 3), seed=7)
     if objective.running:
         found = evaluate(objective, dataclasses.replace(step, rewards=torch.full_like(step.rewards, AWKWARD[0])))
-        report.check("all-equal", found.finite, f"if all rewards are {AWKWARD[0]!r}: {_finiteness(found)}")
+        report.check("all-equal", found.finite, f"if all rewards are {AWKWARD[0]!r}: {finiteness(found)}")
         return
     expected = evaluate(objective, dataclasses.replace(step, rewards=torch.zeros_like(step.rewards)))
     for constant in AWKWARD:
@@ -158,7 +158,7 @@ def single_response(objective: Objective, report: Report) -> None:
         return
     for sizes in ((1, 1, 3), (1,), (1, 1, 1)):
         found = evaluate(objective, make_step(sizes, seed=8))
-        report.check("single-response", found.finite, f"groups of {list(sizes)} responses: {_finiteness(found)}")
+        report.check("single-response", found.finite, f"groups of {list(sizes)} responses: {finiteness(found)}")
 
 
 def unscorable(objective: Objective, report: Report) -> None:
@@ -170,7 +170,7 @@ def unscorable(objective: Objective, report: Report) -> None:
     rewards = step.rewards.clone()
     rewards[lost] = torch.nan
     found = evaluate(objective, dataclasses.replace(step, rewards=rewards))
-    if not report.check("unscorable", found.finite, f"with unscored responses {_finiteness(found)}"):
+    if not report.check("unscorable", found.finite, f"with unscored responses {finiteness(found)}"):
         return
     gradient = found.gradients["rollouts"]
     idle = not objective.needs_scores or not bool(gradient[lost].any())
@@ -213,7 +213,7 @@ def single_preferences(objective: Objective, report: Report) -> None:
     singles = dataclasses.replace(step, preferences=rows)
     for name, order in (("three chosen, one rejected", [0, 2, 3, 4]), ("chosen only", [0, 2, 4])):
         found = evaluate(objective, singles.with_preference_rows(torch.tensor(order)), units=1)
-        report.check("single-preferences", found.finite, f"{name}: {_finiteness(found)}")
+        report.check("single-preferences", found.finite, f"{name}: {finiteness(found)}")
     for side, name in ((step.chosen, "chosen"), (~step.chosen, "rejected")):
         _one_side(objective, singles.on_reference(), side, name, report)
 
@@ -252,52 +252,6 @@ def duplicates(objective: Objective, report: Report) -> None:
         )
 
 
-def half_precision(objective: Objective, report: Report) -> None:
-    """Log-probs in bfloat16 are converted to fp32: the result is finite, and as precise as their rounding."""
-    for step in (make_step(seed=11, tokens=40), _hard_to_subtract()):
-        rounded = step.map(lambda values: values.bfloat16())
-        found = evaluate(objective, rounded)
-        expected = evaluate(objective, rounded.map(lambda values: values.double()))
-        report.check("bfloat16", found.finite, _finiteness(found))
-        gap = abs(float(found.loss) - float(expected.loss))
-        report.check(
-            "bfloat16",
-            gap <= 1e-4 * max(1.0, abs(float(expected.loss))),
-            f"on the same rounded log-probs the loss differs by {gap:.3g} from fp64: compute in fp32 or wider",
-        )
-
-
-def _hard_to_subtract() -> Step:
-    """Log-probs that bfloat16 holds exactly, but not their differences.
-
-    The differences are 1027/1024 and -1029/1024 nats in turn. Rounded to bfloat16 both lose 3/1024, so a response of
-    60 tokens loses up to 0.18 nats, which is more than its log-ratio. The share of such tokens differs by row, and the
-    others have the log-ratio 0.
-    """
-    step = make_step(seed=15, tokens=60, full_length=True)
-    near, far = (-141 / 1024, -139 / 1024), -146 / 128
-
-    def rows(old: Rows, seed: int) -> Rows:
-        count, width = old.mask.shape
-        even = (torch.arange(width) % 2 == 0).expand(count, width)
-        upto = torch.randint(width + 1, (count, 1), generator=torch.Generator().manual_seed(seed))
-        logps = torch.where(even, near[0], far).double()
-        other = torch.where(torch.arange(width) < upto, torch.where(even, far, near[1]).double(), logps)
-        return dataclasses.replace(
-            old, logps=logps, ref_logps=other, old_logps=None if old.old_logps is None else other
-        )
-
-    return dataclasses.replace(step, rollouts=rows(step.rollouts, 16), preferences=rows(step.preferences, 17))
-
-
-def extremes(objective: Objective, report: Report) -> None:
-    """Log-ratios of hundreds of nats, as from a damaged policy or checkpoint, give finite results."""
-    for size in (20.0, 100.0):
-        step = make_step(seed=12, spread=size).map(lambda values: values.float())
-        found = evaluate(objective, step)
-        report.check("extremes", found.finite, f"log-ratios of {size:g} nats a token: {_finiteness(found)}")
-
-
 def _equal(report: Report, name: str, what: str, expected: Outcome, found: Outcome, bound: float = 1e-12) -> None:
     """Loss and value equal to ``bound``, the gradient to ``bound`` of its norm."""
     for part in ("loss", "value"):
@@ -316,7 +270,8 @@ def _losses(expected: Outcome, found: Outcome) -> str:
     return f"{float(expected.loss):.9g} before, {float(found.loss):.9g} after"
 
 
-def _finiteness(found: Outcome) -> str:
+def finiteness(found: Outcome) -> str:
+    """The loss, and which gradients are not finite, for messages."""
     bad = [s for s, g in found.gradients.items() if not bool(torch.isfinite(g).all())]
     return f"the loss is {float(found.loss):g}" + (
         f" and the gradient of {', '.join(bad)} is not finite" if bad else ""

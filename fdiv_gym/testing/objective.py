@@ -14,7 +14,7 @@ from torch import Tensor
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, ObjectiveOutput
 from fdiv_gym.registry.reference import PluginRef
-from fdiv_gym.testing import invariants
+from fdiv_gym.testing import invariants, precision
 from fdiv_gym.testing.report import Report
 from fdiv_gym.testing.steps import Rows, Step, evaluate, make_step, micro_batch, prepare
 
@@ -55,8 +55,8 @@ def check_objective(objective: Objective) -> Report:
         "unscorable": invariants.unscorable,
         "single-preferences": invariants.single_preferences,
         "duplicates": invariants.duplicates,
-        "bfloat16": invariants.half_precision,
-        "extremes": invariants.extremes,
+        "bfloat16": precision.half_precision,
+        "extremes": precision.extremes,
     }
     for name, check in checks.items():
         with report.section(name):

@@ -179,7 +179,7 @@ def check_given_rows(trainer: Trainer, report: Report, *, engine: Mapping[str, A
         report: takes the checks.
         engine: the table [engine], without the temperature; the default engine if None.
     """
-    table, temperature = {**(engine or {}), "temperature": 0.7}, 0.7
+    table = {**(engine or {}), "temperature": 1.0}  # others are those of ``fresh_log_probs``
     forget()
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
         stack.enter_context(redirect_stdout(io.StringIO()))
@@ -188,15 +188,15 @@ def check_given_rows(trainer: Trainer, report: Report, *, engine: Mapping[str, A
         fit(config.trainer.build(), config, Path(place) / "run")
         model, _ = loaded(Path(place) / "model")
     try:
-        check_rows(report, lambda trajectory: _reference(model, trajectory, temperature))
+        check_rows(report, lambda trajectory: _reference(model, trajectory))
     finally:
         forget()
 
 
-def _reference(model: Any, trajectory: Trajectory, temperature: float) -> torch.Tensor:
+def _reference(model: Any, trajectory: Trajectory) -> torch.Tensor:
     ids = torch.tensor(trajectory.token_ids)
     with torch.no_grad():
-        logps = (model(input_ids=ids[None]).logits[0, :-1].double() / temperature).log_softmax(-1)
+        logps = model(input_ids=ids[None]).logits[0, :-1].double().log_softmax(-1)
     tokens = logps.gather(-1, ids[1:, None]).squeeze(-1)
     return tokens[torch.tensor(trajectory.loss_mask[1:])]
 
