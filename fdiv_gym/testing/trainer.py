@@ -29,7 +29,7 @@ from fdiv_gym.types.trajectory import Trajectory
 #: The largest difference between two computations of one log-prob in fp32, in nats.
 LOG_PROB_TOLERANCE = 1e-3
 #: Further settings of the run whose rows are compared with its trajectories.
-UPDATES = {
+UPDATES: dict[str, Any] = {
     "steps": 3, "evaluate_every": 0, "checkpoint_every": 0, "minibatches": 2, "updates_per_rollout": 1,
     "micro_batch_size": 3, "old_logps": "engine", "max_kl": None, "max_unscored": 1.0,
 }  # fmt: skip
@@ -95,7 +95,8 @@ def fresh_log_probs(
         FdivGymError: the run failed.
         ValueError: the trainer passed no log-probs of the sampling policy or of the reference.
     """
-    table, quick = {**(engine or {}), "temperature": temperature}, {"steps": 1, "evaluate_every": 0}
+    table = {**(engine or {}), "temperature": temperature}
+    quick: dict[str, Any] = {"steps": 1, "evaluate_every": 0}
     Recorder.seen.clear()
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
         stack.enter_context(redirect_stdout(io.StringIO()))
@@ -197,7 +198,7 @@ def _reference(model: Any, trajectory: Trajectory) -> torch.Tensor:
     ids = torch.tensor(trajectory.token_ids)
     with torch.no_grad():
         logps = model(input_ids=ids[None]).logits[0, :-1].double().log_softmax(-1)
-    tokens = logps.gather(-1, ids[1:, None]).squeeze(-1)
+    tokens: torch.Tensor = logps.gather(-1, ids[1:, None]).squeeze(-1)
     return tokens[torch.tensor(trajectory.loss_mask[1:])]
 
 

@@ -19,7 +19,7 @@ from fdiv_gym.testing.trainer_runs import OBJECTIVE, SHIFTED, Witness, configura
 from fdiv_gym.types.trajectory import Completion, Sampling
 
 #: One optimizer step; the other options have values under which a bound of 1e-12 leaves no visible change.
-ONE_STEP = {
+ONE_STEP: dict[str, Any] = {
     "steps": 1, "evaluate_every": 0, "minibatches": 1, "updates_per_rollout": 1, "weight_decay": 0.0,
     "adam_epsilon": 1e-8, "learning_rate": 0.01, "max_kl": None,
 }  # fmt: skip
