@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fdiv_gym.objectives.advantages.base import checked_advantages
 from fdiv_gym.objectives.base import Objective
 from fdiv_gym.testing.report import Report
-from fdiv_gym.testing.steps import Outcome, Rows, evaluate, make_step
+from fdiv_gym.testing.steps import Outcome, Rows, Step, evaluate, make_step
 
 #: Constants whose mean over 7, and over other counts, is not exact in floating point.
 AWKWARD = (0.1 * 7, 1.0 / 3.0, 0.7, -1e6 / 7.0)
@@ -109,10 +110,18 @@ def skipping(objective: Objective, report: Report) -> None:
 
 
 def all_equal(objective: Objective, report: Report) -> None:
-    """If all rewards are equal, the gradient does not depend on their value."""
+    """If all rewards are equal, the gradient does not depend on their value.
+
+    Not of an objective with ``running``: the advantage over a baseline that runs over the steps depends on the value
+    of equal rewards. Only its finiteness is checked.
+    """
     if "rollouts" not in objective.streams:
         return
     step = make_step((7, 7, 3), seed=7)
+    if objective.running:
+        found = evaluate(objective, dataclasses.replace(step, rewards=torch.full_like(step.rewards, AWKWARD[0])))
+        report.check("all-equal", found.finite, f"if all rewards are {AWKWARD[0]!r}: {finiteness(found)}")
+        return
     expected = evaluate(objective, dataclasses.replace(step, rewards=torch.zeros_like(step.rewards)))
     for constant in AWKWARD:
         found = evaluate(objective, dataclasses.replace(step, rewards=torch.full_like(step.rewards, constant)))
@@ -125,13 +134,31 @@ def all_equal(objective: Objective, report: Report) -> None:
         )
 
 
+def carried(objective: Objective, report: Report) -> None:
+    """Advantages that the groups carry are used in place of those of the declared estimator."""
+    if "rollouts" not in objective.streams or objective.advantage is None:
+        return
+    step = make_step((4, 3, 5), seed=13)
+    own = checked_advantages(objective.advantage, step.groups(False))
+    expected = evaluate(objective, step)
+    same = evaluate(objective, dataclasses.replace(step, advantages=own))
+    _equal(report, "carried-advantages", "carrying the advantages of the declared estimator", expected, same)
+    other = evaluate(objective, dataclasses.replace(step, advantages=-own))
+    report.check(
+        "carried-advantages",
+        other.distance(expected) > 1e-9 * expected.norm,
+        "groups that carry the opposite advantages give the same gradient: call checked_advantages in place of "
+        "compute, because a mini-batch must not have a baseline of its own",
+    )
+
+
 def single_response(objective: Objective, report: Report) -> None:
     """Groups of one response give a finite loss."""
     if "rollouts" not in objective.streams:
         return
     for sizes in ((1, 1, 3), (1,), (1, 1, 1)):
         found = evaluate(objective, make_step(sizes, seed=8))
-        report.check("single-response", found.finite, f"groups of {list(sizes)} responses: {_finiteness(found)}")
+        report.check("single-response", found.finite, f"groups of {list(sizes)} responses: {finiteness(found)}")
 
 
 def unscorable(objective: Objective, report: Report) -> None:
@@ -143,7 +170,7 @@ def unscorable(objective: Objective, report: Report) -> None:
     rewards = step.rewards.clone()
     rewards[lost] = torch.nan
     found = evaluate(objective, dataclasses.replace(step, rewards=rewards))
-    if not report.check("unscorable", found.finite, f"with unscored responses {_finiteness(found)}"):
+    if not report.check("unscorable", found.finite, f"with unscored responses {finiteness(found)}"):
         return
     gradient = found.gradients["rollouts"]
     idle = not objective.needs_scores or not bool(gradient[lost].any())
@@ -186,29 +213,43 @@ def single_preferences(objective: Objective, report: Report) -> None:
     singles = dataclasses.replace(step, preferences=rows)
     for name, order in (("three chosen, one rejected", [0, 2, 3, 4]), ("chosen only", [0, 2, 4])):
         found = evaluate(objective, singles.with_preference_rows(torch.tensor(order)), units=1)
-        report.check("single-preferences", found.finite, f"{name}: {_finiteness(found)}")
+        report.check("single-preferences", found.finite, f"{name}: {finiteness(found)}")
+    for side, name in ((step.chosen, "chosen"), (~step.chosen, "rejected")):
+        _one_side(objective, singles.on_reference(), side, name, report)
 
 
-def half_precision(objective: Objective, report: Report) -> None:
-    """Log-probs in bfloat16 are converted to fp32: the result is finite, and as precise as their rounding."""
-    rounded = make_step(seed=11, tokens=40).map(lambda values: values.bfloat16())
-    found = evaluate(objective, rounded)
-    expected = evaluate(objective, rounded.map(lambda values: values.double()))
-    report.check("bfloat16", found.finite, _finiteness(found))
-    gap = abs(float(found.loss) - float(expected.loss))
+def _one_side(objective: Objective, step: Step, side: Tensor, name: str, report: Report) -> None:
+    """Rows alone pull at least as much, all together, as beside rows of the other side."""
+    alone = evaluate(objective, step.with_preference_rows(side.nonzero().squeeze(-1))).gradients["preferences"]
+    beside = evaluate(objective, step).gradients["preferences"][side]
     report.check(
-        "bfloat16",
-        gap <= 1e-4 * max(1.0, abs(float(expected.loss))),
-        f"on the same rounded log-probs the loss differs by {gap:.3g} from fp64: compute in fp32 or wider",
+        "single-preferences",
+        float(alone.sum().abs()) >= (1 - 1e-9) * float(beside.sum().abs()),
+        f"at the reference the gradient of {int(side.sum())} {name} rows alone sums to {float(alone.sum()):.6g}, and "
+        f"to {float(beside.sum()):.6g} beside as many of the other side: a side that is alone keeps its weight",
     )
 
 
-def extremes(objective: Objective, report: Report) -> None:
-    """Log-ratios of hundreds of nats, as from a damaged policy or checkpoint, give finite results."""
-    for size in (20.0, 100.0):
-        step = make_step(seed=12, spread=size).map(lambda values: values.float())
-        found = evaluate(objective, step)
-        report.check("extremes", found.finite, f"log-ratios of {size:g} nats a token: {_finiteness(found)}")
+def duplicates(objective: Objective, report: Report) -> None:
+    """Preferences that are all given twice have the same loss: it is a mean over rows or units."""
+    if "preferences" not in objective.streams:
+        return
+    step = make_step(pairs=4, seed=14)
+    cases = [("pairs", step)]
+    if not objective.needs_pairs:
+        singles = dataclasses.replace(step, preferences=dataclasses.replace(step.preferences, unit=torch.arange(8)))
+        cases += [("chosen rows", singles.with_preference_rows(torch.arange(0, 8, 2)))]
+        cases += [("rejected rows", singles.with_preference_rows(torch.arange(1, 8, 2)))]
+    for name, once in cases:
+        rows = torch.arange(len(once.chosen)).repeat(2)
+        # The rollouts stay as they are.
+        expected, found = evaluate(objective, once), evaluate(objective, once.with_preference_rows(rows))
+        want, got = float(expected.value), float(found.value)
+        report.check(
+            "duplicates",
+            abs(want - got) <= 1e-9 * max(1.0, abs(want)),
+            f"the same {name} given twice change the value from {want:.9g} to {got:.9g}: take a mean over them",
+        )
 
 
 def _equal(report: Report, name: str, what: str, expected: Outcome, found: Outcome, bound: float = 1e-12) -> None:
@@ -229,7 +270,8 @@ def _losses(expected: Outcome, found: Outcome) -> str:
     return f"{float(expected.loss):.9g} before, {float(found.loss):.9g} after"
 
 
-def _finiteness(found: Outcome) -> str:
+def finiteness(found: Outcome) -> str:
+    """The loss, and which gradients are not finite, for messages."""
     bad = [s for s, g in found.gradients.items() if not bool(torch.isfinite(g).all())]
     return f"the loss is {float(found.loss):g}" + (
         f" and the gradient of {', '.join(bad)} is not finite" if bad else ""

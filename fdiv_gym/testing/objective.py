@@ -14,7 +14,7 @@ from torch import Tensor
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, ObjectiveOutput
 from fdiv_gym.registry.reference import PluginRef
-from fdiv_gym.testing import invariants
+from fdiv_gym.testing import invariants, precision
 from fdiv_gym.testing.report import Report
 from fdiv_gym.testing.steps import Rows, Step, evaluate, make_step, micro_batch, prepare
 
@@ -50,11 +50,13 @@ def check_objective(objective: Objective) -> Report:
         "micro-batch": invariants.micro_batches,
         "skip": invariants.skipping,
         "all-equal": invariants.all_equal,
+        "carried-advantages": invariants.carried,
         "single-response": invariants.single_response,
         "unscorable": invariants.unscorable,
         "single-preferences": invariants.single_preferences,
-        "bfloat16": invariants.half_precision,
-        "extremes": invariants.extremes,
+        "duplicates": invariants.duplicates,
+        "bfloat16": precision.half_precision,
+        "extremes": precision.extremes,
     }
     for name, check in checks.items():
         with report.section(name):

@@ -60,6 +60,7 @@ class Step:
         rollouts: the rows of the rollouts; each row is a unit.
         chosen: [M] bool.
         preferences: the rows of the preferences.
+        advantages: [N] fp64 advantages that the groups carry, or None.
     """
 
     rewards: Tensor
@@ -67,6 +68,7 @@ class Step:
     rollouts: Rows
     chosen: Tensor
     preferences: Rows
+    advantages: Tensor | None = None
 
     def rows(self, stream: Stream) -> Rows:
         """The rows of a stream."""
@@ -93,7 +95,10 @@ class Step:
     def with_responses(self, order: Tensor) -> Step:
         """The same step with some responses, or with all in another order; groups are renumbered."""
         _, group = torch.unique(self.group[order], return_inverse=True)
-        return dataclasses.replace(self, rewards=self.rewards[order], group=group, rollouts=self.rollouts.take(order))
+        carried = None if self.advantages is None else self.advantages[order]
+        return dataclasses.replace(
+            self, rewards=self.rewards[order], group=group, rollouts=self.rollouts.take(order), advantages=carried
+        )
 
     def with_preference_rows(self, order: Tensor) -> Step:
         """The same step with some preference rows, or with all in another order."""
@@ -113,6 +118,7 @@ class Step:
             index=self.group.clone(),
             old_logps=rows.total(rows.old_logps),
             lengths=rows.mask.sum(-1),
+            advantages=self.advantages,
             policy_logps=rows.total(rows.logps) if policy else None,
             ref_logps=rows.total(rows.ref_logps) if policy else None,
             policy_tokens=compact(rows.logps, rows.mask) if tokens else None,

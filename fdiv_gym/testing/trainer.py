@@ -5,88 +5,38 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fdiv_gym.envs.base import Split, TextEnv
 from fdiv_gym.errors import FdivGymError
-from fdiv_gym.registry.discovery import discovery
-from fdiv_gym.registry.entry import Entry
 from fdiv_gym.registry.guard import label_of
-from fdiv_gym.runs.callback import EVENTS, Callback
-from fdiv_gym.runs.config import RunConfig, parse_config
+from fdiv_gym.runs.callback import EVENTS
+from fdiv_gym.runs.config import RunConfig
 from fdiv_gym.runs.folder import CONFIG, EVALUATIONS, METRICS, PROVENANCE, SUMMARY, RunFolder
 from fdiv_gym.runs.result import RunResult
 from fdiv_gym.runs.trainer import Trainer
 from fdiv_gym.testing.report import Report
-from fdiv_gym.testing.tiny import save_tiny_model
 from fdiv_gym.testing.trainer_logps import RECORDER, FreshLogProbs, Recorder, recorded
-from fdiv_gym.types.task import Task
-from fdiv_gym.types.verdict import Verdict
-
-KIT = "fdiv-gym:testing"
-OBJECTIVE = {"name": "f-grpo", "beta": 1.0}
-ENVIRONMENT = "conformance/Letters-v0"
-WITNESS_NAME = "conformance-witness"
-VOWELS = "aeiou"
-STEPS = 4
+from fdiv_gym.testing.trainer_options import check_bounded_gradient, check_recomputed
+from fdiv_gym.testing.trainer_rows import SPY, check_rows, forget
+from fdiv_gym.testing.trainer_runs import STEPS, VOWELS, Witness, configuration, fit, loaded
+from fdiv_gym.types.trajectory import Trajectory
 
 #: The largest difference between two computations of one log-prob in fp32, in nats.
 LOG_PROB_TOLERANCE = 1e-3
-#: Settings of the kit's runs; each is used where the trainer has an option of that name.
-SMALL = {
-    "steps": STEPS, "prompts_per_step": 4, "group_size": 8, "learning_rate": 0.01, "warmup_steps": 0,
-    "evaluate_tasks": 2, "evaluate_samples": 1, "evaluate_every": 2, "checkpoint_every": 2, "keep_checkpoints": 9,
+#: Further settings of the run whose rows are compared with its trajectories.
+UPDATES: dict[str, Any] = {
+    "steps": 3, "evaluate_every": 0, "checkpoint_every": 0, "minibatches": 2, "updates_per_rollout": 1,
+    "micro_batch_size": 3, "old_logps": "engine", "max_kl": None, "max_unscored": 1.0,
 }  # fmt: skip
 
 
-class Letters(TextEnv):
-    """The score is the share of vowels; a random model improves in one step."""
-
-    has_reference_response = False
-
-    def tasks(self, split: Split) -> Sequence[Task]:
-        """A few short prompts."""
-        words = ("ab", "cd", "ef", "gh", "ij", "kl") if split == "train" else ("mn", "op")
-        return [Task(word) for word in words]
-
-    def score(self, task: Task, response: str) -> Verdict:
-        """The share of vowels."""
-        return Verdict.scored(sum(c in VOWELS for c in response) / max(len(response), 1))
-
-
-class Witness(Callback):
-    """Records its calls, and stops the run at a given step."""
-
-    fatal = True
-    calls: list[tuple[str, int]] = []  # noqa: RUF012 - emptied before each run
-    stop_before: int = 0
-
-    def before_rollouts(self, step: int) -> None:
-        """Stop here, like a crash."""
-        Witness.calls.append(("before_rollouts", step))
-        if step == Witness.stop_before:
-            raise KeyError("the conformance kit stops the run here")
-
-
-def _noting(event: str) -> Any:
-    def note(self: Callback, first: Any, *rest: Any) -> None:
-        Witness.calls.append((event, first if isinstance(first, int) else first.steps))
-
-    return note
-
-
-for _moment in EVENTS:
-    if _moment != "before_rollouts":
-        setattr(Witness, _moment, _noting(_moment))
-
-
 def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, tolerance: float = 0.0) -> Report:
-    """Check a trainer by short runs on a tiny model; this takes about five seconds on a CPU.
+    """Check a trainer by short runs on a tiny model; this takes about ten seconds on a CPU.
 
     Args:
         trainer: an instance; the kit uses its class and options, with few steps.
@@ -100,7 +50,7 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
         # The output of the trainer is suppressed, because the caller may print JSON only.
         stack.enter_context(redirect_stdout(io.StringIO()))
-        config = stack.enter_context(_configuration(trainer, Path(place), engine))
+        config = stack.enter_context(configuration(trainer, Path(place), engine))
 
         def build() -> Trainer:
             rebuilt: Trainer = config.trainer.build()
@@ -108,7 +58,7 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
 
         straight, broken = Path(place) / "straight", Path(place) / "broken"
         with report.section("fit"):
-            _run_folder(_fit(build(), config, straight), straight, report)
+            _run_folder(fit(build(), config, straight), straight, report)
         if not report.ok:
             return report
         with report.section("learns"):
@@ -122,6 +72,12 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
             _same(straight, broken, tolerance, report)
     with report.section("log-probs"):
         _log_probs(trainer, engine, report)
+    with report.section("rows"):
+        check_given_rows(trainer, report, engine=engine)
+    with report.section("max_grad_norm"):
+        check_bounded_gradient(trainer, report, engine=engine)
+    with report.section("recomputed"):
+        check_recomputed(trainer, report, engine=engine)
     return report
 
 
@@ -139,51 +95,15 @@ def fresh_log_probs(
         FdivGymError: the run failed.
         ValueError: the trainer passed no log-probs of the sampling policy or of the reference.
     """
-    table, quick = {**(engine or {}), "temperature": temperature}, {"steps": 1, "evaluate_every": 0}
+    table = {**(engine or {}), "temperature": temperature}
+    quick: dict[str, Any] = {"steps": 1, "evaluate_every": 0}
     Recorder.seen.clear()
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
         stack.enter_context(redirect_stdout(io.StringIO()))
-        config = stack.enter_context(_configuration(trainer, Path(place), table, {"name": RECORDER}, **quick))
+        config = stack.enter_context(configuration(trainer, Path(place), table, {"name": RECORDER}, **quick))
         Witness.stop_before = 0
-        _fit(config.trainer.build(), config, Path(place) / "run")
+        fit(config.trainer.build(), config, Path(place) / "run")
     return recorded()
-
-
-@contextmanager
-def _configuration(
-    trainer: Trainer, place: Path, engine: Mapping[str, Any] | None, objective: Mapping[str, Any] = OBJECTIVE,
-    **settings: Any,
-) -> Iterator[RunConfig]:  # fmt: skip
-    name = "conformance-trainer"
-    options = {k: v for k, v in trainer.options.model_dump(mode="json").items() if v is not None}
-    small = {k: v for k, v in (SMALL | settings).items() if k in type(trainer).Options.model_fields}
-    model = save_tiny_model(place / "model")
-    with discovery.registry.scoped() as registry:
-        registry.add(Entry("trainer", name, type(trainer), KIT))
-        registry.add(Entry("environment", ENVIRONMENT, Letters, KIT))
-        registry.add(Entry("callback", WITNESS_NAME, Witness, KIT))
-        registry.add(Entry("objective", RECORDER, Recorder, KIT))
-        known = type(trainer).__dict__.get("_registered_name")
-        try:
-            yield parse_config(
-                {
-                    "env": {"id": ENVIRONMENT},
-                    "model": {"name_or_path": str(model)},
-                    "engine": {"max_new_tokens": 6, **(engine or {})},
-                    "objective": dict(objective),
-                    "trainer": {"name": name, **options, **small},
-                    "callbacks": [{"name": WITNESS_NAME}],
-                }
-            )
-        finally:
-            if known is not None:
-                type(trainer)._registered_name = known  # type: ignore[attr-defined]
-
-
-def _fit(trainer: Trainer, config: RunConfig, folder: Path) -> RunResult:
-    Witness.calls.clear()
-    RunFolder.create(folder, config.resolved())
-    return trainer.fit(config, folder)
 
 
 def _run_folder(result: object, path: Path, report: Report) -> None:
@@ -224,17 +144,7 @@ def _learns(model: Path, run: Path, report: Report) -> None:
 
 
 def _vowels(folder: Path) -> float:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+    model, tokenizer = loaded(folder)
     total = 0.0
     prompts = ("ab", "cd", "ef", "gh", "ij", "kl")
     for prompt in prompts:
@@ -260,6 +170,38 @@ def _log_probs(trainer: Trainer, engine: Mapping[str, Any] | None, report: Repor
     )  # fmt: skip
 
 
+def check_given_rows(trainer: Trainer, report: Report, *, engine: Mapping[str, Any] | None = None) -> None:
+    """The part of ``check_trainer`` on what the objective is given; about two seconds.
+
+    Three steps of two mini-batches each, in micro-batches of unequal size; some responses have no score.
+
+    Args:
+        trainer: an instance; its class and options are used.
+        report: takes the checks.
+        engine: the table [engine], without the temperature; the default engine if None.
+    """
+    table = {**(engine or {}), "temperature": 1.0}  # others are those of ``fresh_log_probs``
+    forget()
+    with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        config = stack.enter_context(configuration(trainer, Path(place), table, {"name": SPY}, **UPDATES))
+        Witness.stop_before = 0
+        fit(config.trainer.build(), config, Path(place) / "run")
+        model, _ = loaded(Path(place) / "model")
+    try:
+        check_rows(report, lambda trajectory: _reference(model, trajectory))
+    finally:
+        forget()
+
+
+def _reference(model: Any, trajectory: Trajectory) -> torch.Tensor:
+    ids = torch.tensor(trajectory.token_ids)
+    with torch.no_grad():
+        logps = model(input_ids=ids[None]).logits[0, :-1].double().log_softmax(-1)
+    tokens: torch.Tensor = logps.gather(-1, ids[1:, None]).squeeze(-1)
+    return tokens[torch.tensor(trajectory.loss_mask[1:])]
+
+
 def _callbacks(report: Report) -> None:
     for event in EVENTS:
         seen = [step for name, step in Witness.calls if name == event]
@@ -275,7 +217,7 @@ def _callbacks(report: Report) -> None:
 def _interrupted(trainer: Trainer, config: RunConfig, folder: Path, report: Report) -> None:
     Witness.stop_before = STEPS // 2 + 1
     try:
-        _fit(trainer, config, folder)
+        fit(trainer, config, folder)
     except FdivGymError:
         return
     report.fail("resume", "a fatal callback failed and the run continued")

@@ -41,7 +41,7 @@ class DPPO(OnPolicy):
         delta_high: float = pydantic.Field(0.15, ge=0)
         """Radius for tokens with positive advantage."""
         truncation: float = pydantic.Field(20.0, ge=1)
-        """The importance weight is at most this."""
+        """The importance weight is at most this. 20 is a choice of fdiv-gym; the source's release falls back to 10."""
 
     exact_gradient = False
 

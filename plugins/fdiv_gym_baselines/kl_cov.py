@@ -21,7 +21,8 @@ class KLCov(Covariance):
     tokens with the highest positive (A_i - mean A)(log pi_it - mean log pi), else 0; A_i = (r_i - mean)/std over the
     responses of the prompt. Source: "The Entropy Mechanism of Reinforcement Learning for Reasoning Language
     Models", arXiv 2505.22617; the penalty |log rho| is that of its release, in place of the KL divergence to
-    the sampling policy. At the sampling policy its gradient is 0.
+    the sampling policy. The release takes the highest covariances whatever their sign; here a token of negative
+    covariance, or with A_i = 0, is never selected. At the sampling policy its gradient is 0.
     """
 
     class Options(Covariance.Options):

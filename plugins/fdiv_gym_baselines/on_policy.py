@@ -21,9 +21,10 @@ class OnPolicy(fg.Objective):
     k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Its
     gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so. ``penalty`` puts
     any registered divergence in its place, see ``Penalty``.
-    With ``unbiased_k3`` the term is rho k3, rho the ratio of the objective, differentiated through rho too: with
-    the ratio of the token its expected gradient is that of the KL divergence from policy to reference (arXiv
-    2512.02556). An unscored response has no k3 term.
+    With ``unbiased_k3`` the term is rho k3, rho the ratio of the objective, differentiated through rho too
+    (arXiv 2512.02556): with the ratio of the token its expected gradient is, for responses of one token, that of the
+    KL divergence from policy to reference, and for longer ones that of each token's KL divergence at the sampled
+    prefixes. An unscored response has no k3 term.
 
     A subclass implements ``token_loss`` and sets the defaults of its options.
     """

@@ -11,6 +11,7 @@ from fdiv_gym.objectives.fdo import FDO
 from fdiv_gym.objectives.kldo import KLDO
 from fdiv_gym_baselines.dapo import DAPO
 from fdiv_gym_baselines.grpo import GRPO
+from fdiv_gym_baselines.kto import KTO
 from fdiv_gym_baselines.pairs import Pairs
 from fdiv_gym_baselines.reinforce import Reinforce
 
@@ -209,3 +210,77 @@ class MeanMetric(Reinforce):
     def loss(self, stream, batch):
         output = super().loss(stream, batch)
         return ObjectiveOutput(output.loss, {"logp": batch.logps.detach().mean()})
+
+
+class IgnoresCarried(GRPO):
+    """Computes its advantages on the mini-batch, whatever the groups carry."""
+
+    def prepare(self, groups, preferences):
+        return super().prepare(dataclasses.replace(groups, advantages=None), preferences)
+
+
+class UsesAnotherEstimator(GRPO):
+    """Declares an estimator that it does not use."""
+
+    def prepare(self, groups, preferences):
+        own = FGRPO(advantage="leave-one-out").advantage
+        if groups.advantages is None:
+            groups = dataclasses.replace(groups, advantages=own.compute(groups))
+        return super().prepare(groups, preferences)
+
+
+class RunningMean(Reinforce):
+    """A correct one: the baseline is the mean reward of earlier steps."""
+
+    running = True
+    mean = 0.5
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.advantage = None
+
+    def prepare(self, groups, preferences):
+        scored = groups.scored
+        values = torch.where(scored, groups.rewards - self.mean, 0.0)
+        rows = {"advantage": values, "weight": groups.shares, "mean": torch.where(scored, groups.rewards, self.mean)}
+        share = {"token_share": scored / (groups.lengths * scored).sum().clamp(min=1), "every": scored.double()}
+        return {"rollouts": Coefficients(rows | share, scored)}
+
+    def observe(self, prepared):
+        self.mean = 0.9 * self.mean + 0.1 * float(prepared["rollouts"].rows["mean"].mean())
+
+    def state_dict(self):
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state):
+        self.mean = state["mean"]
+
+
+class HalvesALoneSide(FDO):
+    """Gives a side half of the weight if the other is absent."""
+
+    def prepare(self, groups, preferences):
+        prepared = super().prepare(groups, preferences)
+        factor = 1.0 if len(set(preferences.chosen.tolist())) == 2 else 0.5
+        return changed_rows(prepared, lambda name, values: values * factor)
+
+
+class SumOverRows(KTO):
+    """Adds up the rows in place of their mean."""
+
+    def loss(self, stream, batch):
+        output = super().loss(stream, batch)
+        factor = self.rows
+        return dataclasses.replace(output, loss=output.loss * factor, true_value=output.value * factor)
+
+    def prepare(self, groups, preferences):
+        self.rows = len(preferences.chosen)
+        return super().prepare(groups, preferences)
+
+
+class SubtractsInHalfPrecision(GRPO):
+    """Subtracts log-probs in the precision they come in."""
+
+    def loss(self, stream, batch):
+        log_ratio = batch.tokens(batch.logps - batch.old_logps)
+        return super().loss(stream, dataclasses.replace(batch, logps=log_ratio, old_logps=torch.zeros_like(log_ratio)))

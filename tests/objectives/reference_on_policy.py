@@ -67,7 +67,7 @@ def beta_normalised(d, low=0.0, high=1.0):
         m, v = mean_of(means), deviation(means, 1) ** 2
         alpha = max(1.0, 1 + (m * (1 - m) / v - 1) * m / 3)
         beta = max(1.0, 1 + (m * (1 - m) / v - 1) * (1 - m) / 3)
-    constant = math.exp(math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta))
+    constant = math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)
     result = []
     for i, own in enumerate(u["rewards"]):
         r = rewards_of(u, members(u, i))
@@ -75,8 +75,8 @@ def beta_normalised(d, low=0.0, high=1.0):
             result.append(0.0)
             continue
         p = mean_of(r)
-        density = p ** (alpha - 1) * (1 - p) ** (beta - 1) / constant
-        result.append((own - p) * min(1 / density, 1e6))
+        surprise = constant - (alpha - 1) * math.log(p) - (beta - 1) * math.log1p(-p)  # -log of the density
+        result.append((own - p) * math.exp(min(surprise, math.log(1e6))))
     return np.array(result)
 
 

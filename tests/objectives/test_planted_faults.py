@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+import fdiv_gym as fg
+from fdiv_gym.objectives.batch import MicroBatch, PreferenceBatch
 from fdiv_gym.objectives.f_grpo import FGRPO
 from fdiv_gym.testing import check_objective
+from fdiv_gym_baselines import on_policy
 from objectives import broken
 
 # The broken objective, the check that must fail, a part of its message.
@@ -36,6 +39,11 @@ FAULTS = [
     (broken.CountsSteps(), "schedule", "at_step must depend on the step alone"),
     (broken.ForgetsItsAverage(moving_rate=0.1, beta=1.0), "schedule", "state_dict hold what observe changed"),
     (broken.MeanMetric(), "micro-batch", "metric 'logp' does not add up"),
+    (broken.IgnoresCarried(), "carried-advantages", "call checked_advantages in place of compute"),
+    (broken.UsesAnotherEstimator(), "carried-advantages", "carrying the advantages of the declared estimator changes"),
+    (broken.HalvesALoneSide(), "single-preferences", "a side that is alone keeps its weight"),
+    (broken.SumOverRows(), "duplicates", "the same pairs given twice change the value"),
+    (broken.SubtractsInHalfPrecision(beta=0.0), "bfloat16", "compute in fp32 or wider"),
 ]
 
 
@@ -60,3 +68,32 @@ def test_the_kit_leaves_the_objective_alone():
     objective = broken.CountsSteps()
     check_objective(objective)
     assert objective.calls == 0
+
+
+def test_checked_advantages_that_ignores_the_carried_ones_is_found(monkeypatch):
+    monkeypatch.setattr(on_policy, "checked_advantages", lambda advantage, groups: advantage.compute(groups))
+    assert {c.name for c in check_objective(fg.get_objective("grpo")).failures} == {"carried-advantages"}
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto", "fdo", "grpo", "f-grpo"])
+def test_a_subtraction_in_half_precision_is_found(name, monkeypatch):
+    """The difference that every objective with a ratio takes."""
+    monkeypatch.setattr(MicroBatch, "log_ratio", lambda batch, other: batch.tokens(batch.logps - other))
+    assert "bfloat16" in {c.name for c in check_objective(fg.get_objective(name)).failures}
+
+
+@pytest.mark.parametrize("name", ["fdo", "kldo"])
+def test_shares_that_halve_a_side_that_is_alone_are_found(name, monkeypatch):
+    shares = PreferenceBatch.shares.fget
+
+    def halved(batch):
+        return shares(batch) * (1.0 if len(set(batch.chosen.tolist())) == 2 else 0.5)
+
+    monkeypatch.setattr(PreferenceBatch, "shares", property(halved))
+    assert "single-preferences" in {c.name for c in check_objective(fg.get_objective(name)).failures}
+
+
+def test_a_baseline_that_runs_over_the_steps_is_accepted():
+    """With equal rewards r its advantage is r minus the baseline, so the gradient depends on r."""
+    report = check_objective(broken.RunningMean())
+    assert report.ok, report.text()
