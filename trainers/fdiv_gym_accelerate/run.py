@@ -87,12 +87,13 @@ class Run:
         with boundary(self.engine, "start"):
             self.engine.start(self.policy.model, self.policy.tokenizer)
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
-        check_counts(config, settings, self.accelerator.num_processes)
+        check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
         self.preferences = self._preference_source()
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
             self.engine.options.temperature, settings.micro_batch_size,
+            ratios_of_all=settings.updates_per_step > 1,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,

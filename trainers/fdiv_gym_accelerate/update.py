@@ -29,7 +29,7 @@ class Gradients:
         metrics: the metrics of the objective, summed.
         logprob_gap: largest difference between a token's old log-prob and now, in nats; near 0 for fresh
             rollouts if the engine samples from the trained policy.
-        ratios: of the rollouts' rows.
+        ratios: of the rollouts' rows; without those that have no gradient, unless all were to be measured.
     """
 
     loss: float = 0.0
@@ -50,6 +50,7 @@ class Updater:
         accelerator: device, autocast and reduction over processes.
         temperature: sampling temperature; the policy is the tempered model.
         micro_batch_size: rows in one forward pass.
+        ratios_of_all: measure the ratios of the rows without gradient too, at the cost of their forward pass.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Updater:
         accelerator: Accelerator,
         temperature: float = 1.0,
         micro_batch_size: int = 256,
+        ratios_of_all: bool = False,
     ) -> None:
         self.objective = objective
         self.model = model
@@ -67,6 +69,7 @@ class Updater:
         self.accelerator = accelerator
         self.temperature = temperature
         self.micro_batch_size = micro_batch_size
+        self.ratios_of_all = ratios_of_all
 
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Compute the reference's log-probs, if the objective reads them; once a step."""
@@ -87,9 +90,11 @@ class Updater:
             The largest difference between the two, in nats.
         """
         stream.recomputed_logps = self._token_logps(self.model, stream)
-        assert stream.padded.old_logps is not None
-        difference = (stream.recomputed_logps - stream.padded.old_logps).abs()[stream.padded.mask]
-        return float(difference.max()) if difference.numel() else 0.0
+        return largest_gap(stream, stream.recomputed_logps)
+
+    def engine_gap(self, stream: StreamBatch) -> float:
+        """Largest difference between a token's log-prob of the engine and of the current policy, in nats."""
+        return largest_gap(stream, self._token_logps(self.model, stream))
 
     def policy_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the current policy, without gradient."""
@@ -150,6 +155,16 @@ class Updater:
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
         result.stream_losses[name] = total
+        if keep is not None and self.ratios_of_all and stream.old_logps is not None:
+            self._add_ratios(stream, ~keep, result)
+
+    @torch.no_grad()
+    def _add_ratios(self, stream: StreamBatch, keep: Tensor, result: Gradients) -> None:
+        """Measure the ratios of rows that have no gradient; each response is a unit."""
+        for index in stream.slices(self.micro_batch_size, keep):
+            batch, gap = self._micro_batch(stream, index, {})
+            result.logprob_gap = max(result.logprob_gap, gap)
+            result.ratios.add(batch)
 
     def _micro_batch(
         self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]
@@ -191,3 +206,10 @@ class Updater:
 
         parts: list[dict[str, float]] = gather_object([values])
         return {key: sum(part.get(key, 0.0) for part in parts) for key in sorted({k for p in parts for k in p})}
+
+
+def largest_gap(stream: StreamBatch, logps: Tensor) -> float:
+    """Largest difference between the engine's log-probs and ``logps`` [N, T-1], in nats; 0 without response tokens."""
+    assert stream.padded.old_logps is not None
+    difference = (logps - stream.padded.old_logps).abs()[stream.padded.mask]
+    return float(difference.max()) if difference.numel() else 0.0
