@@ -100,5 +100,7 @@ def test_two_corrections_at_once_are_refused():
     with pytest.raises(fg.ConfigError, match="importance_cap"):
         fg.get_objective("f-grpo", importance="token", importance_cap=0.5)
     for name in ("f-grpo", "f-hal"):
-        with pytest.raises(fg.ConfigError, match="importance_cap = 5.0 truncates importance weights, and importance ="):
+        with pytest.raises(
+            fg.ConfigError, match=r"importance_cap = 5.0 truncates importance weights, and importance ="
+        ):
             fg.get_objective(name, importance_cap=5.0)
