@@ -41,10 +41,7 @@ def make_updates(objective, model, reference, learning_rate=1e-3, observer=None,
     """The trainer's own class, with AdamW at a constant learning rate: the warm-up is over."""
     accelerator = Accelerator(cpu=True)
     options = TrainerOptions(**settings)
-    updater = Updater(
-        objective, model, reference, accelerator, micro_batch_size=options.micro_batch_size,
-        ratios_of_all=options.updates_per_step > 1,
-    )  # fmt: skip
+    updater = Updater(objective, model, reference, accelerator, micro_batch_size=options.micro_batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     told = [] if messages is None else messages
     callbacks = Callbacks([] if observer is None else [observer], told.append)

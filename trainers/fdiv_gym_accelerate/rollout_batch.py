@@ -144,7 +144,9 @@ class BatchUpdates:
         gathered = part.gathered()
         coefficients = coefficients_of(self.updater.objective, gathered.groups, gathered.preferences)
         self.callbacks.call("after_advantages", step, coefficients)
-        return self.updater.accumulate(part.streams, coefficients, gathered.own), coefficients
+        several = self.settings.updates_per_step > 1
+        gradients = self.updater.accumulate(part.streams, coefficients, gathered.own, ratios_of_all=several)
+        return gradients, coefficients
 
     def _report_no_update(self, step: int, taken: int, kl: float | None) -> None:
         """The policy cannot have left the old one before the first update: then it is the engine that differs."""

@@ -93,7 +93,6 @@ class Run:
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
             self.engine.options.temperature, settings.micro_batch_size,
-            ratios_of_all=settings.updates_per_step > 1,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,

@@ -50,7 +50,6 @@ class Updater:
         accelerator: device, autocast and reduction over processes.
         temperature: sampling temperature; the policy is the tempered model.
         micro_batch_size: rows in one forward pass.
-        ratios_of_all: measure the ratios of the rows without gradient too, at the cost of their forward pass.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class Updater:
         accelerator: Accelerator,
         temperature: float = 1.0,
         micro_batch_size: int = 256,
-        ratios_of_all: bool = False,
     ) -> None:
         self.objective = objective
         self.model = model
@@ -69,7 +67,6 @@ class Updater:
         self.accelerator = accelerator
         self.temperature = temperature
         self.micro_batch_size = micro_batch_size
-        self.ratios_of_all = ratios_of_all
 
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Compute the reference's log-probs, if the objective reads them; once a step."""
@@ -117,6 +114,8 @@ class Updater:
         streams: Mapping[Stream, StreamBatch],
         coefficients: Mapping[Stream, fg.Coefficients],
         own: Mapping[Stream, slice],
+        *,
+        ratios_of_all: bool = False,
     ) -> Gradients:
         """Add the gradient of every stream; parameters' ``.grad`` must be empty before.
 
@@ -124,6 +123,7 @@ class Updater:
             streams: this process's rows.
             coefficients: the result of ``prepare`` for the rows of all processes.
             own: which of those rows are this process's.
+            ratios_of_all: measure the ratios of the rows without gradient too, at the cost of their forward pass.
         """
         result = Gradients()
         several = len(coefficients) > 1
@@ -132,6 +132,8 @@ class Updater:
         self.model.eval()
         for name, coefficient in coefficients.items():
             self._stream(name, streams[name], coefficient, own[name], result)
+            if ratios_of_all and self.objective.skips_inactive and streams[name].old_logps is not None:
+                self._add_ratios(streams[name], ~coefficient.active[own[name]], result)
             if several:
                 result.stream_norms[name] = self._norm_since(before)
                 before = [None if p.grad is None else p.grad.clone() for p in self.model.parameters()]
@@ -155,8 +157,6 @@ class Updater:
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
         result.stream_losses[name] = total
-        if keep is not None and self.ratios_of_all and stream.old_logps is not None:
-            self._add_ratios(stream, ~keep, result)
 
     @torch.no_grad()
     def _add_ratios(self, stream: StreamBatch, keep: Tensor, result: Gradients) -> None:
