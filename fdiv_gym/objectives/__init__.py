@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fdiv_gym.objectives.batch import MicroBatch as MicroBatch
     from fdiv_gym.objectives.batch import ObjectiveOutput as ObjectiveOutput
     from fdiv_gym.objectives.batch import PreferenceBatch as PreferenceBatch
+    from fdiv_gym.objectives.batch import StepAdvantages as StepAdvantages
     from fdiv_gym.objectives.f_grpo import FGRPO as FGRPO
     from fdiv_gym.objectives.f_hal import FHAL as FHAL
     from fdiv_gym.objectives.fdo import FDO as FDO
@@ -39,7 +40,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "base": ["Objective", "Stream", "Streams", "get_objective"],
-        "batch": ["Coefficients", "GroupBatch", "MicroBatch", "ObjectiveOutput", "PreferenceBatch"],
+        "batch": ["Coefficients", "GroupBatch", "MicroBatch", "ObjectiveOutput", "PreferenceBatch", "StepAdvantages"],
         "advantages.base": ["Advantage", "checked_advantages", "get_advantage"],
         "aggregation": ["Aggregation", "checked_weights", "get_aggregation"],
         "terms": ["branch_sum", "mean_weights", "side_means"],

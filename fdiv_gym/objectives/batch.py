@@ -11,6 +11,34 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class StepAdvantages:
+    """Advantages that were computed on a whole rollout batch, with what they were computed from.
+
+    Args:
+        values: [N] fp64, for the rows of the mini-batch.
+        estimator: the ``Advantage`` that computed them.
+        rewards: [N] fp64, the rewards of these rows that it read.
+        components: the parts of the verdicts that it read, each [N] fp64.
+    """
+
+    values: Tensor
+    estimator: object
+    rewards: Tensor
+    components: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def are_of(self, estimator: object, groups: GroupBatch) -> bool:
+        """Whether ``estimator`` computed them from the rewards and components of ``groups``."""
+        if estimator is not self.estimator or set(groups.components) != set(self.components):
+            return False
+        pairs = [(groups.rewards, self.rewards)]
+        pairs += [(groups.components[name], values) for name, values in self.components.items()]
+        return all(
+            now.shape == then.shape and bool(((now == then) | (now.isnan() & then.isnan())).all())
+            for now, then in pairs
+        )
+
+
+@dataclass(frozen=True)
 class GroupBatch:
     """All responses of one step; responses to one prompt share a group index. No gradients.
 
@@ -20,8 +48,8 @@ class GroupBatch:
         old_logps: [N] fp64, log-prob of each response under the policy that sampled it.
         lengths: [N] int64, response tokens.
         components: named parts of the verdicts, each [N] fp64, NaN where absent.
-        advantages: [N] fp64, where they were computed before, on the whole rollout batch of which this is a
-            mini-batch; None where the objective computes them itself.
+        advantages: where they were computed before, on the whole rollout batch of which this is a mini-batch;
+            None where the objective computes them itself. ``checked_advantages`` reads them.
         policy_logps: [N] under the current policy; only for objectives with ``needs_policy_logps``.
         ref_logps: [N] under the reference; only for objectives with ``needs_policy_logps``.
         policy_tokens: [N, L] fp64, the k-th column that of each response's k-th token, NaN beyond its last, under
@@ -34,7 +62,7 @@ class GroupBatch:
     old_logps: Tensor
     lengths: Tensor
     components: Mapping[str, Tensor] = field(default_factory=dict)
-    advantages: Tensor | None = None
+    advantages: StepAdvantages | None = None
     policy_logps: Tensor | None = None
     ref_logps: Tensor | None = None
     policy_tokens: Tensor | None = None

@@ -55,6 +55,12 @@ class FGRPO(Objective):
                     f"importance = {self.importance!r} and weighting = {self.weighting!r} both weight the responses by "
                     'their sampling policy: set one of them to its default ("none", "uniform")'
                 )
+            cap, default = self.importance_cap, type(self).model_fields["importance_cap"].default
+            if self.importance == "none" and cap != default:
+                raise ValueError(
+                    f"importance_cap = {cap} truncates importance weights, and importance = 'none' has none: "
+                    "remove importance_cap, or set importance"
+                )
             return self
 
     streams = ("rollouts",)
@@ -100,11 +106,11 @@ class FGRPO(Objective):
         if self.options.importance == "sequence":
             weights = importance_weights(batch, "sequence", self.options.importance_cap)
             coefficient = coefficient * weights
-            metrics |= share_truncated(stream, batch, weights, self.options.importance_cap)
+            metrics |= share_truncated(stream, batch, "sequence", self.options.importance_cap)
         elif self.options.importance == "token":
             weights = importance_weights(batch, "token", self.options.importance_cap)
             v = v.detach() + (self.options.beta + self.options.gamma) * weighted_change(batch, weights)
-            metrics |= share_truncated(stream, batch, weights, self.options.importance_cap)
+            metrics |= share_truncated(stream, batch, "token", self.options.importance_cap)
         return ObjectiveOutput(branch_sum(self.divergence, v, coefficient), metrics)
 
 

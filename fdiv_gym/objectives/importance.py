@@ -36,10 +36,14 @@ def weighted_change(batch: MicroBatch, weights: Tensor) -> Tensor:
     return (weights * batch.log_ratio(batch.logps.detach())).sum(-1)
 
 
-def share_truncated(stream: str, batch: MicroBatch, weights: Tensor, cap: float) -> dict[str, Tensor]:
-    """Mean over responses of the share of truncated weights, in parts that add up."""
-    # The exponential of the cap's logarithm may differ from the cap in the last digits.
-    truncated = (weights >= cap * (1 - 1e-6)).double()
-    if weights.dim() == 2:
+def share_truncated(stream: str, batch: MicroBatch, level: Level, cap: float) -> dict[str, Tensor]:
+    """Mean over responses of the share of weights that the cap lowers, in parts that add up."""
+    assert batch.old_logps is not None
+    log_ratio = batch.log_ratio(batch.old_logps).detach()
+    if level == "sequence":
+        log_ratio = log_ratio.sum(-1)
+    # The margin is above the rounding of a ratio of 1 in fp32, which a cap of 1 does not lower.
+    truncated = (log_ratio > math.log(cap) + 1e-5).double()
+    if level == "token":
         truncated = batch.tokens(truncated).sum(-1) / batch.lengths
     return {f"{stream}/truncated": torch.as_tensor((batch.rows["every"].double() * truncated).sum())}

@@ -54,18 +54,19 @@ _STEPS = {
     "total/completion_tokens": "Tokens that the judge received, as counted by the server.",
     "total/cost": "Price of the judge's tokens, in the currency of the configured prices.",
     "total/<name>": "The environment's counter <name> in the first process since the start of the run, through every resume.",
-    # the updates; where a step has several, the metrics of this part and of the objective are means over them
-    "loss": "Value of the loss, summed over streams and processes, mean over the step's updates; its scale depends on "
-    "the objective.",
+    # the updates; where a step takes several, the metrics of this part and of the objective are means over them
+    "loss": "Value of the loss, summed over streams and processes, mean over the updates that the step took; its scale "
+    "depends on the objective.",
     "loss/<stream>": "Part of the loss from the stream <stream>, where the objective reads two streams.",
-    "grad_norm": "Euclidean norm of the gradient before clipping, mean over the step's updates, 0 or more.",
+    "grad_norm": "Euclidean norm of the gradient before clipping, mean over the updates that the step took, 0 or "
+    "more.",
     "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process, before clipping.",
     "learning_rate": "Learning rate of all updates of the step, 0 or more.",
     "updates/count": "Optimizer steps that the step took.",
     "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",
     "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and before the step's first "
-    "update, in nats, on the first process's rows of that update (of the step if old_logps is recomputed); near 0 if "
-    "the engine samples from the policy in training.",
+    "update, in nats, over the first process's response tokens (with one update from the engine's log-probs: over the "
+    "rows of its gradient, 0 if there are none); near 0 if the engine samples from the policy in training.",
     "ratio/p01": "The 1 % quantile of the token ratios pi/pi_old in the step's last mini-batch, before its update, in "
     "the first process.",
     "ratio/p50": "The median of the token ratios pi/pi_old in the step's last mini-batch, before its update, in the "
@@ -73,7 +74,8 @@ _STEPS = {
     "ratio/p99": "The 99 % quantile of the token ratios pi/pi_old in the step's last mini-batch, before its update, in "
     "the first process.",
     "ratio/kl_old": "Mean k3 estimate of KL(pi_old || pi) over the response tokens of the step's last mini-batch, "
-    "before its update, in nats a token, 0 or more; the number that max_kl limits.",
+    "before its update, in nats a token, 0 or more; with one update without the rows that have no gradient; the number "
+    "that max_kl limits.",
     "ratio/effective_sample_size": "Effective sample size of the response ratios pi/pi_old in the step's last "
     "mini-batch, before its update, as a share of its responses, from 0 to 1.",
     # the core's objectives

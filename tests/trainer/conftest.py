@@ -10,15 +10,26 @@ import fdiv_gym as fg
 from fdiv_gym.models.config import EmbeddedModelConfig
 
 
-@pytest.fixture(scope="session")
-def tiny(cache_folder):
-    """Model, tokenizer and environment."""
+def tiny_start(**options):
+    """Model, tokenizer and environment with these options."""
     from fdiv_gym.models.embedded import EnvDemonstrations, embedded_model_folder
     from fdiv_gym.models.loading import load_model, load_tokenizer
 
-    env = fg.make("math/Addition-v0", digits=1)
+    env = fg.make("math/Addition-v0", digits=1, **options)
     folder = embedded_model_folder(EmbeddedModelConfig(**TINY_MODEL), EnvDemonstrations(env))
     return load_model(folder), load_tokenizer(folder), env
+
+
+@pytest.fixture(scope="session")
+def tiny(cache_folder):
+    """Model, tokenizer and environment."""
+    return tiny_start()
+
+
+@pytest.fixture(scope="session")
+def tiny_without_errors(cache_folder):
+    """The same from demonstrations that are all right: a start that new demonstrations do not change."""
+    return tiny_start(forget_carry=0.0)
 
 
 @pytest.fixture(autouse=True)

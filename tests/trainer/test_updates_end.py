@@ -151,7 +151,8 @@ def test_what_does_not_fit_is_refused_at_the_start():
     with pytest.raises(
         fg.ConfigError, match=r"prompts_per_step = 4 gives 2 to each of 2 processes, fewer than trainer.mini"
     ):
-        check_counts(tiny_config(), TrainerOptions(prompts_per_step=4, minibatches=3), 2)
+        check_counts(tiny_config(), TrainerOptions(prompts_per_step=4, minibatches=3), 2, ("rollouts",))
+    check_counts(tiny_config(), TrainerOptions(prompts_per_step=4, minibatches=3), 2, ("preferences",))
     with pytest.raises(fg.ConfigError, match="max_kl ends the updates of a step early: it needs"):
         tiny_config(trainer__max_kl=0.1)
     weighted = fg.get_objective("f-grpo", importance="token")

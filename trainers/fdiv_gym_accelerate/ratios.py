@@ -45,17 +45,18 @@ class Ratios:
         self.log_ratios.append(tokens.cpu())
 
     @property
-    def kl(self) -> float:
-        """Mean over tokens of rho - 1 - log rho, an estimate of KL(pi_old || pi) in nats a token; 0 without tokens."""
+    def kl(self) -> float | None:
+        """Mean over tokens of rho - 1 - log rho, an estimate of KL(pi_old || pi) in nats; None without tokens."""
         tokens = self.sums.get("tokens", 0.0)
-        return self.sums["k3"] / tokens if tokens else 0.0
+        return self.sums["k3"] / tokens if tokens else None
 
     def line(self) -> dict[str, float]:
         """The metrics; nothing without tokens."""
-        if not self.sums.get("tokens"):
+        kl = self.kl
+        if kl is None:
             return {}
         share = self.sums["ratio"] ** 2 / (self.sums["responses"] * self.sums["squared"])
-        line = {"ratio/kl_old": self.kl, "ratio/effective_sample_size": share}
+        line = {"ratio/kl_old": kl, "ratio/effective_sample_size": share}
         if self.log_ratios:
             tokens = torch.cat(self.log_ratios)
             line |= {key: float(quantile(tokens, q).exp()) for key, q in QUANTILES.items()}

@@ -15,6 +15,7 @@ from fdiv_gym.registry import boundary, coefficients_of
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.minibatches import StepRows, mini_batches
+from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.streams import whole_groups
 from fdiv_gym_accelerate.update import Gradients, Updater
@@ -51,53 +52,83 @@ class BatchUpdates:
             rows: this process's rows; every process must have at least ``minibatches`` groups or units.
 
         Returns:
-            The step's metrics: means over its mini-batches, ``engine/logprob_gap`` before the first update, and
-            ``ratio/...`` before the last.
+            The step's metrics: means over its updates (none if no update is taken), ``engine/logprob_gap`` before
+            the first update, and ``ratio/...`` before the last.
 
         Raises:
             PluginError: the objective broke its contract.
-            TrainerError: a gradient is not finite.
+            TrainerError: a gradient that max_kl does not drop is not finite.
         """
         gap = self._score(rows)
         lines: list[dict[str, float]] = []
-        taken, stopped = 0, False
+        ratios, stopped = Ratios(), False
         for part in self._parts(step, rows):
-            gradients, coefficients, line = self._gradient(step, part)
-            lines.append(line)
+            gradients, coefficients = self._gradient(step, part)
             gap = gradients.logprob_gap if gap is None else gap
-            stopped = self.settings.max_kl is not None and gradients.ratios.kl > self.settings.max_kl
+            ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
+            stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
+            norm = math.nan if stopped else self._clip(step)
             # One update is made even from an all-zero gradient, as ever; of several, it would be momentum alone.
             active = any(bool(stream.active.any()) for stream in coefficients.values())
-            takes = not stopped and (active or self.settings.updates_per_step == 1)
-            if not takes:
+            if not stopped and (active or self.settings.updates_per_step == 1):
+                lines.append(self._take(gradients, norm, coefficients))
+            else:
                 self.optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer changes nothing
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            taken += takes
-            if takes and self.updater.objective.running:
-                with boundary(self.updater.objective, "observe"):
-                    self.updater.objective.observe(coefficients)
+                self.optimizer.step()
             if stopped:
-                self._report_no_update(step, taken, gradients.ratios.kl)
+                self._report_no_update(step, len(lines), gradients.ratios.kl)
                 break
-        result = averaged(lines) | {"updates/count": float(taken)}
+        result = averaged(lines) | {"updates/count": float(len(lines))}
         if self.settings.max_kl is not None:
             result["updates/stopped_early"] = float(stopped)
         if "rollouts" in rows.streams:
-            result |= {"engine/logprob_gap": gap or 0.0} | gradients.ratios.line()
+            result |= {"engine/logprob_gap": gap or 0.0} | ratios.line()
         return result
 
+    def _is_too_far(self, ratios: Ratios) -> bool:
+        """Whether max_kl forbids the update; a distance that cannot be measured counts as too far."""
+        if self.settings.max_kl is None:
+            return False
+        return ratios.kl is None or ratios.kl > self.settings.max_kl
+
+    def _clip(self, step: int) -> float:
+        """Scale the gradient down to ``max_grad_norm``; its norm before."""
+        parameters = self.updater.model.parameters()
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
+        if not math.isfinite(norm):
+            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {norm})")
+        return norm
+
+    def _take(
+        self, gradients: Gradients, norm: float, coefficients: Mapping[Stream, fg.Coefficients]
+    ) -> dict[str, float]:
+        """One optimizer step; the update's metrics."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.updater.objective.running:
+            with boundary(self.updater.objective, "observe"):
+                self.updater.objective.observe(coefficients)
+        line = metrics.gradient_line(gradients, norm)
+        for coefficient in coefficients.values():
+            line |= coefficient.metrics
+        return line
+
     def _score(self, rows: StepRows) -> float | None:
-        """What is computed once a step; returns the gap to the engine if the old log-probs are recomputed."""
+        """What is computed once a step; returns the gap to the engine, except where one update will measure it."""
         for stream in rows.streams.values():
             self.updater.score_in_advance(stream)
         if "rollouts" not in rows.streams:
             return None
         rollouts, advantage = rows.streams["rollouts"], self.updater.objective.advantage
-        gap = self.updater.recompute_old(rollouts) if self.settings.old_logps == "recomputed" else None
+        gap = None
+        if self.settings.old_logps == "recomputed":
+            gap = self.updater.recompute_old(rollouts)
+        elif self.settings.updates_per_step > 1:
+            gap = self.updater.engine_gap(rollouts)
         if advantage is not None and self.settings.updates_per_step > 1:
+            rollouts.advantages = None
             whole, own = whole_groups(rows.groups, rollouts)
-            rollouts.advantages = checked_advantages(advantage, whole)[own]
+            rollouts.advantages, rollouts.estimator = checked_advantages(advantage, whole)[own], advantage
         return gap
 
     def _parts(self, step: int, rows: StepRows) -> Iterator[StepRows]:
@@ -106,28 +137,25 @@ class BatchUpdates:
         for update in range(self.settings.updates_per_rollout):
             yield from mini_batches(rows, self.settings.minibatches, self.seed, "minibatches", step, update, process)
 
-    def _gradient(
-        self, step: int, part: StepRows
-    ) -> tuple[Gradients, Mapping[Stream, fg.Coefficients], dict[str, float]]:
-        """Put the clipped gradient of a mini-batch into the parameters; its coefficients and metrics."""
+    def _gradient(self, step: int, part: StepRows) -> tuple[Gradients, Mapping[Stream, fg.Coefficients]]:
+        """Put the gradient of a mini-batch into the parameters."""
         for stream in part.streams.values():
             self.updater.score_policy(stream)
         gathered = part.gathered()
         coefficients = coefficients_of(self.updater.objective, gathered.groups, gathered.preferences)
         self.callbacks.call("after_advantages", step, coefficients)
-        gradients = self.updater.accumulate(part.streams, coefficients, gathered.own)
-        parameters = self.updater.model.parameters()
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
-        if not math.isfinite(norm):
-            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {norm})")
-        line = metrics.gradient_line(gradients, norm)
-        for coefficient in coefficients.values():
-            line |= coefficient.metrics
-        return gradients, coefficients, line
+        several = self.settings.updates_per_step > 1
+        gradients = self.updater.accumulate(part.streams, coefficients, gathered.own, ratios_of_all=several)
+        return gradients, coefficients
 
-    def _report_no_update(self, step: int, taken: int, kl: float) -> None:
+    def _report_no_update(self, step: int, taken: int, kl: float | None) -> None:
         """The policy cannot have left the old one before the first update: then it is the engine that differs."""
-        if taken == 0:
+        if kl is None:
+            self.report(
+                f"step {step}: {taken} updates, because a mini-batch has no response token to measure "
+                f"trainer.max_kl = {self.settings.max_kl} with; see response/tokens"
+            )
+        elif taken == 0:
             self.report(
                 f"step {step}: no update, because the engine's log-probs are already {kl:.3g} nats a token from the "
                 f"policy's (trainer.max_kl = {self.settings.max_kl}); see trainer.old_logps"
@@ -135,7 +163,7 @@ class BatchUpdates:
 
 
 def averaged(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the mini-batches that have it; one mini-batch is returned unchanged."""
+    """The mean of each metric over the updates that have it; the metrics of one update are returned unchanged."""
     if len(lines) == 1:
         return dict(lines[0])
     names = dict.fromkeys(name for line in lines for name in line)

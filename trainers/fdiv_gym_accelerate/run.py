@@ -99,7 +99,7 @@ class Run:
         with boundary(self.engine, "start"):
             self.engine.start(self.policy.model, self.policy.tokenizer)
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
-        check_counts(config, settings, self.accelerator.num_processes)
+        check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
         self.preferences = self._preference_source()
         self.updater = Updater(

@@ -40,7 +40,7 @@ class TrainerOptions(fg.Options):
     adam_epsilon: float = pydantic.Field(1e-8, gt=0)
     """Added to the root of AdamW's mean squared gradient."""
     warmup_steps: int = pydantic.Field(10, ge=0)
-    """Steps over which the learning rate rises linearly from zero."""
+    """Steps over which the learning rate rises linearly from zero; step 1 has zero and changes nothing."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Learning rate after the warm-up."""
     max_grad_norm: float = pydantic.Field(1.0, gt=0)

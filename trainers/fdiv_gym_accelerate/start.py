@@ -23,6 +23,7 @@ from fdiv_gym.models import (
     model_source,
     weights_hash,
 )
+from fdiv_gym.objectives import Streams
 from fdiv_gym.runs import RunFolder, TrackerConfig
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -152,14 +153,20 @@ def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None
     return None if preferences is None else PreferenceDemonstrations(preferences)
 
 
-def check_counts(config: fg.RunConfig, settings: TrainerOptions, processes: int) -> None:
+def check_counts(config: fg.RunConfig, settings: TrainerOptions, processes: int, streams: Streams) -> None:
     """Refuse a step with fewer rows than processes, or a process with fewer than mini-batches.
+
+    Args:
+        config: the whole configuration.
+        settings: the trainer's own options.
+        processes: their number.
+        streams: those that the objective reads.
 
     Raises:
         ConfigError: too few prompts or preference units in a step.
     """
-    counts = {"trainer.prompts_per_step": settings.prompts_per_step}
-    if config.preferences is not None:
+    counts = {"trainer.prompts_per_step": settings.prompts_per_step} if "rollouts" in streams else {}
+    if config.preferences is not None and "preferences" in streams:
         counts["preferences.pairs_per_step"] = config.preferences.pairs_per_step
     for key, count in counts.items():
         if count < processes:

@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 import fdiv_gym as fg
+from fdiv_gym.objectives import StepAdvantages
 from fdiv_gym_accelerate.policy import Padded, Row, pad, token_logps
 
 
@@ -28,6 +29,7 @@ class StreamBatch:
         policy_logps: [N] sequence log-probs under the current policy, if the objective needs them.
         policy_tokens: [N, T-1] log-probs under the current policy, if the objective needs those of tokens.
         advantages: [N] fp64, computed on the whole step, if the objective has an estimator.
+        estimator: the one that computed them.
     """
 
     padded: Padded
@@ -37,6 +39,7 @@ class StreamBatch:
     policy_logps: Tensor | None = None
     policy_tokens: Tensor | None = None
     advantages: Tensor | None = None
+    estimator: fg.Advantage | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Row], units: list[list[int]], pad_token: int) -> StreamBatch:
@@ -64,7 +67,7 @@ class StreamBatch:
         )
         return StreamBatch(
             self.padded.rows(rows), [list(range(a, b)) for a, b in zip(starts, ends, strict=True)],
-            ref_logps=ref, recomputed_logps=recomputed, advantages=advantages,
+            ref_logps=ref, recomputed_logps=recomputed, advantages=advantages, estimator=self.estimator,
         )  # fmt: skip
 
     def sequence_sum(self, values: Tensor | None) -> Tensor | None:
@@ -154,14 +157,18 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
         ).double()
         for name in all_names
     }
+    rewards = torch.tensor(joined(gathered, "rewards"), dtype=torch.float64)
+    advantages = joined_or_none(gathered, "advantages")
     return (
         fg.GroupBatch(
-            rewards=torch.tensor(joined(gathered, "rewards"), dtype=torch.float64),
+            rewards=rewards,
             index=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
             old_logps=torch.tensor(joined(gathered, "old"), dtype=torch.float64),
             lengths=torch.tensor(joined(gathered, "lengths")),
             components=components,
-            advantages=joined_or_none(gathered, "advantages"),
+            advantages=None
+            if advantages is None or stream.estimator is None
+            else StepAdvantages(advantages, stream.estimator, rewards, components),
             policy_logps=joined_or_none(gathered, "policy"),
             ref_logps=joined_or_none(gathered, "ref"),
             policy_tokens=joined_tokens(gathered, "policy_tokens"),

@@ -29,7 +29,7 @@ class Gradients:
         metrics: the metrics of the objective, summed.
         logprob_gap: largest difference between a token's old log-prob and now, in nats; near 0 for fresh
             rollouts if the engine samples from the trained policy.
-        ratios: of the rollouts' rows.
+        ratios: of the rollouts' rows; without those that have no gradient, unless all were to be measured.
     """
 
     loss: float = 0.0
@@ -87,9 +87,11 @@ class Updater:
             The largest difference between the two, in nats.
         """
         stream.recomputed_logps = self._token_logps(self.model, stream)
-        assert stream.padded.old_logps is not None
-        difference = (stream.recomputed_logps - stream.padded.old_logps).abs()[stream.padded.mask]
-        return float(difference.max()) if difference.numel() else 0.0
+        return largest_gap(stream, stream.recomputed_logps)
+
+    def engine_gap(self, stream: StreamBatch) -> float:
+        """Largest difference between a token's log-prob of the engine and of the current policy, in nats."""
+        return largest_gap(stream, self._token_logps(self.model, stream))
 
     def policy_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the current policy, without gradient."""
@@ -112,6 +114,8 @@ class Updater:
         streams: Mapping[Stream, StreamBatch],
         coefficients: Mapping[Stream, fg.Coefficients],
         own: Mapping[Stream, slice],
+        *,
+        ratios_of_all: bool = False,
     ) -> Gradients:
         """Add the gradient of every stream; parameters' ``.grad`` must be empty before.
 
@@ -119,6 +123,7 @@ class Updater:
             streams: this process's rows.
             coefficients: the result of ``prepare`` for the rows of all processes.
             own: which of those rows are this process's.
+            ratios_of_all: measure the ratios of the rows without gradient too, at the cost of their forward pass.
         """
         result = Gradients()
         several = len(coefficients) > 1
@@ -127,6 +132,8 @@ class Updater:
         self.model.eval()
         for name, coefficient in coefficients.items():
             self._stream(name, streams[name], coefficient, own[name], result)
+            if ratios_of_all and self.objective.skips_inactive and streams[name].old_logps is not None:
+                self._add_ratios(streams[name], ~coefficient.active[own[name]], result)
             if several:
                 result.stream_norms[name] = self._norm_since(before)
                 before = [None if p.grad is None else p.grad.clone() for p in self.model.parameters()]
@@ -150,6 +157,14 @@ class Updater:
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
         result.stream_losses[name] = total
+
+    @torch.no_grad()
+    def _add_ratios(self, stream: StreamBatch, keep: Tensor, result: Gradients) -> None:
+        """Measure the ratios of rows that have no gradient; each response is a unit."""
+        for index in stream.slices(self.micro_batch_size, keep):
+            batch, gap = self._micro_batch(stream, index, {})
+            result.logprob_gap = max(result.logprob_gap, gap)
+            result.ratios.add(batch)
 
     def _micro_batch(
         self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]
@@ -191,3 +206,10 @@ class Updater:
 
         parts: list[dict[str, float]] = gather_object([values])
         return {key: sum(part.get(key, 0.0) for part in parts) for key in sorted({k for p in parts for k in p})}
+
+
+def largest_gap(stream: StreamBatch, logps: Tensor) -> float:
+    """Largest difference between the engine's log-probs and ``logps`` [N, T-1], in nats; 0 without response tokens."""
+    assert stream.padded.old_logps is not None
+    difference = (logps - stream.padded.old_logps).abs()[stream.padded.mask]
+    return float(difference.max()) if difference.numel() else 0.0

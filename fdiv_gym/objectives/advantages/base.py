@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from fdiv_gym.errors import PluginError
 from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.guard import boundary, check_advantages
 from fdiv_gym.registry.lookup import Spec, get
@@ -33,10 +34,19 @@ def checked_advantages(advantage: Advantage, groups: GroupBatch) -> Tensor:
     Advantages that the groups already carry are returned unchanged: a mini-batch must not have a baseline of its own.
 
     Raises:
-        PluginError: naming the plugin, what it returned and what was expected.
+        PluginError: naming the plugin, what it returned and what was expected; or the groups carry advantages of
+            another estimator, or of other rewards.
     """
     if groups.advantages is not None:
-        return groups.advantages
+        if not groups.advantages.are_of(advantage, groups):
+            raise PluginError(
+                f"{type(advantage).__name__}: prepare asks for advantages other than those of the step. With several "
+                "updates per rollout they are computed once, on the whole rollout batch, by the objective's "
+                "`advantage` from the environment's rewards. Change the rewards in the `compute` of an Advantage and "
+                "make it the objective's `advantage`; or set the objective's `advantage` to None, so that each "
+                "mini-batch has baselines of its own; or train with updates_per_rollout = 1 and minibatches = 1"
+            )
+        return groups.advantages.values
     with boundary(advantage, "compute"):
         values: object = advantage.compute(groups)
     return check_advantages(advantage, groups.rewards, values)
