@@ -12,6 +12,8 @@ from fdiv_gym.errors import ConfigError, MissingExtraError
 
 Record = tuple[str, Mapping[str, Any]]
 LONGEST_CELL = 2**31 - 1
+SCRIPTLESS_DATASETS = 4
+"""The first major version of ``datasets`` that runs no script of a data set."""
 
 
 def read_records(source: str, split: str = "train", revision: str | None = None, what: str = "data") -> list[Record]:
@@ -94,6 +96,11 @@ def _through_datasets(path: Path, source: str, split: str, revision: str | None,
         import datasets
     except ImportError:
         raise MissingExtraError(f"reading {source} needs the package datasets: pip install 'fdiv-gym[train]'") from None
+    if int(datasets.__version__.partition(".")[0]) < SCRIPTLESS_DATASETS:
+        raise ConfigError(
+            f"datasets {datasets.__version__} can run scripts of a data set: "
+            f"pip install 'datasets>={SCRIPTLESS_DATASETS}'"
+        )
     try:
         if path.suffix == ".parquet":
             data = datasets.load_dataset("parquet", data_files=str(path), split="train")
