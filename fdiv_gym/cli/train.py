@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdiv_gym.cli.arguments import TrustEndpoints, TrustRemoteCode
 from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.errors import ConfigError
 
@@ -30,6 +31,8 @@ def train(
     allow_plugin_change: Annotated[
         bool, typer.Option("--allow-plugin-change", help="Resume although plugins of the run have changed.")
     ] = False,
+    trust_endpoints: TrustEndpoints = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Train a policy and write a run folder.
 
@@ -51,12 +54,16 @@ def train(
                 "--resume reads the configuration of the run folder: omit the config file, --set and --output"
             )
         folder = resume
+    elif trust_endpoints or trust_remote_code:
+        raise ConfigError(
+            "--trust-endpoints and --trust-remote-code go with --resume: a config file of your own needs no consent"
+        )
     elif config is None:
         raise ConfigError("give a config file, or --resume with a run folder")
     else:
         folder = output or Path("runs") / f"{config.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        result = _trained(config, set_ or [], folder, allow_plugin_change)
+        result = _trained(config, set_ or [], folder, allow_plugin_change, trust_endpoints, trust_remote_code)
     except KeyboardInterrupt:  # outside the training steps: in the warm start, an evaluation or a checkpoint
         if is_main_process():
             again = f"fdiv-gym train --resume {shlex.quote(str(folder))}"
@@ -69,13 +76,23 @@ def train(
         sys.exit(ExitStatus.INTERRUPTED)
 
 
-def _trained(config: Path | None, overrides: list[str], folder: Path, allow_plugin_change: bool) -> RunResult:
+def _trained(
+    config: Path | None,
+    overrides: list[str],
+    folder: Path,
+    allow_plugin_change: bool,
+    trust_endpoints: bool,
+    trust_remote_code: bool,
+) -> RunResult:
     """The result of a new run; without a configuration file, of the resumed run in ``folder``."""
     from fdiv_gym import runs
 
     if config is None:
         was_finished = runs.RunFolder.open_existing(folder).read_json(runs.SUMMARY).get("status") == "finished"
-        result = runs.resume_run(folder, allow_plugin_change=allow_plugin_change)
+        result = runs.resume_run(
+            folder, allow_plugin_change=allow_plugin_change, trust_endpoints=trust_endpoints,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
         if was_finished:
             typer.echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
         return result

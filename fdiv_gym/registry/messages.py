@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_CAUSE = 400
 
 INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 """Exceptions that do not count as a plugin failure. Any other exception does, SystemExit included."""
+
+
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Characters that act on a terminal or reorder text: C0 (but tab and line feed), C1, marks of direction, surrogates."""
+
+
+def printable(text: str) -> str:
+    """``text`` with every control character as its escape, so that none acts on a terminal."""
+    return UNPRINTABLE.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def shorten(value: object, length: int = 80) -> str:

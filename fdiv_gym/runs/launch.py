@@ -11,6 +11,7 @@ from fdiv_gym.errors import ConfigError, FdivGymError, TrainerError
 from fdiv_gym.registry.guard import culprit_of, label_of
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
 from fdiv_gym.runs.config import RunConfig, dotted, load_config, parse_config
+from fdiv_gym.runs.consent import require_consent
 from fdiv_gym.runs.folder import RunFolder
 from fdiv_gym.runs.provenance import accept_changed_plugins, refuse_changed_plugins, refuse_unknown_sources
 from fdiv_gym.runs.result import RunResult
@@ -51,15 +52,30 @@ def train(
     return _resume(run, config, allow_plugin_change)
 
 
-def resume_run(folder: str | Path, *, allow_plugin_change: bool = False) -> RunResult:
+def resume_run(
+    folder: str | Path,
+    *,
+    allow_plugin_change: bool = False,
+    trust_endpoints: bool = False,
+    trust_remote_code: bool = False,
+) -> RunResult:
     """Resume a run from its folder alone.
+
+    Args:
+        folder: the run folder; it may be another person's.
+        allow_plugin_change: resume although plugins have changed.
+        trust_endpoints: whether prompts and responses may be sent to the servers that the folder names.
+        trust_remote_code: whether the model's own Python code may run, if the folder asks for that.
 
     Raises:
         TrainerError: there is no run in the folder, or plugins that it uses have changed.
-        ConfigError: it uses a class that was passed from Python: resume it by ``train`` with that class.
+        ConfigError: it uses a class that was passed from Python: resume it by ``train`` with that class; or it names a
+            server or code of the model without the user's consent.
     """
     run = RunFolder.open_existing(folder)
-    return _resume(run, parse_config(run.config()), allow_plugin_change)
+    config = parse_config(run.config())
+    require_consent(config, folder, trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code)
+    return _resume(run, config, allow_plugin_change)
 
 
 def is_main_process() -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +12,18 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.rewards import CachedJudge, JudgeUsage
+from fdiv_gym_judges.keys import BASE_URL, DEFAULT_URL, DEFAULT_VARIABLE, key_for, keys_file
 
-VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # keys such as gsk_... and hf_... have lower-case letters
 RETRIED_STATUS = (408, 409, 429)
 
 
 class ServerOptions(CachedJudge.Options):
-    """Connection to a server. The key is read from an environment variable; the options hold only its name."""
+    """Connection to a server. Its key is bound to its host in a file of the user; no option names a key."""
 
     model: str
     """The model's name at the server."""
     base_url: str | None = None
-    """E.g. ``http://127.0.0.1:8000/v1``; by default the service of the openai package."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """NAME of the environment variable that holds the key; a server at ``base_url`` may need none."""
+    """E.g. ``http://127.0.0.1:8000/v1``; by default that of OpenAI. The key of its host comes from the user's file."""
     concurrency: int = pydantic.Field(8, ge=1)
     """Largest number of concurrent requests."""
     timeout_s: float = pydantic.Field(60.0, gt=0)
@@ -45,24 +41,23 @@ class ServerOptions(CachedJudge.Options):
     price_completion: float = pydantic.Field(0.0, ge=0)
     """Price of a million completion tokens."""
 
-    # Both raise ConfigError themselves: errors of pydantic repeat the value, which may be a secret.
-    @pydantic.field_validator("api_key_env", mode="before")
-    @classmethod
-    def _is_a_name(cls, value: Any) -> Any:
-        if not isinstance(value, str) or not VARIABLE.fullmatch(value):
-            raise fg.ConfigError(
-                "judge option 'api_key_env' must be the NAME of an environment variable, in capitals, "
-                "e.g. OPENAI_API_KEY (what was given is not shown, in case it is a key)"
-            )
-        return value
+    def servers_contacted(self) -> tuple[str, ...]:
+        """The server, also where it is the default."""
+        return (self.address,)
 
+    @property
+    def address(self) -> str:
+        """The URL of the server."""
+        return self.base_url or DEFAULT_URL
+
+    # It raises ConfigError itself: errors of pydantic repeat the value, which may hold a secret.
     @pydantic.field_validator("base_url", mode="before")
     @classmethod
     def _holds_no_secret(cls, value: Any) -> Any:
-        if isinstance(value, str) and ("@" in value or "?" in value):
+        if isinstance(value, str) and not BASE_URL.fullmatch(value):
             raise fg.ConfigError(
-                "judge option 'base_url' must hold no user, password or query (it is written to the run folder): "
-                "put the key in the environment variable that 'api_key_env' names"
+                "judge option 'base_url' must be http(s)://host[:port]/path without user, password or query (it is "
+                f"written to the run folder): bind the key to the host in {keys_file()}"
             )
         return value
 
@@ -79,11 +74,11 @@ class Server:
     """Sends chats and returns replies; a failure is a ``Reply`` without text, never an exception.
 
     Args:
-        options: address, key variable and limits.
+        options: address and limits.
         usage: counts calls, retries, tokens and cost.
 
     Raises:
-        JudgeError: the default service is used without a key.
+        JudgeError: the default service is used without a key, or the user's file of keys is wrong.
     """
 
     def __init__(self, options: ServerOptions, usage: JudgeUsage) -> None:
@@ -91,13 +86,13 @@ class Server:
         self._usage = usage
         if not self._key and options.base_url is None:
             raise fg.JudgeError(
-                f"the judge 'llm' needs a key in the environment variable {options.api_key_env}, "
-                "or base_url of a server that needs none"
+                f"the judge 'llm' needs a key for {DEFAULT_URL}: set the environment variable {DEFAULT_VARIABLE}, add "
+                f"the host to {keys_file()}, or set base_url of a server that needs none"
             )
 
     @property
     def _key(self) -> str:
-        return os.environ.get(self._options.api_key_env, "")
+        return key_for(self._options.address)
 
     async def ask(self, chats: Sequence[list[dict[str, str]]], **extra: Any) -> list[Reply]:
         """One reply to each chat, in their order.
@@ -106,12 +101,14 @@ class Server:
             chats: messages with role and content.
             extra: further fields of the request, e.g. ``response_format``.
         """
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         gate = asyncio.Semaphore(self._options.concurrency)
         client = AsyncOpenAI(
-            api_key=self._key or "none", base_url=self._options.base_url, timeout=self._options.timeout_s, max_retries=0
-        )
+            api_key=self._key or "none", base_url=self._options.address, timeout=self._options.timeout_s, max_retries=0,
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False, timeout=self._options.timeout_s),
+        )  # fmt: skip
+        client.organization = client.project = None  # the package reads them from the environment, for any host
 
         async def one(chat: list[dict[str, str]]) -> Reply:
             async with gate:
@@ -172,7 +169,10 @@ class Server:
         status = getattr(error, "status_code", None)
         if isinstance(error, TimeoutError):
             return f"no reply within {self._options.timeout_s:g} s"
-        return f"{type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
+        name = type(error).__name__ + (f" (status {status})" if isinstance(status, int) else "")
+        if status in (401, 403) and not self._key:
+            return f"{name}: there is no key for {self._options.address} in {keys_file()}"
+        return name
 
     def redacted(self, text: str) -> str:
         """``text`` without the key."""
