@@ -11,7 +11,7 @@ import typer
 
 from fdiv_gym.cli.arguments import KIND_LIST, JsonFlag, OptionalName, complete_kind, complete_package
 from fdiv_gym.cli.exit_status import ExitStatus
-from fdiv_gym.cli.screen import write, write_json
+from fdiv_gym.cli.screen import echo, secho, write, write_json
 from fdiv_gym.errors import ConfigError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def _check_entries(entries: list[Entry], options: Mapping[str, Any], *, as_json:
 
 def _show(record: Mapping[str, Any]) -> None:
     colour = {"passed": typer.colors.GREEN, "failed": typer.colors.RED}.get(record["status"], typer.colors.YELLOW)
-    typer.secho(f"{record['status']:8}", fg=colour, nl=False)
+    secho(f"{record['status']:8}", fg=colour, nl=False)
     count = sum(len(report["checks"]) for report in record["reports"])
-    typer.echo(f"{record['kind']} {record['name']}" + (f"  ({count} checks)" if count else ""))
+    echo(f"{record['kind']} {record['name']}" + (f"  ({count} checks)" if count else ""))
     if record["status"] == "skipped":
         write(record["reason"], indent=8)
     for report in record["reports"]:

@@ -18,9 +18,9 @@ def check_judge(
     Raises:
         ConfigError: the arguments do not name exactly one judge, or the file cannot be read.
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from fdiv_gym.cli.console import PrintableConsole
     from fdiv_gym.evaluation import judge_reliability, read_labelled
     from fdiv_gym.evaluation.agreement import summary_lines
     from fdiv_gym.rewards import get_judge
@@ -39,4 +39,4 @@ def check_judge(
     table = Table(title=f"judge {name} on {labelled.name}", show_header=False)
     for what, value in summary_lines(report):
         table.add_row(what, value)
-    Console().print(table)
+    PrintableConsole().print(table)

@@ -13,7 +13,7 @@ import typer
 from fdiv_gym.cli.arguments import JsonFlag, TrustEndpoints, TrustRemoteCode
 from fdiv_gym.cli.eval_tables import show_metrics, show_temperatures
 from fdiv_gym.cli.exit_status import ExitStatus
-from fdiv_gym.cli.screen import write_json
+from fdiv_gym.cli.screen import echo, write_json
 from fdiv_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,15 +121,16 @@ def _evaluated(plan: Plan, folder: Path, ks: list[int] | None, threshold: float 
 @contextlib.contextmanager
 def _progress(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on the error stream; exit status 130 if the evaluation is interrupted."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    from fdiv_gym.cli.console import PrintableConsole
+
+    with Progress(console=PrintableConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         line = bar.add_task("evaluating", total=None)
         try:
             yield lambda name, n, total: bar.update(line, description=name, completed=n, total=total)
         except KeyboardInterrupt:
-            typer.echo(f"interrupted; run the same command again to resume ({folder})", err=True)
+            echo(f"interrupted; run the same command again to resume ({folder})", err=True)
             sys.exit(ExitStatus.INTERRUPTED)
 
 

@@ -46,10 +46,11 @@ def rescore(
 
 def _show(done: Rescored, diff: bool) -> None:
     """Print counts, means and, with ``diff``, every disagreement."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, summary = Console(), done.summary()
+    from fdiv_gym.cli.console import PrintableConsole
+
+    console, summary = PrintableConsole(), done.summary()
     console.print(f"{summary['samples']} samples rescored, {summary['disagreements']} disagreements", style="bold")
     table = Table()
     for heading in ("", "before", "after"):

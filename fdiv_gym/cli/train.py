@@ -13,6 +13,7 @@ import typer
 
 from fdiv_gym.cli.arguments import TrustEndpoints, TrustRemoteCode
 from fdiv_gym.cli.exit_status import ExitStatus
+from fdiv_gym.cli.screen import echo
 from fdiv_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def train(
         if is_main_process():
             again = f"fdiv-gym train --resume {shlex.quote(str(folder))}"
             hint = f"resume with: {again}" if folder.exists() else "run the command again"
-            typer.echo(f"interrupted; {hint}", err=True)
+            echo(f"interrupted; {hint}", err=True)
         sys.exit(ExitStatus.INTERRUPTED)
     if is_main_process():
         _show(result)
@@ -94,18 +95,19 @@ def _trained(
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
         if was_finished:
-            typer.echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
+            echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
         return result
     return runs.train(runs.load_config(config, overrides), folder)
 
 
 def _show(result: RunResult) -> None:
     """Print the result as a table."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from fdiv_gym.cli.console import PrintableConsole
+
+    console = PrintableConsole()
     before, after = result.summary.get("before", {}), result.summary.get("after", {})
     if before:
         table = Table(title=f"held-out tasks, {result.status} after {result.steps} steps")

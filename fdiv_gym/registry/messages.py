@@ -27,17 +27,18 @@ def shorten(value: object, length: int = 80) -> str:
         text = " ".join(repr(value).split())
     except Exception:
         text = f"<{type(value).__name__}>"
+    text = printable(text)
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def cause_of(error: BaseException) -> str:
-    """An exception as one line: its type and its message; its ``__str__`` may raise."""
+    """An exception as one printable line: its type and its message; its ``__str__`` may raise."""
     try:
-        text = " ".join(str(error).split())
+        text = printable(" ".join(str(error).split()))
     except Exception:
         text = ""
     text = text if len(text) <= LONGEST_CAUSE else text[: LONGEST_CAUSE - 3] + "..."
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", [])[:1])
+    notes = "".join(f" ({printable(str(note))})" for note in getattr(error, "__notes__", [])[:1])
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__) + notes
 
 
