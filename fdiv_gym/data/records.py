@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError, MissingExtraError
+from fdiv_gym.types.unicode import normalised_json, tell_normalised
 
 Record = tuple[str, Mapping[str, Any]]
 LONGEST_CELL = 2**31 - 1
@@ -25,10 +26,19 @@ def read_records(source: str, split: str = "train", revision: str | None = None,
         revision: hub revision.
         what: the source as messages name it, e.g. ``"preferences"``.
 
+    Lone surrogates in texts are replaced by U+FFFD, and a ``NormalisedTextWarning`` has their number.
+
     Raises:
         ConfigError: there is no such source, or it cannot be read; the message names the file and the line.
         MissingExtraError: the ``datasets`` package is needed and not installed.
     """
+    rows = _read(source, split, revision, what)
+    changed = [(place, *normalised_json(dict(record))) for place, record in rows]
+    tell_normalised(sum(count for _, _, count in changed), f"{what} {source}")
+    return [(place, record) for place, record, _ in changed]
+
+
+def _read(source: str, split: str, revision: str | None, what: str) -> list[Record]:
     path = Path(source).expanduser()
     if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not path.is_file():
         raise ConfigError(f"{what}: there is no file {source}")
