@@ -45,6 +45,9 @@ def check(
     labelled: Annotated[
         Path | None, typer.Option("--labelled", help="Measure a judge on these labelled responses instead.")
     ] = None,
+    injection: Annotated[
+        bool, typer.Option("--injection", help="Measure how often injections in a response move a judge's score.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Check plugins against their contract, or the claims of the theory; status 1 if any check fails.
@@ -54,7 +57,13 @@ def check(
     from fdiv_gym.runs import apply_overrides
 
     options = apply_overrides({}, set_ or [])
-    if labelled is not None:
+    if injection:
+        from fdiv_gym.cli.check_judge import check_injection
+
+        if labelled is not None or all_ or package is not None:
+            raise ConfigError("--injection takes one judge, and none of --labelled, --all and --package")
+        check_injection(kind, name, options, as_json=json_)
+    elif labelled is not None:
         from fdiv_gym.cli.check_judge import check_judge
 
         check_judge(kind, name, labelled, options, as_json=json_)

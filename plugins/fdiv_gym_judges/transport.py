@@ -13,6 +13,7 @@ import pydantic
 import fdiv_gym as fg
 from fdiv_gym.rewards import CachedJudge, JudgeUsage
 from fdiv_gym_judges.keys import BASE_URL, DEFAULT_URL, DEFAULT_VARIABLE, key_for, keys_file
+from fdiv_gym_judges.limits import Gate, ReplyTooLargeError, limit_reply, retry_after
 
 RETRIED_STATUS = (408, 409, 429)
 
@@ -25,13 +26,17 @@ class ServerOptions(CachedJudge.Options):
     base_url: str | None = None
     """E.g. ``http://127.0.0.1:8000/v1``; by default that of OpenAI. The key of its host comes from the user's file."""
     concurrency: int = pydantic.Field(8, ge=1)
-    """Largest number of concurrent requests."""
+    """Largest number of concurrent requests of the judge, over all calls together."""
+    requests_per_second: float | None = pydantic.Field(None, gt=0)
+    """Largest rate of requests of the judge, over all calls together; by default none."""
     timeout_s: float = pydantic.Field(60.0, gt=0)
     """Seconds one request may take, from its start to its last byte."""
     retries: int = pydantic.Field(4, ge=0)
     """Further attempts after a temporary failure (429, 5xx, a lost connection, a timeout)."""
     backoff_s: float = pydantic.Field(0.5, ge=0)
     """Seconds before the first further attempt; doubled each time, at most ``timeout_s``."""
+    longest_retry_after_s: float = pydantic.Field(120.0, ge=0)
+    """Largest pause that a server may ask for by ``Retry-After``; it holds all requests of the judge."""
     temperature: float = pydantic.Field(0.0, ge=0)
     """Sampling temperature of the judge."""
     max_tokens: int = pydantic.Field(256, ge=1)
@@ -84,6 +89,7 @@ class Server:
     def __init__(self, options: ServerOptions, usage: JudgeUsage) -> None:
         self._options = options
         self._usage = usage
+        self._gate = Gate(options.concurrency, options.requests_per_second)
         if not self._key and options.base_url is None:
             raise fg.JudgeError(
                 f"the judge 'llm' needs a key for {DEFAULT_URL}: set the environment variable {DEFAULT_VARIABLE}, add "
@@ -103,20 +109,18 @@ class Server:
         """
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        gate = asyncio.Semaphore(self._options.concurrency)
         client = AsyncOpenAI(
             api_key=self._key or "none", base_url=self._options.address, timeout=self._options.timeout_s, max_retries=0,
-            http_client=DefaultAsyncHttpxClient(follow_redirects=False, timeout=self._options.timeout_s),
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=DefaultAsyncHttpxClient(
+                follow_redirects=False, timeout=self._options.timeout_s, event_hooks={"response": [limit_reply]}
+            ),
         )  # fmt: skip
         client.organization = client.project = None  # the package reads them from the environment, for any host
 
-        async def one(chat: list[dict[str, str]]) -> Reply:
-            async with gate:
-                return await self._persist(client, chat, extra)
-
         async with client:
             _ = client.chat.completions  # its import at first use takes longer than a short timeout
-            return list(await asyncio.gather(*(one(chat) for chat in chats)))
+            return list(await asyncio.gather(*(self._persist(client, chat, extra) for chat in chats)))
 
     async def _persist(self, client: Any, chat: list[dict[str, str]], extra: dict[str, Any]) -> Reply:
         failure = ""
@@ -124,10 +128,10 @@ class Server:
             if attempt:
                 self._usage.retries += 1
                 await asyncio.sleep(self._pause(attempt))
-            self._usage.calls += 1
             try:
                 # The client's own timeout bounds each read; this one bounds the whole request.
-                async with asyncio.timeout(self._options.timeout_s):
+                async with self._gate, asyncio.timeout(self._options.timeout_s):
+                    self._usage.calls += 1
                     completion = await client.chat.completions.create(
                         model=self._options.model, messages=chat, temperature=self._options.temperature,
                         max_tokens=self._options.max_tokens, **extra,
@@ -137,6 +141,8 @@ class Server:
                 failure = self._describe(error)
                 if not self._may_pass(error):
                     break
+                asked = retry_after(getattr(getattr(error, "response", None), "headers", {}))
+                self._gate.hold(min(asked, self._options.longest_retry_after_s))
         return Reply(None, failure)
 
     def _read(self, completion: Any) -> Reply:
@@ -160,6 +166,8 @@ class Server:
 
     def _may_pass(self, error: Exception) -> bool:
         status = getattr(error, "status_code", None)
+        if _too_large(error):
+            return False
         if isinstance(status, int):
             return status in RETRIED_STATUS or status >= 500
         return True
@@ -167,6 +175,8 @@ class Server:
     def _describe(self, error: Exception) -> str:
         """Class and status only: a server's message may repeat the key, in whole or in part."""
         status = getattr(error, "status_code", None)
+        if too_large := _too_large(error):
+            return str(too_large)
         if isinstance(error, TimeoutError):
             return f"no reply within {self._options.timeout_s:g} s"
         name = type(error).__name__ + (f" (status {status})" if isinstance(status, int) else "")
@@ -178,6 +188,13 @@ class Server:
         """``text`` without the key."""
         key = self._key
         return text.replace(key, "[key]") if key else text
+
+
+def _too_large(error: BaseException | None) -> ReplyTooLargeError | None:
+    """The refusal of a large reply, also where the client library raised an error of its own because of it."""
+    while error is not None and not isinstance(error, ReplyTooLargeError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _count(used: Any, name: str) -> int:

@@ -13,6 +13,7 @@ from fdiv_gym_judges.transport import Reply
 KEY = "sk-planted-0123456789abcdef"
 TASK = fg.Task("How do I open my box?")
 RECOVERED = {"status-429-once": 4 / 9, "status-500-once": 4 / 9, "cut-once": 4 / 9, "fence": 7 / 9}
+RECOVERED |= {"wait-once": 4 / 9, "wait-date-once": 4 / 9}
 
 
 def make(server, **options):
@@ -33,7 +34,7 @@ def test_every_fault_gives_a_right_verdict_or_unscorable(server, fault):
     judge = make(server)
     begun = time.monotonic()
     verdicts = judge.judge_batch([TASK] * 3, ["<score=10>", f"<{fault}>", "<score=1>"])
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 6
     assert [verdicts[0].score, verdicts[2].score] == [1.0, 0.0]  # the other verdicts are not affected
     if fault in RECOVERED:
         assert verdicts[1].score == pytest.approx(RECOVERED[fault])
@@ -117,6 +118,8 @@ def test_a_response_cannot_close_the_marks_around_it(server):
         ('```json\n{"score": 3}\n```', {"score": 3}),
         ('The response output {"score": 10}', None),
         ("[3]", None),
+        ('{"score": 3, "score": 10}', None),
+        ('{"score": 3, "more": {"a": 1, "a": 2}}', None),
         ("", None),
         ("[" * 100_000, None),
     ],
