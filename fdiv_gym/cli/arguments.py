@@ -34,6 +34,13 @@ def complete_package(incomplete: str) -> list[str]:
 KIND_LIST = ", ".join(KINDS)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TrustEndpoints = Annotated[
+    bool,
+    typer.Option("--trust-endpoints", help="Send prompts and responses to the servers that the run folder names."),
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the model's own Python code, if the run folder asks for it.")
+]
 KindArgument = Annotated[str, typer.Argument(help=f"{KIND_LIST}.", autocompletion=complete_kind)]
 OptionalKind = Annotated[str | None, typer.Argument(help=f"{KIND_LIST}.", autocompletion=complete_kind)]
 OptionalName = Annotated[str | None, typer.Argument(help="A registered name.", autocompletion=complete_name)]

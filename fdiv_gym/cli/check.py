@@ -11,7 +11,7 @@ import typer
 
 from fdiv_gym.cli.arguments import KIND_LIST, JsonFlag, OptionalName, complete_kind, complete_package
 from fdiv_gym.cli.exit_status import ExitStatus
-from fdiv_gym.cli.screen import write, write_json
+from fdiv_gym.cli.screen import echo, secho, write, write_json
 from fdiv_gym.errors import ConfigError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def check(
     labelled: Annotated[
         Path | None, typer.Option("--labelled", help="Measure a judge on these labelled responses instead.")
     ] = None,
+    injection: Annotated[
+        bool, typer.Option("--injection", help="Measure how often injections in a response move a judge's score.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Check plugins against their contract, or the claims of the theory; status 1 if any check fails.
@@ -54,7 +57,13 @@ def check(
     from fdiv_gym.runs import apply_overrides
 
     options = apply_overrides({}, set_ or [])
-    if labelled is not None:
+    if injection:
+        from fdiv_gym.cli.check_judge import check_injection
+
+        if labelled is not None or all_ or package is not None:
+            raise ConfigError("--injection takes one judge, and none of --labelled, --all and --package")
+        check_injection(kind, name, options, as_json=json_)
+    elif labelled is not None:
         from fdiv_gym.cli.check_judge import check_judge
 
         check_judge(kind, name, labelled, options, as_json=json_)
@@ -158,9 +167,9 @@ def _check_entries(entries: list[Entry], options: Mapping[str, Any], *, as_json:
 
 def _show(record: Mapping[str, Any]) -> None:
     colour = {"passed": typer.colors.GREEN, "failed": typer.colors.RED}.get(record["status"], typer.colors.YELLOW)
-    typer.secho(f"{record['status']:8}", fg=colour, nl=False)
+    secho(f"{record['status']:8}", fg=colour, nl=False)
     count = sum(len(report["checks"]) for report in record["reports"])
-    typer.echo(f"{record['kind']} {record['name']}" + (f"  ({count} checks)" if count else ""))
+    echo(f"{record['kind']} {record['name']}" + (f"  ({count} checks)" if count else ""))
     if record["status"] == "skipped":
         write(record["reason"], indent=8)
     for report in record["reports"]:

@@ -1,4 +1,4 @@
-"""``fdiv-gym check judge NAME --labelled FILE``: the agreement of a judge with labels."""
+"""``fdiv-gym check judge NAME`` with ``--labelled FILE`` (agreement with labels) or ``--injection``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def check_judge(
     Raises:
         ConfigError: the arguments do not name exactly one judge, or the file cannot be read.
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from fdiv_gym.cli.console import PrintableConsole
     from fdiv_gym.evaluation import judge_reliability, read_labelled
     from fdiv_gym.evaluation.agreement import summary_lines
     from fdiv_gym.rewards import get_judge
@@ -39,4 +39,46 @@ def check_judge(
     table = Table(title=f"judge {name} on {labelled.name}", show_header=False)
     for what, value in summary_lines(report):
         table.add_row(what, value)
-    Console().print(table)
+    PrintableConsole().print(table)
+
+
+def check_injection(kind: str | None, name: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
+    """Measure how often injections move a judge's score and print the results.
+
+    Raises:
+        ConfigError: the arguments do not name exactly one judge.
+        JudgeError: the judge scores no single response.
+    """
+    from rich.table import Table
+
+    from fdiv_gym.cli.console import PrintableConsole
+    from fdiv_gym.evaluation import judge_injection
+    from fdiv_gym.rewards import get_judge
+
+    if kind != "judge" or name is None:
+        raise ConfigError("--injection needs one judge: fdiv-gym check judge NAME --injection")
+    judge = get_judge(name, **options)
+    try:
+        report = judge_injection(judge)
+    finally:
+        judge.close()
+    if as_json:
+        write_json({"judge": name, **report})
+        return
+    table = Table(title=f"judge {name}: scores that a text in the response moves")
+    for column in ("", "injections", "ordinary text"):
+        table.add_column(column, justify="right" if column else "left")
+    for key in ("texts", "pairs", "moved", "raised", "lowered", "mean_change", "unscorable"):
+        table.add_row(key.replace("_", " "), *(_number(key, report[part][key]) for part in ("injections", "ordinary")))
+    console = PrintableConsole()
+    console.print(table)
+    strongest = ", ".join(f"{text} {change:+.2f}" for text, change in report["strongest"].items())
+    console.print(f"strongest injections, mean change in units of the range: {strongest}", markup=False)
+
+
+def _number(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if key in ("moved", "raised", "lowered"):
+        return f"{value:.1%}"
+    return f"{value:+.3f}" if key == "mean_change" else str(value)

@@ -33,24 +33,25 @@ def check_theory(*, as_json: bool) -> None:
 
 def _measured() -> list[Claim]:
     """The claims, with a progress bar on the error stream, so that the table can be piped."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from fdiv_gym.cli.console import PrintableConsole
     from fdiv_gym.theory import check_claims, list_claims
 
     columns = (TextColumn("checking"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=PrintableConsole(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(list_claims()))
         return check_claims(lambda claim: progress.advance(task))
 
 
 def _show(claims: list[Claim]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from fdiv_gym.cli.console import PrintableConsole
 
     judged = [claim for claim in claims if not claim.is_measurement]
     measurements = [claim for claim in claims if claim.is_measurement]
-    console = Console(highlight=False)
+    console = PrintableConsole(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("claim", ratio=1)
     for column in ("source", "measured", "bound", "passed"):

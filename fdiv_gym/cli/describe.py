@@ -12,7 +12,7 @@ import typer
 
 from fdiv_gym.cli.arguments import KIND_LIST, JsonFlag, OptionalName
 from fdiv_gym.cli.list import entry_record
-from fdiv_gym.cli.screen import write, write_json, write_rows
+from fdiv_gym.cli.screen import echo, secho, write, write_json, write_rows
 from fdiv_gym.errors import PluginError
 from fdiv_gym.registry.kinds import KINDS
 
@@ -85,7 +85,7 @@ def _describe_table(table: str, as_json: bool) -> None:
     if as_json:
         write_json({"table": table, "options": options})
         return
-    typer.secho(f"[{table}]", bold=True)
+    secho(f"[{table}]", bold=True)
     write_rows((option["name"], _option_line(option)) for option in options)
 
 
@@ -216,21 +216,21 @@ def plain(value: Any) -> Any:
 
 
 def _show(entry: Entry, record: Mapping[str, Any]) -> None:
-    typer.secho(f"{entry.kind} {entry.name}", bold=True)
+    secho(f"{entry.kind} {entry.name}", bold=True)
     write(record["summary"], indent=2)
     if record["doc"]:
-        typer.echo()
+        echo()
         for paragraph in record["doc"].split("\n\n"):
             if paragraph.startswith("  "):  # an example is not wrapped
-                typer.echo("\n".join("  " + line for line in paragraph.split("\n")))
+                echo("\n".join("  " + line for line in paragraph.split("\n")))
             else:
                 write(paragraph.replace("``", "").replace("::", ":"), indent=2)
     if record["options"]:
-        typer.secho("\noptions", bold=True)
+        secho("\noptions", bold=True)
         write_rows((o["name"], _option_line(o)) for o in record["options"])
-    typer.secho("\nuse", bold=True)
-    typer.echo(f"  {record['example']['run']}\n  {record['example']['python']}")
-    typer.secho("\nfrom", bold=True)
+    secho("\nuse", bold=True)
+    echo(f"  {record['example']['run']}\n  {record['example']['python']}")
+    secho("\nfrom", bold=True)
     rows = [("plugin", f"{record['plugin']} {record['version']}".rstrip()), ("class", record["target"])]
     rows += [("file", record["source"])] if record["source"] else []
     rows += [("preset", str(record["preset"]))] if record["preset"] else []

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from fdiv_gym.cli.arguments import JsonFlag
+from fdiv_gym.cli.arguments import JsonFlag, TrustEndpoints, TrustRemoteCode
 from fdiv_gym.cli.eval_tables import show_metrics, show_temperatures
 from fdiv_gym.cli.exit_status import ExitStatus
-from fdiv_gym.cli.screen import write_json
+from fdiv_gym.cli.screen import echo, write_json
 from fdiv_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 0,
     batch: Annotated[int, typer.Option("--batch", help="Tasks per batch.")] = 16,
+    trust_endpoints: TrustEndpoints = False,
+    trust_remote_code: TrustRemoteCode = False,
     json_: JsonFlag = False,
 ) -> None:
     """Measure pass@k, avg@k and maj@k of a model, with intervals; an interrupted evaluation is resumed.
@@ -68,7 +70,10 @@ def evaluate(
     number = samples if samples is not None else (1 if greedy else 8)
 
     def plan_of(greedy: bool, number: int, *more: str) -> Plan:
-        run_config, trained_on = configure(model, env, config, [*overrides, *more], step)
+        run_config, trained_on = configure(
+            model, env, config, [*overrides, *more], step, trust_endpoints=trust_endpoints,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
         return Plan(run_config, chosen, tasks, number, greedy, seed, batch, trained_on)
 
     if temperature is not None:
@@ -116,15 +121,16 @@ def _evaluated(plan: Plan, folder: Path, ks: list[int] | None, threshold: float 
 @contextlib.contextmanager
 def _progress(folder: Path) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on the error stream; exit status 130 if the evaluation is interrupted."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    from fdiv_gym.cli.console import PrintableConsole
+
+    with Progress(console=PrintableConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         line = bar.add_task("evaluating", total=None)
         try:
             yield lambda name, n, total: bar.update(line, description=name, completed=n, total=total)
         except KeyboardInterrupt:
-            typer.echo(f"interrupted; run the same command again to resume ({folder})", err=True)
+            echo(f"interrupted; run the same command again to resume ({folder})", err=True)
             sys.exit(ExitStatus.INTERRUPTED)
 
 

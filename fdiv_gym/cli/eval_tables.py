@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 def show_metrics(done: Evaluated) -> None:
     """Print the metrics as a table, then notes on them."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    r, console = done.results, Console()
+    from fdiv_gym.cli.console import PrintableConsole
+
+    r, console = done.results, PrintableConsole()
     console.print(_title(r) + f", {r['mode']}", style="bold", highlight=False, markup=False, soft_wrap=True)
     table = Table()
     for heading in ("", "value", "95 % interval", "tasks"):
@@ -51,12 +52,12 @@ def show_metrics(done: Evaluated) -> None:
 
 def show_temperatures(done: Evaluated) -> None:
     """Print one row for each temperature, then the best of them; at most 80 columns wide."""
-    from rich.console import Console
     from rich.table import Table
 
+    from fdiv_gym.cli.console import PrintableConsole
     from fdiv_gym.evaluation.temperatures import last_metric
 
-    rows, best, console = done.results["evaluations"], done.results["best"], Console()
+    rows, best, console = done.results["evaluations"], done.results["best"], PrintableConsole()
     console.print(_title(rows[-1]), style="bold", highlight=False, markup=False, soft_wrap=True)
     majority = last_metric(rows[-1], "maj@")
     table = Table()

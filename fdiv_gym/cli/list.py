@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from fdiv_gym.cli.arguments import JsonFlag, OptionalKind
-from fdiv_gym.cli.screen import write_json, write_rows
+from fdiv_gym.cli.screen import secho, write_json, write_rows
 
 if TYPE_CHECKING:
     from fdiv_gym.registry import Entry
@@ -25,7 +23,7 @@ def list_(kind: OptionalKind = None, json_: JsonFlag = False) -> None:
         write_json([entry_record(entry) for entry in entries])
         return
     for heading in dict.fromkeys(entry.kind for entry in entries):
-        typer.secho(heading, bold=True)
+        secho(heading, bold=True)
         write_rows((entry.name, _line(entry)) for entry in entries if entry.kind == heading)
 
 

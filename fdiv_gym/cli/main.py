@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from fdiv_gym.cli.new import new
 from fdiv_gym.cli.plugins import plugins
 from fdiv_gym.cli.report import report
 from fdiv_gym.cli.rescore import rescore
+from fdiv_gym.cli.screen import echo, secho
 from fdiv_gym.cli.train import train
 from fdiv_gym.errors import FdivGymError
 
@@ -65,17 +67,19 @@ def main() -> None:
             app()
     except FdivGymError as error:
         if os.environ.get("FDIV_GYM_DEBUG"):
-            raise
+            echo(traceback.format_exc(), err=True, nl=False)
+            sys.exit(ExitStatus.FAILED)
         _show_error(str(error))
         sys.exit(ExitStatus.ERROR)
     except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again", err=True)
+        echo("interrupted; run the same command again", err=True)
         sys.exit(ExitStatus.INTERRUPTED)
     except BrokenPipeError:
         sys.exit(ExitStatus.BROKEN_PIPE)
     except Exception as error:
         _exit_if_a_plugin_failed(error)
-        raise
+        echo(traceback.format_exc(), err=True, nl=False)
+        sys.exit(ExitStatus.FAILED)
 
 
 def _exit_if_a_plugin_failed(error: Exception) -> None:
@@ -89,5 +93,5 @@ def _exit_if_a_plugin_failed(error: Exception) -> None:
 
 
 def _show_error(text: str) -> None:
-    typer.secho("error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
-    typer.echo(" ".join(text.split()), err=True)
+    secho("error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
+    echo(" ".join(text.split()), err=True)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fdiv_gym.cli.arguments import KindArgument
+from fdiv_gym.cli.screen import echo
 from fdiv_gym.errors import ConfigError, did_you_mean
 from fdiv_gym.registry.kinds import KINDS, Kind
 from fdiv_gym.version import __version__
@@ -52,8 +53,8 @@ def write_package(kind: str, name: str, directory: Path | None) -> None:
             (folder / path).write_text(filled(text, words), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror or error}") from None
-    typer.echo(f"wrote {folder}: {words['module']}/{words['file']}.py contains the class\n")
-    typer.echo(f"  pip install -e {folder}\n  pytest {folder}\n  fdiv-gym describe {kind} {words['name']}")
+    echo(f"wrote {folder}: {words['module']}/{words['file']}.py contains the class\n")
+    echo(f"  pip install -e {folder}\n  pytest {folder}\n  fdiv-gym describe {kind} {words['name']}")
 
 
 def files(kind: Kind, words: dict[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fdiv_gym.cli.arguments import JsonFlag
-from fdiv_gym.cli.screen import write, write_json
+from fdiv_gym.cli.screen import secho, write, write_json
 
 if TYPE_CHECKING:
     from fdiv_gym.registry import Plugin
@@ -34,8 +34,8 @@ def plugins(json_: JsonFlag = False) -> None:
 
 
 def _show(plugin: Plugin) -> None:
-    typer.secho(f"{plugin.name} {plugin.version}  ", bold=True, nl=False)
-    typer.secho(plugin.status, fg=COLOURS.get(plugin.status, typer.colors.YELLOW))
+    secho(f"{plugin.name} {plugin.version}  ", bold=True, nl=False)
+    secho(plugin.status, fg=COLOURS.get(plugin.status, typer.colors.YELLOW))
     if plugin.cause:
         write(plugin.cause, indent=4)
     kinds: dict[str, list[str]] = {}

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fdiv_gym.cli.screen import echo
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="A run folder, or several to compare.")],
@@ -24,6 +26,6 @@ def report(
     from fdiv_gym.runs import write_comparison, write_report
 
     if len(runs) == 1:
-        typer.echo(f"wrote {write_report(runs[0], output)}")
+        echo(f"wrote {write_report(runs[0], output)}")
     else:
-        typer.echo(f"wrote {write_comparison(runs, output or Path('comparison.html'))}")
+        echo(f"wrote {write_comparison(runs, output or Path('comparison.html'))}")

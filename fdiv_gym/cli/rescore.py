@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdiv_gym.cli.arguments import JsonFlag
+from fdiv_gym.cli.arguments import JsonFlag, TrustEndpoints
 from fdiv_gym.cli.screen import write_json
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def rescore(
         ),
     ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="List every disagreement.")] = False,
+    trust_endpoints: TrustEndpoints = False,
     json_: JsonFlag = False,
 ) -> None:
     """Rescore the saved samples of a run or an evaluation, without sampling.
@@ -35,7 +36,7 @@ def rescore(
     from fdiv_gym.evaluation import rescore as judge_again
     from fdiv_gym.runs import apply_overrides
 
-    done = judge_again(run, with_, apply_overrides({}, set_ or []))
+    done = judge_again(run, with_, apply_overrides({}, set_ or []), trust_endpoints=trust_endpoints)
     if json_:
         record: dict[str, Any] = done.summary()
         write_json(record | {"disagreeing": done.disagreements()} if diff else record)
@@ -45,10 +46,11 @@ def rescore(
 
 def _show(done: Rescored, diff: bool) -> None:
     """Print counts, means and, with ``diff``, every disagreement."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, summary = Console(), done.summary()
+    from fdiv_gym.cli.console import PrintableConsole
+
+    console, summary = PrintableConsole(), done.summary()
     console.print(f"{summary['samples']} samples rescored, {summary['disagreements']} disagreements", style="bold")
     table = Table()
     for heading in ("", "before", "after"):

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from fdiv_gym.registry.messages import printable
+
 MOST_COLUMNS = 100
 
 
@@ -18,13 +20,23 @@ def columns() -> int:
     return min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS)
 
 
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text with control characters as escapes; all plain output of the commands goes through here."""
+    typer.echo(printable(text), err=err, nl=nl)
+
+
+def secho(text: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """``echo`` in a style of ``typer.style``."""
+    typer.echo(typer.style(printable(text), **style), err=err, nl=nl)
+
+
 def write(text: str = "", indent: int = 0, hanging: int | None = None) -> None:
     """Print a paragraph, wrapped; ``hanging`` indents its further lines."""
     lines = textwrap.wrap(
         " ".join(text.split()), columns(), initial_indent=" " * indent,
         subsequent_indent=" " * (indent if hanging is None else hanging), break_on_hyphens=False,
     )  # fmt: skip
-    typer.echo("\n".join(lines))
+    echo("\n".join(lines))
 
 
 def write_rows(rows: Iterable[Sequence[str]], indent: int = 2) -> None:
@@ -36,13 +48,13 @@ def write_rows(rows: Iterable[Sequence[str]], indent: int = 2) -> None:
         start = indent + width + 2
         lines = textwrap.wrap(" ".join(second.split()), max(columns() - start, 20), break_on_hyphens=False) or [""]
         if len(first) > width:
-            typer.echo(" " * indent + first)
+            echo(" " * indent + first)
             first = ""
-        typer.echo((" " * indent + first.ljust(width) + "  " + lines[0]).rstrip())
+        echo((" " * indent + first.ljust(width) + "  " + lines[0]).rstrip())
         for line in lines[1:]:
-            typer.echo(" " * start + line)
+            echo(" " * start + line)
 
 
 def write_json(record: Any) -> None:
     """Print a JSON document."""
-    typer.echo(json.dumps(record, indent=2, default=str))
+    echo(json.dumps(record, indent=2, default=str))

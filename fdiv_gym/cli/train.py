@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdiv_gym.cli.arguments import TrustEndpoints, TrustRemoteCode
 from fdiv_gym.cli.exit_status import ExitStatus
+from fdiv_gym.cli.screen import echo
 from fdiv_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def train(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Resume although config.json was edited; this is recorded.")
     ] = False,
+    trust_endpoints: TrustEndpoints = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Train a policy and write a run folder.
 
@@ -56,17 +60,23 @@ def train(
                 "--set changes a key of it, e.g. --set trainer.steps=600"
             )
         folder = resume
+    elif trust_endpoints or trust_remote_code:
+        raise ConfigError(
+            "--trust-endpoints and --trust-remote-code go with --resume: a config file of your own needs no consent"
+        )
     elif config is None:
         raise ConfigError("give a config file, or --resume with a run folder")
     else:
         folder = output or Path("runs") / f"{config.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        result = _trained(config, set_ or [], folder, allow_plugin_change, accept_changes)
+        consent = {"trust_endpoints": trust_endpoints, "trust_remote_code": trust_remote_code}
+        allowed = {"allow_plugin_change": allow_plugin_change, "accept_changes": accept_changes}
+        result = _trained(config, set_ or [], folder, **allowed, **consent)
     except KeyboardInterrupt:  # outside the training steps: in the warm start, an evaluation or a checkpoint
         if is_main_process():
             again = f"fdiv-gym train --resume {shlex.quote(str(folder))}"
             hint = f"resume with: {again}" if folder.exists() else "run the command again"
-            typer.echo(f"interrupted; {hint}", err=True)
+            echo(f"interrupted; {hint}", err=True)
         sys.exit(ExitStatus.INTERRUPTED)
     if is_main_process():
         _show(result)
@@ -74,31 +84,28 @@ def train(
         sys.exit(ExitStatus.INTERRUPTED)
 
 
-def _trained(
-    config: Path | None, overrides: list[str], folder: Path, allow_plugin_change: bool, accept_changes: bool
-) -> RunResult:
+def _trained(config: Path | None, overrides: list[str], folder: Path, **allowed: bool) -> RunResult:
     """The result of a new run; without a configuration file, of the resumed run in ``folder``."""
     from fdiv_gym import runs
 
     if config is None:
         run = runs.RunFolder.open_existing(folder)
         was_finished, before = run.read_json(runs.SUMMARY).get("status") == "finished", run.lines(runs.METRICS)[-1:]
-        result = runs.resume_run(
-            folder, overrides, allow_plugin_change=allow_plugin_change, accept_changes=accept_changes
-        )
+        result = runs.resume_run(folder, overrides, **allowed)
         if was_finished and before == run.lines(runs.METRICS)[-1:]:
-            typer.echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
+            echo(f"the run in {folder} was finished before: nothing was left to do", err=True)
         return result
     return runs.train(runs.load_config(config, overrides), folder)
 
 
 def _show(result: RunResult) -> None:
     """Print the result as a table."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from fdiv_gym.cli.console import PrintableConsole
+
+    console = PrintableConsole()
     before, after = result.summary.get("before", {}), result.summary.get("after", {})
     if before:
         table = Table(title=f"held-out tasks, {result.status} after {result.steps} steps")

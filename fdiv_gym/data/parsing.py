@@ -90,7 +90,7 @@ def _conversation(record: Mapping[str, Any], prompt_column: str, response_column
         if last.role != "assistant":
             raise InvalidRowError(f"the last message of {response_column!r} is not the assistant's")
         response, before = last.content, tuple(turns)
-    if not _text(response, response_column):
+    if not response:
         raise InvalidRowError(f"{response_column!r} is empty")
     return before or _prompt(record.get(prompt_column), prompt_column, response_column), response
 
@@ -100,17 +100,8 @@ def _prompt(value: Any, column: str, response_column: str) -> Prompt:
         raise InvalidRowError(f"no {column!r}, and {response_column!r} is not a chat that contains one")
     if not isinstance(value, str):
         return _messages(value, column)
-    if not _text(value, column):
+    if not value:
         raise InvalidRowError(f"{column!r} is empty")
-    return value
-
-
-def _text(value: str, column: str) -> str:
-    """``value``, if it is valid Unicode: JSON may contain lone surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidRowError(f"{column!r} is not valid Unicode") from None
     return value
 
 
@@ -122,7 +113,7 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
         role, content = (item.get("role"), item.get("content")) if isinstance(item, Mapping) else (None, None)
         if not isinstance(role, str) or not isinstance(content, str):
             raise InvalidRowError(f"{column!r} contains a message without role or content")
-        messages.append(Message(role, _text(content, column)))
+        messages.append(Message(role, content))
     return tuple(messages)
 
 

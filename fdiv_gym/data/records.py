@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError, MissingExtraError
+from fdiv_gym.types.unicode import normalised_json, tell_normalised
 
 Record = tuple[str, Mapping[str, Any]]
 LONGEST_CELL = 2**31 - 1
+SCRIPTLESS_DATASETS = 4
+"""The first major version of ``datasets`` that runs no script of a data set."""
 
 
 def read_records(source: str, split: str = "train", revision: str | None = None, what: str = "data") -> list[Record]:
@@ -23,10 +26,19 @@ def read_records(source: str, split: str = "train", revision: str | None = None,
         revision: hub revision.
         what: the source as messages name it, e.g. ``"preferences"``.
 
+    Lone surrogates in texts are replaced by U+FFFD, and a ``NormalisedTextWarning`` has their number.
+
     Raises:
         ConfigError: there is no such source, or it cannot be read; the message names the file and the line.
         MissingExtraError: the ``datasets`` package is needed and not installed.
     """
+    rows = _read(source, split, revision, what)
+    changed = [(place, *normalised_json(dict(record))) for place, record in rows]
+    tell_normalised(sum(count for _, _, count in changed), f"{what} {source}")
+    return [(place, record) for place, record, _ in changed]
+
+
+def _read(source: str, split: str, revision: str | None, what: str) -> list[Record]:
     path = Path(source).expanduser()
     if path.suffix in (".jsonl", ".json", ".csv", ".parquet") and not path.is_file():
         raise ConfigError(f"{what}: there is no file {source}")
@@ -94,6 +106,11 @@ def _through_datasets(path: Path, source: str, split: str, revision: str | None,
         import datasets
     except ImportError:
         raise MissingExtraError(f"reading {source} needs the package datasets: pip install 'fdiv-gym[train]'") from None
+    if int(datasets.__version__.partition(".")[0]) < SCRIPTLESS_DATASETS:
+        raise ConfigError(
+            f"datasets {datasets.__version__} can run scripts of a data set: "
+            f"pip install 'datasets>={SCRIPTLESS_DATASETS}'"
+        )
     try:
         if path.suffix == ".parquet":
             data = datasets.load_dataset("parquet", data_files=str(path), split="train")

@@ -76,7 +76,7 @@ def judge_reliability(judge: Judge, records: Sequence[LabelledResponse], thresho
         JSON-ready: ``responses``, ``unscorable``, ``agreement``, ``repeat``, ``swap``, ``confusion``,
         ``cost``. A part that cannot be computed from the records is None.
     """
-    _forget(judge)
+    without_cache(judge)
     tasks, responses = [r.task for r in records], [r.response for r in records]
     low, high = score_range_of(judge)
     limit = low + threshold * (high - low)
@@ -98,11 +98,12 @@ def judge_reliability(judge: Judge, records: Sequence[LabelledResponse], thresho
     }
 
 
-def _forget(judge: Judge) -> None:
+def without_cache(judge: Judge) -> None:
+    """Disable the cache of a judge and of the judges it is composed of."""
     if isinstance(judge, CachedJudge):
         judge.caching = False
     for part in judge.parts():
-        _forget(part)
+        without_cache(part)
 
 
 def kappa(pairs: Sequence[tuple[bool, bool]]) -> float:

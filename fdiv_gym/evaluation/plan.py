@@ -15,6 +15,7 @@ from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
 from fdiv_gym.evaluation.source import locate
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
+from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import similar_runs
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
@@ -109,6 +110,9 @@ def configure(
     config_file: Path | None = None,
     overrides: Sequence[str] = (),
     step: int | None = None,
+    *,
+    trust_endpoints: bool = False,
+    trust_remote_code: bool = False,
 ) -> tuple[RunConfig, Mapping[str, Any] | None]:
     """The configuration for a model of the command line, and the environment table that it was trained on.
 
@@ -118,9 +122,12 @@ def configure(
         config_file: a file with options of the environment and the engine.
         overrides: ``a.b=c``, as for training.
         step: the step of a checkpoint of the run; 0 is its initial model, None its newest checkpoint.
+        trust_endpoints: whether prompts and responses may be sent to the servers that a run folder names.
+        trust_remote_code: whether the model's own Python code may run, if a run folder asks for that.
 
     Raises:
-        ConfigError: no environment is given, the configuration is wrong, or there is no such step.
+        ConfigError: no environment is given, the configuration is wrong, there is no such step, or a run folder names a
+            server or code of the model without the user's consent.
         TrainerError: a run folder without a checkpoint, or an initial model that cannot be built again.
     """
     run, weights = locate(model, step)
@@ -129,8 +136,10 @@ def configure(
     if run is not None:
         values = {key: value for key, value in run.config().items() if key in TABLES}
         trained_on = values.get("env")
+    own: Mapping[str, Any] = {}
     if config_file is not None:
-        values |= {key: value for key, value in _read(config_file).items() if key in TABLES}
+        own = _read(config_file)
+        values |= {key: value for key, value in own.items() if key in TABLES}
     if env_id is not None and values.get("env", {}).get("id") != env_id:
         values["env"] = {"id": env_id}
     values = apply_overrides(values, [*overrides, f"model.name_or_path={json.dumps(weights)}"])
@@ -141,7 +150,13 @@ def configure(
         )
     if "env" not in values:
         raise ConfigError("no environment: give --env namespace/Name-vN, or --config with a table [env]")
-    return parse_config(values), trained_on
+    config = parse_config(values)
+    if run is not None:
+        named = [*urls(own), *urls(apply_overrides({}, overrides))]
+        require_consent(
+            config, run.path, trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code, given=named
+        )
+    return config, trained_on
 
 
 def _read(path: Path) -> dict[str, Any]:

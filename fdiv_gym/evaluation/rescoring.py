@@ -18,6 +18,8 @@ from fdiv_gym.registry.guard import batch_or_alone, close_plugin
 from fdiv_gym.registry.lookup import entry_named
 from fdiv_gym.rewards.verifier import get_verifier
 from fdiv_gym.rollouts.scoring import score_checked
+from fdiv_gym.runs.config import parse_config
+from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import CONFIG, SAMPLES, RunFolder
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.verdict import Verdict
@@ -69,23 +71,31 @@ class Rescored:
         }
 
 
-def rescore(path: Path, other: str | None = None, options: Mapping[str, Any] | None = None) -> Rescored:
+def rescore(
+    path: Path,
+    other: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    trust_endpoints: bool = False,
+) -> Rescored:
     """Rescore the samples of a run or of an evaluation.
 
     Args:
         path: a run folder or an evaluation folder.
         other: a verifier, or an environment, instead of the folder's environment.
         options: options of ``other``, or overrides for the folder's environment.
+        trust_endpoints: whether prompts and responses may be sent to the servers that the folder names.
 
     Raises:
-        ConfigError: the folder holds no samples, or ``other`` is neither verifier nor environment.
+        ConfigError: the folder holds no samples, ``other`` is neither verifier nor environment, or the folder names a
+            server without the user's consent.
         TrainerError: no sample can be rescored; the message gives the reasons.
     """
     store = RunFolder(path)
     lines = store.lines(SAMPLES)
     if not lines:
         raise ConfigError(f"{path} has no samples (no {SAMPLES}): nothing to rescore")
-    judge, close, needs_answer = _judging(store, other, dict(options or {}))
+    judge, close, needs_answer = _judging(store, other, dict(options or {}), trust_endpoints)
     refused: Counter[str] = Counter()
     kept: list[tuple[Mapping[str, Any], Task]] = []
     for line in lines:
@@ -120,7 +130,9 @@ def _refusal(line: Mapping[str, Any], task: Task | None, needs_answer: bool) -> 
     return ""
 
 
-def _judging(store: RunFolder, other: str | None, options: dict[str, Any]) -> tuple[Judging, Callable[[], None], bool]:
+def _judging(
+    store: RunFolder, other: str | None, options: dict[str, Any], trust_endpoints: bool
+) -> tuple[Judging, Callable[[], None], bool]:
     if other is not None and other in discovery.registry.names("verifier"):
         verifier = get_verifier(other, **options)
         return (
@@ -140,7 +152,12 @@ def _judging(store: RunFolder, other: str | None, options: dict[str, Any]) -> tu
         own = dict(table)
         name = own.pop("id")
         _refuse_python_class(name)
-        env = make(name, **{**own, **options})
+        given = {**own, **options}
+        config = parse_config({"env": {"id": name, **given}})
+        require_consent(
+            config, store.path, trust_endpoints=trust_endpoints, trust_remote_code=False, given=list(urls(options))
+        )
+        env = make(name, **given)
     return (lambda tasks, responses: score_checked(env, tasks, responses)), partial(close_plugin, env), False
 
 

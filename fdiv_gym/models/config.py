@@ -37,6 +37,8 @@ class ModelConfig(Options):
     """``embedded``, a local folder, or a hub id."""
     revision: str | None = None
     """Hub revision."""
+    trust_remote_code: bool = False
+    """Run the Python code of the model's author. A run folder that sets it needs ``--trust-remote-code``."""
     chat: Literal["auto", "never"] = "auto"
     """``auto``: the tokenizer's chat template is applied to prompts if it has one."""
     embedded: EmbeddedModelConfig = EmbeddedModelConfig()

@@ -16,8 +16,8 @@ def cache_only(name: str | Path, revision: str | None = None) -> bool:
     """Whether ``name`` must be read without a network: a local folder, or the hub cannot be reached.
 
     Raises:
-        TrainerError: ``name`` is neither a local folder nor in the hub's cache, and the hub cannot be reached or
-            it is not a valid hub id.
+        TrainerError: ``name`` is neither a local folder nor in the hub's cache, and the hub cannot be reached,
+            it is not a valid hub id, or a local folder has a similar name.
     """
     from huggingface_hub import constants, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -30,6 +30,10 @@ def cache_only(name: str | Path, revision: str | None = None) -> bool:
         raise TrainerError(
             f"there is no local model folder {str(name)!r}, and it is not a hub id{_near(Path(name))}"
         ) from None
+    if not cached and (near := _near(Path(name))) and _may_be_local(str(name)):
+        raise TrainerError(
+            f"there is no local model folder {str(name)!r}{near} (a model of the hub has an owner: owner/name)"
+        )
     if not constants.HF_HUB_OFFLINE and _answers(constants.ENDPOINT):
         return False
     if not cached:
@@ -39,6 +43,11 @@ def cache_only(name: str | Path, revision: str | None = None) -> bool:
             f"reached ({why}){_near(Path(name))}"
         )
     return True
+
+
+def _may_be_local(name: str) -> bool:
+    """Whether a name can be a mistyped folder: it has no owner, or the folder of that owner's name exists."""
+    return "/" not in name or Path(name).parent.is_dir()
 
 
 def _near(name: Path) -> str:

@@ -13,13 +13,20 @@ from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.models.embedded import Demonstrations, Progress, embedded_model_folder
 from fdiv_gym.models.hub import cache_only
 from fdiv_gym.models.quiet import quiet_transformers
+from fdiv_gym.models.trust import reason_of, refuse_code, refuse_pickles
 
 
-def load_model(folder: str | Path, revision: str | None = None) -> Any:
-    """A causal language model in fp32 from a local folder or the hub.
+def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False) -> Any:
+    """A causal language model in fp32 from the safetensors of a local folder or the hub.
+
+    Args:
+        folder: a local folder or a hub id.
+        revision: hub revision.
+        trust_remote_code: run the Python code of the model's author, if it has any.
 
     Raises:
-        TrainerError: no such model, a folder without weights, or weights that are not finite.
+        TrainerError: no such model, a folder without weights or with pickled ones, weights that are not finite, or a
+            model that needs code of its own without ``trust_remote_code``.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -27,12 +34,14 @@ def load_model(folder: str | Path, revision: str | None = None) -> Any:
     check_model_folder(folder)
     offline = cache_only(folder, revision)
     try:
+        refuse_code(folder, revision, offline=offline, trust_remote_code=trust_remote_code)
         with quiet_transformers():
             model, found = AutoModelForCausalLM.from_pretrained(
-                folder, revision=revision, dtype=torch.float32, output_loading_info=True, local_files_only=offline
-            )
+                folder, revision=revision, dtype=torch.float32, output_loading_info=True, local_files_only=offline,
+                trust_remote_code=trust_remote_code, use_safetensors=True,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise TrainerError(f"cannot load a model from {str(folder)!r}: {_first_line(error)}") from None
+        raise TrainerError(f"cannot load a model from {str(folder)!r}: {reason_of(error)}") from None
     if found["missing_keys"]:  # transformers would initialise them at random, differently for policy and reference
         some = ", ".join(sorted(found["missing_keys"])[:3])
         raise TrainerError(f"the weights in {str(folder)!r} are incomplete: {some} missing")
@@ -42,19 +51,21 @@ def load_model(folder: str | Path, revision: str | None = None) -> Any:
     return model
 
 
-def load_tokenizer(folder: str | Path, revision: str | None = None) -> Any:
+def load_tokenizer(folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model.
 
     Raises:
-        TrainerError: there is none, or it has no end token.
+        TrainerError: there is none, it has no end token, or it needs code of its own without ``trust_remote_code``.
     """
     from transformers import AutoTokenizer
 
     offline = cache_only(folder, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision, local_files_only=offline)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, revision=revision, local_files_only=offline, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, KeyError) as error:
-        raise TrainerError(f"cannot load a tokenizer from {str(folder)!r}: {_first_line(error)}") from None
+        raise TrainerError(f"cannot load a tokenizer from {str(folder)!r}: {reason_of(error)}") from None
     if tokenizer.eos_token_id is None:
         raise TrainerError(f"the tokenizer of {str(folder)!r} has no end token, so responses cannot end")
     if tokenizer.pad_token_id is None:
@@ -74,7 +85,8 @@ def check_model_folder(folder: str | Path) -> None:
         raise TrainerError(f"{path} is a run folder; name the model in one of its checkpoints: {newest}")
     if not (path / "config.json").is_file():
         raise TrainerError(f"model folder {path} has no config.json: it is not a transformers model")
-    if not [*path.glob("*.safetensors"), *path.glob("*.bin")]:
+    refuse_pickles(path)
+    if not [*path.glob("*.safetensors")]:
         raise TrainerError(f"model folder {path} has no weights (*.safetensors)")
 
 
@@ -100,7 +112,3 @@ def weights_hash(model: Any) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.lookup import list_entries as list_entries
     from fdiv_gym.registry.lookup import list_plugins as list_plugins
     from fdiv_gym.registry.lookup import scoped_registry as scoped_registry
+    from fdiv_gym.registry.messages import printable as printable
     from fdiv_gym.registry.options import Configurable as Configurable
     from fdiv_gym.registry.options import Options as Options
     from fdiv_gym.registry.options import build_options as build_options
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = lazy(
         "entry": ["Entry"],
         "hooks": ["Registrar", "hookimpl"],
         "discovery": ["Plugin"],
+        "messages": ["printable"],
         "options": ["Configurable", "Options", "build_options"],
         "reference": ["PluginRef", "references"],
         "lookup": ["Spec", "get", "list_entries", "list_plugins", "scoped_registry"],

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_CAUSE = 400
 
 INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 """Exceptions that do not count as a plugin failure. Any other exception does, SystemExit included."""
+
+
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Characters that act on a terminal or reorder text: C0 (but tab and line feed), C1, marks of direction, surrogates."""
+
+
+def printable(text: str) -> str:
+    """``text`` with every control character as its escape, so that none acts on a terminal."""
+    return UNPRINTABLE.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def shorten(value: object, length: int = 80) -> str:
@@ -14,17 +27,18 @@ def shorten(value: object, length: int = 80) -> str:
         text = " ".join(repr(value).split())
     except Exception:
         text = f"<{type(value).__name__}>"
+    text = printable(text)
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def cause_of(error: BaseException) -> str:
-    """An exception as one line: its type and its message; its ``__str__`` may raise."""
+    """An exception as one printable line: its type and its message; its ``__str__`` may raise."""
     try:
-        text = " ".join(str(error).split())
+        text = printable(" ".join(str(error).split()))
     except Exception:
         text = ""
     text = text if len(text) <= LONGEST_CAUSE else text[: LONGEST_CAUSE - 3] + "..."
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", [])[:1])
+    notes = "".join(f" ({printable(str(note))})" for note in getattr(error, "__notes__", [])[:1])
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__) + notes
 
 

@@ -34,6 +34,14 @@ class Options(pydantic.BaseModel):
         validate_default=True,  # a default that names a plugin is checked too
     )
 
+    def servers_contacted(self) -> tuple[str, ...]:
+        """URLs of servers that the plugin will contact although no option holds them.
+
+        A run folder that leads to one needs the user's consent (``--trust-endpoints``), as for every option that is
+        a URL.
+        """
+        return ()
+
 
 def build_options(model: type[M], values: Mapping[str, Any], where: str, plugin: str = "") -> M:
     """Validate ``values`` against ``model``.

@@ -13,6 +13,7 @@ from fdiv_gym.registry.guard import culprit_of, label_of
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
 from fdiv_gym.runs.changes import refuse_edited_configuration, refuse_other_configuration
 from fdiv_gym.runs.config import RunConfig, apply_overrides, load_config, parse_config
+from fdiv_gym.runs.consent import require_consent
 from fdiv_gym.runs.folder import RunFolder
 from fdiv_gym.runs.lock import locked
 from fdiv_gym.runs.provenance import accept_changed_plugins, refuse_changed_plugins, refuse_unknown_sources
@@ -68,26 +69,33 @@ def resume_run(
     *,
     allow_plugin_change: bool = False,
     accept_changes: bool = False,
+    trust_endpoints: bool = False,
+    trust_remote_code: bool = False,
 ) -> RunResult:
     """Resume a run from its folder alone.
 
     Args:
-        folder: the run folder.
+        folder: the run folder; it may be another person's.
         overrides: changes ``a.b=c`` of its configuration, e.g. ``trainer.steps=600`` to extend it; they are recorded
             in ``provenance.json``.
         allow_plugin_change: resume although plugins have changed since.
         accept_changes: resume although ``config.json`` was edited since the start; this is recorded too.
+        trust_endpoints: whether prompts and responses may be sent to the servers that the folder names.
+        trust_remote_code: whether the model's own Python code may run, if the folder asks for that.
 
     Raises:
         TrainerError: there is no run in the folder, or plugins that it uses have changed.
         ConfigError: ``config.json`` was edited; another process writes into the folder; or the run uses a class that
-            was passed from Python: resume it by ``train`` with that class.
+            was passed from Python: resume it by ``train`` with that class; or it names a server or code of the model
+            without the user's consent.
     """
     run = RunFolder.open_existing(folder)
     with _locked(run.path):
         if not accept_changes:
             refuse_edited_configuration(run)
-        return _resume(run, parse_config(apply_overrides(run.config(), overrides)), allow_plugin_change)
+        config = parse_config(apply_overrides(run.config(), overrides))
+        require_consent(config, folder, trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code)
+        return _resume(run, config, allow_plugin_change)
 
 
 def _locked(folder: Path) -> contextlib.AbstractContextManager[None]:

@@ -141,9 +141,9 @@ def carried(objective: Objective, report: Report) -> None:
     step = make_step((4, 3, 5), seed=13)
     own = checked_advantages(objective.advantage, step.groups(False))
     expected = evaluate(objective, step)
-    same = evaluate(objective, dataclasses.replace(step, advantages=own))
+    same = evaluate(objective, dataclasses.replace(step, advantages=own, estimator=objective.advantage))
     _equal(report, "carried-advantages", "carrying the advantages of the declared estimator", expected, same)
-    other = evaluate(objective, dataclasses.replace(step, advantages=-own))
+    other = evaluate(objective, dataclasses.replace(step, advantages=-own, estimator=objective.advantage))
     report.check(
         "carried-advantages",
         other.distance(expected) > 1e-9 * expected.norm,

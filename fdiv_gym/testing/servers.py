@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +16,11 @@ from typing import Any, Self
 FAULTS = (
     "status-429", "status-429-once", "status-500", "status-500-once", "status-400", "status-401", "slow", "drip",
     "cut", "cut-once", "no-json", "no-object", "no-choices", "two-choices", "null-content", "prose", "fence",
-    "out-of-range", "text-score", "nan-score", "bool-score", "missing-score", "empty-body",
+    "out-of-range", "text-score", "nan-score", "bool-score", "missing-score", "empty-body", "two-scores", "giant",
+    "wait-once", "wait-date-once",
 )  # fmt: skip
+WAIT_S = 2
+GIANT_BYTES = 8 * 2**20
 REPLIES = {
     "prose": "I would give it an 8, or {oops",
     "fence": '```json\n{"reason": "fenced", "score": 8}\n```',
@@ -23,6 +28,7 @@ REPLIES = {
     "text-score": '{"reason": "words", "score": "eight"}',
     "nan-score": '{"reason": "none", "score": NaN}',
     "bool-score": '{"reason": "yes", "score": true}',
+    "two-scores": '{"reason": "both", "score": 1, "score": 10}',
     "missing-score": '{"reason": "forgot"}',
 }
 
@@ -96,12 +102,18 @@ class FaultyServer:
             again = self.seen[fault] > 1
         if fault.endswith("-once"):
             fault = "" if again else fault.removesuffix("-once")
-        if fault.startswith("status-"):
+        if fault.startswith("wait"):
+            at = time.time() + WAIT_S
+            asked = str(WAIT_S) if fault == "wait" else formatdate(at, usegmt=True)
+            self._send(handler, "{}", 429, {"Retry-After": asked})
+        elif fault.startswith("status-"):
             echo = {"error": {"message": f"no: {handler.headers.get('Authorization')}", "type": "x", "code": "y"}}
             self._send(handler, json.dumps(echo), int(fault.removeprefix("status-")))
         elif fault == "slow":
             self._stopping.wait(self._slow_s)
             handler.close_connection = True
+        elif fault == "giant":
+            self._send(handler, " " * GIANT_BYTES)
         elif fault in ("cut", "drip"):
             self._break_off(handler, drip=fault == "drip")
         else:
@@ -123,7 +135,7 @@ class FaultyServer:
         )
 
     def _proper(self, text: str) -> str:
-        record = json.loads(text)
+        record = json.loads(text.split("\n")[1] if text.startswith("<data-") else text)
         if "response_a" in record:
             a, b = len(record["response_a"]), len(record["response_b"])
             score = 1 if "<first>" in text else (a > b) - (a < b)
@@ -132,11 +144,15 @@ class FaultyServer:
             score = int(marked) if marked else 5
         return json.dumps({"reason": "as asked", "score": score})
 
-    def _send(self, handler: BaseHTTPRequestHandler, text: str, status: int = 200) -> None:
+    def _send(
+        self, handler: BaseHTTPRequestHandler, text: str, status: int = 200, head: Mapping[str, str] | None = None
+    ) -> None:
         body = text.encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(body)))
+        for name, value in (head or {}).items():
+            handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(body)
 

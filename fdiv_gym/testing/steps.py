@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from fdiv_gym.objectives.base import Objective, Stream
-from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, ObjectiveOutput, PreferenceBatch
+from fdiv_gym.objectives.batch import (
+    Coefficients,
+    GroupBatch,
+    MicroBatch,
+    ObjectiveOutput,
+    PreferenceBatch,
+    StepAdvantages,
+)
 from fdiv_gym.objectives.tokens import compact
 
 
@@ -61,6 +68,7 @@ class Step:
         chosen: [M] bool.
         preferences: the rows of the preferences.
         advantages: [N] fp64 advantages that the groups carry, or None.
+        estimator: the ``Advantage`` that the carried advantages are said to come from.
     """
 
     rewards: Tensor
@@ -69,6 +77,7 @@ class Step:
     chosen: Tensor
     preferences: Rows
     advantages: Tensor | None = None
+    estimator: object = None
 
     def rows(self, stream: Stream) -> Rows:
         """The rows of a stream."""
@@ -113,12 +122,15 @@ class Step:
         """
         rows = self.rollouts
         assert rows.old_logps is not None
+        carried = None
+        if self.advantages is not None:
+            carried = StepAdvantages(self.advantages, self.estimator, self.rewards.clone())
         return GroupBatch(
             rewards=self.rewards.clone(),
             index=self.group.clone(),
             old_logps=rows.total(rows.old_logps),
             lengths=rows.mask.sum(-1),
-            advantages=self.advantages,
+            advantages=carried,
             policy_logps=rows.total(rows.logps) if policy else None,
             ref_logps=rows.total(rows.ref_logps) if policy else None,
             policy_tokens=compact(rows.logps, rows.mask) if tokens else None,

@@ -177,7 +177,7 @@ def _advantages(report: Report, step: int, updates: Sequence[Update], trajectori
     for update in updates:
         groups = update.groups
         expected = torch.where(groups.scored, groups.rewards - mean, 0.0)
-        gap = math.nan if groups.advantages is None else float((groups.advantages - expected).abs().max())
+        gap = math.nan if groups.advantages is None else float((groups.advantages.values - expected).abs().max())
         report.check(
             "carried-advantages", gap <= 1e-9,
             f"step {step} has {len(updates)} updates, and one got "

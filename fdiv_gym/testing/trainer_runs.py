@@ -158,8 +158,10 @@ def loaded(folder: Path) -> tuple[Any, Any]:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        ).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     finally:
         if shown:
             logging.enable_progress_bar()

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from fdiv_gym.errors import EnvError
+from fdiv_gym.types.unicode import normalised
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Task:
     """One task of a text environment.
 
     Args:
-        prompt: the input text of the policy.
+        prompt: the input text of the policy; lone surrogates in it or in the answer are replaced by U+FFFD.
         answer: the reference answer, if there is one.
         data: further data that the environment needs to score a response; JSON values only.
 
@@ -34,6 +35,10 @@ class Task:
             raise EnvError(f"a task's prompt must be a string, got {type(self.prompt).__name__}")
         if self.answer is not None and not isinstance(self.answer, str):
             raise EnvError(f"a task's answer must be a string or None, got {self.answer!r}")
+        for name in ("prompt", "answer"):
+            text = getattr(self, name)
+            if text is not None and (valid := normalised(text)) != text:
+                object.__setattr__(self, name, valid)
 
     @cached_property
     def hash(self) -> str:

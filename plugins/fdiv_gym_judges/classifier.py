@@ -123,13 +123,18 @@ class Classifier(CachedJudge):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging
 
-        where = {"revision": self.options.revision}
+        from fdiv_gym.models import refuse_code
+
+        folder, where = self.options.model, {"revision": self.options.revision, "trust_remote_code": False}
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.options.model, **where)
-            model = AutoModelForSequenceClassification.from_pretrained(self.options.model, dtype=torch.float32, **where)
-        except (OSError, ValueError, KeyError) as error:
+            refuse_code(folder, self.options.revision, offline=Path(folder).is_dir(), trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **where)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, **where
+            )
+        except (OSError, ValueError, KeyError, fg.TrainerError) as error:
             reason = str(error).strip().split("\n")[0]
             raise fg.JudgeError(f"judge 'classifier' cannot load {self.options.model!r}: {reason}") from None
         finally:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,28 +12,31 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.rewards import CachedJudge, JudgeUsage
+from fdiv_gym_judges.keys import BASE_URL, DEFAULT_URL, DEFAULT_VARIABLE, key_for, keys_file
+from fdiv_gym_judges.limits import Gate, ReplyTooLargeError, limit_reply, retry_after
 
-VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # keys such as gsk_... and hf_... have lower-case letters
 RETRIED_STATUS = (408, 409, 429)
 
 
 class ServerOptions(CachedJudge.Options):
-    """Connection to a server. The key is read from an environment variable; the options hold only its name."""
+    """Connection to a server. Its key is bound to its host in a file of the user; no option names a key."""
 
     model: str
     """The model's name at the server."""
     base_url: str | None = None
-    """E.g. ``http://127.0.0.1:8000/v1``; by default the service of the openai package."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """NAME of the environment variable that holds the key; a server at ``base_url`` may need none."""
+    """E.g. ``http://127.0.0.1:8000/v1``; by default that of OpenAI. The key of its host comes from the user's file."""
     concurrency: int = pydantic.Field(8, ge=1)
-    """Largest number of concurrent requests."""
+    """Largest number of concurrent requests of the judge, over all calls together."""
+    requests_per_second: float | None = pydantic.Field(None, gt=0)
+    """Largest rate of requests of the judge, over all calls together; by default none."""
     timeout_s: float = pydantic.Field(60.0, gt=0)
     """Seconds one request may take, from its start to its last byte."""
     retries: int = pydantic.Field(4, ge=0)
     """Further attempts after a temporary failure (429, 5xx, a lost connection, a timeout)."""
     backoff_s: float = pydantic.Field(0.5, ge=0)
     """Seconds before the first further attempt; doubled each time, at most ``timeout_s``."""
+    longest_retry_after_s: float = pydantic.Field(120.0, ge=0)
+    """Largest pause that a server may ask for by ``Retry-After``; it holds all requests of the judge."""
     temperature: float = pydantic.Field(0.0, ge=0)
     """Sampling temperature of the judge."""
     max_tokens: int = pydantic.Field(256, ge=1)
@@ -45,24 +46,23 @@ class ServerOptions(CachedJudge.Options):
     price_completion: float = pydantic.Field(0.0, ge=0)
     """Price of a million completion tokens."""
 
-    # Both raise ConfigError themselves: errors of pydantic repeat the value, which may be a secret.
-    @pydantic.field_validator("api_key_env", mode="before")
-    @classmethod
-    def _is_a_name(cls, value: Any) -> Any:
-        if not isinstance(value, str) or not VARIABLE.fullmatch(value):
-            raise fg.ConfigError(
-                "judge option 'api_key_env' must be the NAME of an environment variable, in capitals, "
-                "e.g. OPENAI_API_KEY (what was given is not shown, in case it is a key)"
-            )
-        return value
+    def servers_contacted(self) -> tuple[str, ...]:
+        """The server, also where it is the default."""
+        return (self.address,)
 
+    @property
+    def address(self) -> str:
+        """The URL of the server."""
+        return self.base_url or DEFAULT_URL
+
+    # It raises ConfigError itself: errors of pydantic repeat the value, which may hold a secret.
     @pydantic.field_validator("base_url", mode="before")
     @classmethod
     def _holds_no_secret(cls, value: Any) -> Any:
-        if isinstance(value, str) and ("@" in value or "?" in value):
+        if isinstance(value, str) and not BASE_URL.fullmatch(value):
             raise fg.ConfigError(
-                "judge option 'base_url' must hold no user, password or query (it is written to the run folder): "
-                "put the key in the environment variable that 'api_key_env' names"
+                "judge option 'base_url' must be http(s)://host[:port]/path without user, password or query (it is "
+                f"written to the run folder): bind the key to the host in {keys_file()}"
             )
         return value
 
@@ -79,25 +79,26 @@ class Server:
     """Sends chats and returns replies; a failure is a ``Reply`` without text, never an exception.
 
     Args:
-        options: address, key variable and limits.
+        options: address and limits.
         usage: counts calls, retries, tokens and cost.
 
     Raises:
-        JudgeError: the default service is used without a key.
+        JudgeError: the default service is used without a key, or the user's file of keys is wrong.
     """
 
     def __init__(self, options: ServerOptions, usage: JudgeUsage) -> None:
         self._options = options
         self._usage = usage
+        self._gate = Gate(options.concurrency, options.requests_per_second)
         if not self._key and options.base_url is None:
             raise fg.JudgeError(
-                f"the judge 'llm' needs a key in the environment variable {options.api_key_env}, "
-                "or base_url of a server that needs none"
+                f"the judge 'llm' needs a key for {DEFAULT_URL}: set the environment variable {DEFAULT_VARIABLE}, add "
+                f"the host to {keys_file()}, or set base_url of a server that needs none"
             )
 
     @property
     def _key(self) -> str:
-        return os.environ.get(self._options.api_key_env, "")
+        return key_for(self._options.address)
 
     async def ask(self, chats: Sequence[list[dict[str, str]]], **extra: Any) -> list[Reply]:
         """One reply to each chat, in their order.
@@ -106,20 +107,20 @@ class Server:
             chats: messages with role and content.
             extra: further fields of the request, e.g. ``response_format``.
         """
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        gate = asyncio.Semaphore(self._options.concurrency)
         client = AsyncOpenAI(
-            api_key=self._key or "none", base_url=self._options.base_url, timeout=self._options.timeout_s, max_retries=0
-        )
-
-        async def one(chat: list[dict[str, str]]) -> Reply:
-            async with gate:
-                return await self._persist(client, chat, extra)
+            api_key=self._key or "none", base_url=self._options.address, timeout=self._options.timeout_s, max_retries=0,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=DefaultAsyncHttpxClient(
+                follow_redirects=False, timeout=self._options.timeout_s, event_hooks={"response": [limit_reply]}
+            ),
+        )  # fmt: skip
+        client.organization = client.project = None  # the package reads them from the environment, for any host
 
         async with client:
             _ = client.chat.completions  # its import at first use takes longer than a short timeout
-            return list(await asyncio.gather(*(one(chat) for chat in chats)))
+            return list(await asyncio.gather(*(self._persist(client, chat, extra) for chat in chats)))
 
     async def _persist(self, client: Any, chat: list[dict[str, str]], extra: dict[str, Any]) -> Reply:
         failure = ""
@@ -127,10 +128,10 @@ class Server:
             if attempt:
                 self._usage.retries += 1
                 await asyncio.sleep(self._pause(attempt))
-            self._usage.calls += 1
             try:
                 # The client's own timeout bounds each read; this one bounds the whole request.
-                async with asyncio.timeout(self._options.timeout_s):
+                async with self._gate, asyncio.timeout(self._options.timeout_s):
+                    self._usage.calls += 1
                     completion = await client.chat.completions.create(
                         model=self._options.model, messages=chat, temperature=self._options.temperature,
                         max_tokens=self._options.max_tokens, **extra,
@@ -140,6 +141,8 @@ class Server:
                 failure = self._describe(error)
                 if not self._may_pass(error):
                     break
+                asked = retry_after(getattr(getattr(error, "response", None), "headers", {}))
+                self._gate.hold(min(asked, self._options.longest_retry_after_s))
         return Reply(None, failure)
 
     def _read(self, completion: Any) -> Reply:
@@ -163,6 +166,8 @@ class Server:
 
     def _may_pass(self, error: Exception) -> bool:
         status = getattr(error, "status_code", None)
+        if _too_large(error):
+            return False
         if isinstance(status, int):
             return status in RETRIED_STATUS or status >= 500
         return True
@@ -170,14 +175,26 @@ class Server:
     def _describe(self, error: Exception) -> str:
         """Class and status only: a server's message may repeat the key, in whole or in part."""
         status = getattr(error, "status_code", None)
+        if too_large := _too_large(error):
+            return str(too_large)
         if isinstance(error, TimeoutError):
             return f"no reply within {self._options.timeout_s:g} s"
-        return f"{type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
+        name = type(error).__name__ + (f" (status {status})" if isinstance(status, int) else "")
+        if status in (401, 403) and not self._key:
+            return f"{name}: there is no key for {self._options.address} in {keys_file()}"
+        return name
 
     def redacted(self, text: str) -> str:
         """``text`` without the key."""
         key = self._key
         return text.replace(key, "[key]") if key else text
+
+
+def _too_large(error: BaseException | None) -> ReplyTooLargeError | None:
+    """The refusal of a large reply, also where the client library raised an error of its own because of it."""
+    while error is not None and not isinstance(error, ReplyTooLargeError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _count(used: Any, name: str) -> int:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,12 +31,29 @@ _BOOT = (
 )
 
 
+class _Job(Future[Result]):
+    """The future result of one job, with the message that is sent for it."""
+
+    def __init__(self, number: int, message: dict[str, Any]) -> None:
+        super().__init__()
+        self.number = number
+        self.message = message
+        self.retried = False
+        self.set_running_or_notify_cancel()
+
+
+OnLoss = Callable[[], Callable[[list[_Job], str], None] | None]
+"""Returns the function that takes lost jobs and the reason, or None if its pool no longer exists."""
+
+
 class _Connection:
     """One helper process: its pipes and its open jobs."""
 
-    def __init__(self, workers: int, memory_bytes: int) -> None:
+    def __init__(self, workers: int, memory_bytes: int, on_loss: OnLoss) -> None:
         self.owner = os.getpid()
-        self.pending: dict[int, Future[Result]] = {}
+        self.pending: dict[int, _Job] = {}
+        self.stopping = False
+        self._on_loss = on_loss
         self.lock = threading.Lock()
         self.alive = True
         self.ready: Future[None] = Future()
@@ -66,6 +83,7 @@ class _Connection:
 
     def stop(self) -> None:
         """End the helper and its workers; the results of open jobs become errors."""
+        self.stopping = True
         if self.owner != os.getpid():
             # A forked copy closes its own end; the lock may have been held at the fork.
             self.jobs.close()
@@ -98,9 +116,17 @@ class _Connection:
             self.process.wait(_STOP_S)
         if not self.ready.done():
             self.ready.set_exception(VerifierError(problem))
+        lost = []
         while self.pending:
-            _, future = self.pending.popitem()
-            future.set_result(("error", None, problem))
+            lost.append(self.pending.popitem()[1])
+        if self.stopping:
+            _fail(lost, problem)
+        elif lost:
+            retry = self._on_loss()  # weak: this thread must not keep a pool that nobody uses
+            if retry is None:
+                _fail(lost, problem)
+            else:
+                retry(lost, problem)
 
 
 class WorkerPool:
@@ -140,29 +166,19 @@ class WorkerPool:
         Raises:
             VerifierError: the workers did not start.
         """
-        connection = self._connected()
-        futures: list[Future[Result]] = []
-        messages = []
+        made = []
         for pairs in jobs:
             number = next(self._numbers)
-            future: Future[Result] = Future()
-            future.set_running_or_notify_cancel()
-            future.number = number  # type: ignore[attr-defined]
-            connection.pending[number] = future
-            futures.append(future)
-            messages.append({"id": number, "pairs": pairs, "deadline": deadline_s})
-        with contextlib.suppress(OSError):  # a helper that just ended: the reader settles its open jobs
-            connection.send(messages)
-        if not connection.alive:
-            self._settle(connection, futures)
-        return futures
+            made.append(_Job(number, {"id": number, "pairs": pairs, "deadline": deadline_s}))
+        self._send(self._connected(), made)
+        return list(made)
 
     def drop(self, futures: Iterable[Future[Result]]) -> None:
         """Drop jobs whose results are no longer needed; a running one is killed."""
         connection = self._connection
         if connection is None:
             return
-        numbers = [future.number for future in futures if not future.done()]  # type: ignore[attr-defined]
+        numbers = [future.number for future in futures if isinstance(future, _Job) and not future.done()]
         for number in numbers:
             connection.pending.pop(number, None)
         with contextlib.suppress(OSError):
@@ -183,7 +199,7 @@ class WorkerPool:
                 return connection
             if self._finalizer is not None:
                 self._finalizer()
-            connection = _Connection(self._workers, self._memory_bytes)
+            connection = _Connection(self._workers, self._memory_bytes, weakref.WeakMethod(self._retry))
             self._finalizer = weakref.finalize(self, connection.stop)
             try:
                 connection.ready.result(_START_S)
@@ -199,11 +215,36 @@ class WorkerPool:
             self._lock, self._lock_owner = threading.Lock(), os.getpid()
         return self._lock
 
-    @staticmethod
-    def _settle(connection: _Connection, futures: Iterable[Future[Result]]) -> None:
-        for future in futures:
-            if connection.pending.pop(future.number, None) is not None:  # type: ignore[attr-defined]
-                future.set_result(("error", None, "the helper process of the math verifier ended"))
+    def _send(self, connection: _Connection, jobs: list[_Job]) -> None:
+        connection.pending.update((job.number, job) for job in jobs)
+        with contextlib.suppress(OSError):  # a helper that just ended: its open jobs are lost
+            connection.send(job.message for job in jobs)
+        if not connection.alive:
+            lost = [job for job in jobs if connection.pending.pop(job.number, None) is not None]
+            self._retry(lost, "the helper process of the math verifier ended")
+
+    def _retry(self, lost: list[_Job], problem: str) -> None:
+        """Send jobs of a helper that was lost to a new one, once each; the second loss is an error."""
+        _fail([job for job in lost if job.retried], problem)
+        again = [job for job in lost if not job.retried]
+        if again:
+            for job in again:
+                job.retried = True
+            # In a thread of its own: this one may be the reader that the start of a new helper waits for.
+            threading.Thread(target=self._resend, args=(again, problem), daemon=True).start()
+
+    def _resend(self, jobs: list[_Job], problem: str) -> None:
+        try:
+            connection = self._connected()
+        except VerifierError as error:
+            _fail(jobs, f"{problem}, and a new one did not start: {error}")
+        else:
+            self._send(connection, jobs)
+
+
+def _fail(jobs: Iterable[_Job], problem: str) -> None:
+    for job in jobs:
+        job.set_result(("error", None, problem))
 
 
 def _start(read_fd: int, write_fd: int, workers: int, memory_bytes: int) -> subprocess.Popen[bytes]:

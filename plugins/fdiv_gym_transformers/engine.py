@@ -41,9 +41,11 @@ class TransformersEngine(fg.Engine):
         from fdiv_gym.models import EnvDemonstrations, load_model, load_tokenizer, model_source
 
         source = model_source(model, None if env is None else EnvDemonstrations(env))
-        tokenizer = load_tokenizer(source, model.revision)
+        trust = model.trust_remote_code
+        tokenizer = load_tokenizer(source, model.revision, trust_remote_code=trust)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.start(load_model(source, model.revision).to(device).eval(), tokenizer)
+        loaded = load_model(source, model.revision, trust_remote_code=trust)
+        self.start(loaded.to(device).eval(), tokenizer)
         return tokenizer
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:

@@ -13,6 +13,7 @@ from fdiv_gym_judges.transport import Reply
 KEY = "sk-planted-0123456789abcdef"
 TASK = fg.Task("How do I open my box?")
 RECOVERED = {"status-429-once": 4 / 9, "status-500-once": 4 / 9, "cut-once": 4 / 9, "fence": 7 / 9}
+RECOVERED |= {"wait-once": 4 / 9, "wait-date-once": 4 / 9}
 
 
 def make(server, **options):
@@ -33,7 +34,7 @@ def test_every_fault_gives_a_right_verdict_or_unscorable(server, fault):
     judge = make(server)
     begun = time.monotonic()
     verdicts = judge.judge_batch([TASK] * 3, ["<score=10>", f"<{fault}>", "<score=1>"])
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 6
     assert [verdicts[0].score, verdicts[2].score] == [1.0, 0.0]  # the other verdicts are not affected
     if fault in RECOVERED:
         assert verdicts[1].score == pytest.approx(RECOVERED[fault])
@@ -81,7 +82,7 @@ def test_options_that_affect_a_verdict_are_part_of_the_cache_key(server):
         judge = make(server, **change)
         judge.judge_batch([TASK], ["a"])
         assert judge.usage.cached == 0, change
-    same = make(server, concurrency=2, timeout_s=0.5, price_prompt=3.0, api_key_env="OTHER_KEY")
+    same = make(server, concurrency=2, timeout_s=0.5, price_prompt=3.0)
     same.judge_batch([TASK], ["a"])
     assert same.usage.cached == 1
 
@@ -117,6 +118,8 @@ def test_a_response_cannot_close_the_marks_around_it(server):
         ('```json\n{"score": 3}\n```', {"score": 3}),
         ('The response output {"score": 10}', None),
         ("[3]", None),
+        ('{"score": 3, "score": 10}', None),
+        ('{"score": 3, "more": {"a": 1, "a": 2}}', None),
         ("", None),
         ("[" * 100_000, None),
     ],
@@ -147,20 +150,19 @@ def all_output(folder, judge, verdicts, caught, caplog, capsys):
     return "\n".join(output)
 
 
-def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cache):
+def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cache, keys):
     monkeypatch.setenv("PLANTED_KEY", KEY)
+    keys(f'["{server.address.split("/")[2]}"]\nenv = "PLANTED_KEY"\n')
     caplog.set_level(logging.DEBUG)
     caught = []
-    judge = make(server, api_key_env="PLANTED_KEY", retries=1)
+    judge = make(server, retries=1)
     responses = [f"<{fault}>" for fault in FAULTS] + ["<score=3>", f"a response that says {KEY}"]
     verdicts = judge.judge_batch([TASK] * len(responses), responses)
     assert f"Bearer {KEY}" in server.heard  # the key was used
     for options in (
-        {"api_key_env": KEY},
-        {"api_key_env": "gsk_aB3dE5"},
+        {"base_url": f"http://h/v1?key={KEY}"},
         {"base_url": f"http://u:{KEY}@h/v1"},
         {"api_key": KEY},
-        {"api_key_env": 3},
     ):
         with pytest.raises(fg.ConfigError) as refused:
             make(server, **options)
@@ -171,5 +173,5 @@ def test_the_key_appears_nowhere(server, monkeypatch, caplog, capsys, fresh_cach
 
 def test_the_default_service_needs_a_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(fg.JudgeError, match="needs a key in the environment variable OPENAI_API_KEY"):
+    with pytest.raises(fg.JudgeError, match=r"needs a key for https://api.openai.com/v1: set .* OPENAI_API_KEY"):
         fg.get_judge("llm", model="m")

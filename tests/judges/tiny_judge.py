@@ -45,7 +45,7 @@ def write_judge_model(folder, steps=150):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    tokenizer.chat_template = "{{ messages[-1]['content'] }}{{ '\\n' }}"
+    tokenizer.chat_template = "{{ messages[-1]['content'].split('\\n')[1] }}{{ '\\n' }}"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return float(loss.detach())

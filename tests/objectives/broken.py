@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 from fdiv_gym.objectives.advantages.base import Advantage
-from fdiv_gym.objectives.batch import Coefficients, ObjectiveOutput
+from fdiv_gym.objectives.batch import Coefficients, ObjectiveOutput, StepAdvantages
 from fdiv_gym.objectives.f_grpo import FGRPO
 from fdiv_gym.objectives.fdo import FDO
 from fdiv_gym.objectives.kldo import KLDO
@@ -225,7 +225,8 @@ class UsesAnotherEstimator(GRPO):
     def prepare(self, groups, preferences):
         own = FGRPO(advantage="leave-one-out").advantage
         if groups.advantages is None:
-            groups = dataclasses.replace(groups, advantages=own.compute(groups))
+            carried = StepAdvantages(own.compute(groups), self.advantage, groups.rewards, groups.components)
+            groups = dataclasses.replace(groups, advantages=carried)
         return super().prepare(groups, preferences)
 
 

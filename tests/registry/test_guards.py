@@ -366,10 +366,15 @@ def test_tasks_whose_data_are_not_json_name_the_environment(data):
         an(Env, tasks=gives([fg.Task("a", "b", data)])).task_list("train")
 
 
-def test_a_lone_surrogate_is_refused_before_a_tokenizer():
+def test_a_lone_surrogate_is_replaced_before_a_tokenizer():
     env = an(Env, follow_up=gives("cut \ud83d"), vote=gives("cut \ud83d"))
-    with pytest.raises(fg.EnvError, match="which is not valid Unicode"):
-        guard.follow_up_of(env, TASK, 1, "x", fg.Verdict.scored(0))
+    with pytest.warns(UserWarning, match="environment 'Mine': follow_up: 1 text held lone surrogates"):
+        assert guard.follow_up_of(env, TASK, 1, "x", fg.Verdict.scored(0)) == "cut \ufffd"
+    engine = an(fg.Engine, generate=gives([[DONE], [Completion((1,), (-1.0,), "cut \ud83d", "eos")]]))
+    with pytest.warns(UserWarning, match="engine 'Mine': 1 text held lone surrogates"):
+        found = guard.completions_of(engine, [[1], [2]], 1, Sampling(4))
+    assert [group[0].text for group in found] == ["x", "cut \ufffd"]
+    assert fg.Task("cut \ud83d", "\ud800").prompt == "cut \ufffd"
     assert guard.vote_of(env, TASK, "x") == "cut \ud83d"
 
 

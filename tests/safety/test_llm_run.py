@@ -11,7 +11,7 @@ KEY = "sk-planted-fedcba9876543210"
 
 
 def configuration(address):
-    judge = {"name": "llm", "model": "m", "base_url": address, "api_key_env": "PLANTED_KEY"}
+    judge = {"name": "llm", "model": "m", "base_url": address}
     judge |= {"backoff_s": 0.01, "retries": 1, "price_prompt": 2.0, "rubric": "short"}
     small = {"layers": 1, "heads": 1, "warm_start_steps": 5, "warm_start_batch": 8}
     trainer = {"steps": 2, "prompts_per_step": 2, "group_size": 2, "evaluate_tasks": 2, "evaluate_samples": 1}
@@ -34,6 +34,8 @@ def said(folder, capsys):
 def test_usage_is_logged_and_no_key_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PLANTED_KEY", KEY)
     with FaultyServer() as server:
+        (tmp_path / "keys.toml").write_text(f'["{server.address.split("/")[2]}"]\nenv = "PLANTED_KEY"\n')
+        monkeypatch.setenv("FDIV_GYM_KEYS", str(tmp_path / "keys.toml"))
         config = configuration(server.address)
         run = RunFolder.create(tmp_path / "run", config.resolved())
         config.trainer.build().fit(config, run.path)

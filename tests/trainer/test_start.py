@@ -98,8 +98,22 @@ def test_a_mistyped_local_model_names_the_folders_with_similar_names(tmp_path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for mistyped, meant in (("qwenn", "qwen"), ("runs/frist", "runs/first"), ("frist", "runs/first")):
-        with pytest.raises(fg.TrainerError, match=f"; did you mean '{meant}'\\?$"):
+        with pytest.raises(fg.TrainerError, match=f"; did you mean '{meant}'\\? "):
             load_model(mistyped)
+
+
+def test_a_mistyped_local_model_is_refused_before_the_network_is_asked(tmp_path, monkeypatch):
+    (tmp_path / "qwen").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    asked = []
+    monkeypatch.setattr("fdiv_gym.models.hub._answers", lambda endpoint: asked.append(endpoint))
+    with pytest.raises(fg.TrainerError, match="no local model folder 'qwenn'; did you mean 'qwen'"):
+        load_model("qwenn")
+    assert asked == []
+    with pytest.raises(fg.TrainerError, match="the hub cannot be reached"):
+        load_model("someone/qwenn")  # an owner: this may be a model of the hub
+    assert len(asked) == 1
 
 
 def test_training_with_an_unreachable_hub_id_ends_with_one_line(tmp_path):

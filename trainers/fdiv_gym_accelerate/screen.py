@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from fdiv_gym.registry import printable
+
 STEP_METRICS = (
     ("reward/mean", "reward", "{:.3f}", "mean reward"),
     ("groups/all_equal", "equal", "{:.0%}", "share of groups whose rewards are all equal"),
@@ -72,7 +74,7 @@ class PlainScreen:
 
     def message(self, text: str) -> None:
         """Print one line of text."""
-        print(text, flush=True)  # noqa: T201 - this is the screen
+        print(printable(text), flush=True)  # noqa: T201 - this is the screen
 
     def stop(self) -> None:
         """Nothing to close."""
@@ -127,7 +129,7 @@ class RichScreen:
 
     def message(self, text: str) -> None:
         """Print one line of text."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(printable(text), markup=False, highlight=False)
 
     def stop(self) -> None:
         """Restore the terminal."""

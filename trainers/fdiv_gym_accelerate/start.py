@@ -139,11 +139,14 @@ def load_policy(
     """Load (or build) the initial model; the reference is a second, frozen copy of it."""
     with accelerator.main_process_first():
         source = model_source(config, demonstrations, screen.warm_start)
-    model = load_model(source, config.revision).to(accelerator.device)
+    trust = config.trust_remote_code
+    model = load_model(source, config.revision, trust_remote_code=trust).to(accelerator.device)
     reference = None
     if with_reference:
-        reference = load_model(source, config.revision).to(accelerator.device).requires_grad_(False).eval()
-    return Policy(model, load_tokenizer(source, config.revision), reference, weights_hash(model))
+        reference = load_model(source, config.revision, trust_remote_code=trust).to(accelerator.device)
+        reference.requires_grad_(False).eval()
+    tokenizer = load_tokenizer(source, config.revision, trust_remote_code=trust)
+    return Policy(model, tokenizer, reference, weights_hash(model))
 
 
 def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None) -> Demonstrations | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, SupportsIndex, get_args
 
 from fdiv_gym.errors import EngineError
 from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.types.trajectory import Completion, Sampling, StopReason
+from fdiv_gym.types.unicode import normalised, tell_normalised
 from fdiv_gym.types.verdict import is_finite_number
 
 #: Rounding may raise the log-prob of a token of probability 1 slightly above 0.
@@ -71,7 +73,14 @@ def check_completions(engine: Plugin, result: Any, prompts: int, n: int) -> list
         if not isinstance(completion, Completion):
             raise EngineError(f"{label} must return Completion objects, got {shorten(completion)}")
         _check_completion(label, completion)
-    return result  # type: ignore[no-any-return]
+    return _with_valid_text(label, result)
+
+
+def _with_valid_text(label: str, result: list[list[Completion]]) -> list[list[Completion]]:
+    """The completions with lone surrogates replaced: every later reader writes or encodes the text."""
+    count = sum(normalised(completion.text) != completion.text for group in result for completion in group)
+    tell_normalised(count, label)
+    return [[replace(c, text=normalised(c.text)) for c in group] for group in result] if count else result
 
 
 def _check_completion(label: str, completion: Completion) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from fdiv_gym.errors import EnvError
 from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
-from fdiv_gym.registry.messages import is_unicode, shorten
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.types.task import Task
+from fdiv_gym.types.unicode import normalised, tell_normalised
 from fdiv_gym.types.verdict import Verdict, is_finite_number
 
 
@@ -65,9 +66,10 @@ def follow_up_of(env: Environment, task: Task, turn: int, response: str, verdict
     with boundary(env, "follow_up"):
         reply = env.follow_up(task, turn, response, verdict)
     reply = _text_or_none(env, "follow_up", reply)
-    if reply is not None and not is_unicode(reply):
-        raise EnvError(f"{label_of(env)}: follow_up returned {shorten(reply)}, which is not valid Unicode")
-    return reply
+    if reply is None or (valid := normalised(reply)) == reply:
+        return reply
+    tell_normalised(1, f"{label_of(env)}: follow_up")
+    return valid
 
 
 def max_turns_of(env: Environment) -> int:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fdiv_gym.objectives.advantages.base import get_advantage
 from fdiv_gym.objectives.base import Objective, get_objective
-from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.lookup import list_entries
 from fdiv_gym.testing.steps import Step, evaluate, make_step, prepare
 from fdiv_gym.theory.claims.claim import Claim
@@ -66,21 +63,6 @@ def advantages_are_their_formulas() -> Claim:
     return Claim("advantages = their formulas in numpy", OURS, NAN if left else worst, 1e-12, detail=detail)
 
 
-@dataclass(frozen=True)
-class Carried(Step):
-    """A step whose groups carry advantages.
-
-    Args:
-        carried: [N] fp64.
-    """
-
-    carried: Tensor
-
-    def groups(self, policy: bool, tokens: bool = False) -> GroupBatch:
-        """With ``carried``."""
-        return dataclasses.replace(super().groups(policy, tokens), advantages=self.carried)
-
-
 def carried_advantages_are_used() -> Claim:
     """Where the groups carry advantages every objective uses them and not its own estimator."""
     worst, count = 0.0, 0
@@ -91,7 +73,7 @@ def carried_advantages_are_used() -> Claim:
         step = steps_for(objective)[0]
         carried = torch.where(step.rewards.isnan(), 0.0, torch.linspace(-1, 2, 14).double())
         given = {"name": "given", "values": tuple(carried.tolist())}
-        held = Carried(**{f.name: getattr(step, f.name) for f in dataclasses.fields(step)}, carried=carried)
+        held = dataclasses.replace(step, advantages=carried, estimator=objective.advantage)
         found = gap(objective, held, lambda d, h, f=formula, a=given: f.value(d, h, advantage=a))  # type: ignore[misc]
         worst, count = float(np.maximum(worst, found)), count + 1
     return Claim("carried advantages: formula with them", OURS, worst, BOUND, detail=f"{count} objectives")

@@ -1,0 +1,159 @@
+"""Rendering of a tokenizer's chat template, which is a program of the model's author, within limits."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fdiv_gym.errors import ConfigError
+from fdiv_gym.registry.messages import cause_of
+
+LONGEST_TEMPLATE = 200_000
+"""Characters of a template."""
+LONGEST_ADDITION = 1_000_000
+"""Characters that a template may add to the texts of a chat."""
+RENDER_S = 5.0
+"""Seconds one rendering may take."""
+PROBE_BYTES = 2**30
+"""Memory that the rendering of a short chat may take."""
+
+_SHORT = (
+    [{"role": "user", "content": "hello"}],
+    [{"role": "user", "content": ""}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "hello"}],
+)
+
+
+def check_template(tokenizer: Any) -> None:
+    """Refuse a chat template that is too long, or that takes too much time or memory for a short chat.
+
+    The short chats are rendered in a forked process, which is killed at the deadline.
+
+    Raises:
+        ConfigError: the template is refused.
+    """
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, dict) else [template]
+    longest = max((len(str(text)) for text in texts), default=0)
+    if longest > LONGEST_TEMPLATE:
+        raise _refused(f"has {longest} characters, more than {LONGEST_TEMPLATE}")
+    if not hasattr(os, "fork"):
+        return
+    problem = _forked(lambda: _probe(tokenizer))
+    if problem:
+        raise _refused(problem)
+
+
+def render(tokenizer: Any, messages: Sequence[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
+    """The text of a chat by the tokenizer's template.
+
+    Raises:
+        ConfigError: the template takes too long, fails, or renders a much longer text than the chat.
+    """
+    try:
+        with _Deadline(RENDER_S):
+            text: str = tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+    except _LateError:
+        raise _refused(f"takes more than {RENDER_S:g} s for a chat of {len(messages)} messages") from None
+    except Exception as error:  # jinja2's errors, and any that the template's expressions raise
+        raise _refused(f"fails for a chat of {len(messages)} messages: {cause_of(error)}") from None
+    if len(text) > LONGEST_ADDITION + 10 * sum(len(message["content"]) for message in messages):
+        raise _refused(f"makes {len(text)} characters of a chat of {len(messages)} messages")
+    return text
+
+
+def _refused(problem: str) -> ConfigError:
+    return ConfigError(f"the tokenizer's chat template {problem}; set model.chat = 'never' or use another model")
+
+
+def _probe(tokenizer: Any) -> str:
+    for chat in _SHORT:
+        try:
+            render(tokenizer, chat, add_generation_prompt=True)
+        except ConfigError as error:
+            problem = str(error).removeprefix("the tokenizer's chat template ").rpartition("; set model.chat")[0]
+            # Many templates raise on purpose, e.g. for a second user message; that is judged when it happens.
+            if not problem.startswith("fails") or "MemoryError" in problem:
+                return problem
+    return ""
+
+
+def _forked(work: Callable[[], str]) -> str:
+    """What ``work`` returns in a forked process with limits; the limit that it exceeded otherwise."""
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child runs no code of other threads
+        child = os.fork()
+    if child == 0:
+        try:
+            _limit_memory()
+            os.write(write, (work() or "ok").encode("utf-8", "replace")[:2000])
+        except BaseException as error:
+            os.write(write, cause_of(error).encode("utf-8", "replace")[:2000])
+        finally:
+            os._exit(0)
+    os.close(write)
+    deadline = time.monotonic() + len(_SHORT) * RENDER_S + 1
+    try:
+        ready, _, _ = select.select([read], [], [], max(0.0, deadline - time.monotonic()))
+        answer = os.read(read, 2000).decode() if ready else f"takes more than {RENDER_S:g} s for a short chat"
+    finally:
+        os.close(read)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return "" if answer == "ok" else answer or "ends its process: it takes too much memory for a short chat"
+
+
+def _limit_memory() -> None:
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with open("/proc/self/statm", encoding="ascii") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + PROBE_BYTES, used + PROBE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class _LateError(BaseException):
+    """Raised in a rendering that has reached its deadline; a BaseException, so that no template code catches it."""
+
+
+class _Deadline:
+    """Raises ``_LateError`` in the thread that entered, at the deadline; it interrupts Python code only."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._over = False
+        self._fired = False
+
+    def __enter__(self) -> None:
+        self._thread = ctypes.c_ulong(threading.get_ident())
+        self._timer = threading.Timer(self._seconds, self._fire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._over = True
+        self._timer.cancel()
+        if self._fired:
+            # It may be set and not raised yet: cleared, and raised here.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, None)
+            raise _LateError
+
+    def _fire(self) -> None:
+        with self._lock:
+            if not self._over:
+                self._fired = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(_LateError))
