@@ -139,7 +139,7 @@ def main() -> None:
         *table(results),
         "",
         f"The untrained model on the same tasks (`fdiv-gym eval RUN --step 0 --temperature {TEMPERATURES} "
-        f"--samples {VOTES} --tasks {TASKS} --seed SEED`):",
+        f"--samples {VOTES} --tasks {TASKS}`, with the seed of the run):",
         "",
         *control_table(results),
     ]

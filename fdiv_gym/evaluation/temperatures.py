@@ -22,7 +22,7 @@ from fdiv_gym.evaluation.folder import hold
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.results import RESULTS
 from fdiv_gym.evaluation.runner import Evaluated, checked_ks, evaluate
-from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym.runs.folder import WRITER, RunFolder
 
 Step = Callable[[str, int, int], None]
 PREFIX = "temperature-"
@@ -115,7 +115,7 @@ def evaluate_temperatures(
 
 
 def _refuse_other_files(folder: Path) -> None:
-    names = [path.name for path in folder.iterdir()]
+    names = [path.name for path in folder.iterdir() if path.name != WRITER]
     foreign = [n for n in names if n not in (RESULTS, "greedy") and not n.startswith(PREFIX)]
     if foreign or (RESULTS in names and len(names) == 1):
         raise ConfigError(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fdiv_gym.errors import FdivGymError
+from fdiv_gym.errors import FdivGymError, PluginError
 from fdiv_gym.registry.guard import label_of
 from fdiv_gym.runs.callback import EVENTS
 from fdiv_gym.runs.config import RunConfig
@@ -186,7 +186,12 @@ def check_given_rows(trainer: Trainer, report: Report, *, engine: Mapping[str, A
         stack.enter_context(redirect_stdout(io.StringIO()))
         config = stack.enter_context(configuration(trainer, Path(place), table, {"name": SPY}, **UPDATES))
         Witness.stop_before = 0
-        fit(config.trainer.build(), config, Path(place) / "run")
+        try:
+            fit(config.trainer.build(), config, Path(place) / "run")
+        except PluginError as error:
+            report.fail("groups", f"a step with several updates failed: {error}")
+            forget()
+            return
         model, _ = loaded(Path(place) / "model")
     try:
         check_rows(report, lambda trajectory: _reference(model, trajectory))

@@ -5,6 +5,7 @@ import pytest
 import fdiv_gym as fg
 from fdiv_gym.evaluation import rescore
 from fdiv_gym.evaluation.plan import configure
+from fdiv_gym.manifest import seal
 from fdiv_gym.runs import resume_run
 from fdiv_gym.testing.servers import FaultyServer
 from fdiv_gym_judges.keys import key_for, keys_file
@@ -95,6 +96,7 @@ def folder(tmp_path, server):
     model = path / "checkpoints" / "step-000001" / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
+    seal(model.parent)
     judge = {"name": "llm", "model": "m", "base_url": server.address, "retries": 0}
     (path / "config.json").write_text(json.dumps({"env": {"id": "safety/Preference-v0", "judge": judge}}))
     task = fg.Task("Hello")

@@ -565,7 +565,7 @@ ROW_FAULTS = {
     ),
     "unscored is 0": (
         lambda: in_groups(lambda whole, stream: {"rewards": torch.nan_to_num(whole.rewards)}),
-        "groups", "the rewards (-1: none) that prepare got",
+        "groups", "prepare asks for advantages other than those of the step",
     ),
     "divided by rows": (
         lambda: in_micro_batches(lambda output, batch: replace(output, loss=output.loss / len(batch.mask))),

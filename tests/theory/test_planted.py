@@ -54,7 +54,7 @@ def test_a_planted_fault_fails_its_claims(fault, monkeypatch):
 
 CHANGED = (
     ("objective", "cispo", "clip_high", 2.0),
-    ("objective", "f-grpo", "importance_cap", 20.0),
+    ("objective", "f-grpo", "gamma", 1.0),
     ("objective", "kldo", "moving_rate", 0.5),
     ("advantage", "gdpo", "eps", 1e-4),
     ("advantage", "beta-normalised", "ceiling", 1e3),
