@@ -17,7 +17,9 @@ DEFAULT_URL = "https://api.openai.com/v1"
 DEFAULT_HOST = "api.openai.com"
 DEFAULT_VARIABLE = "OPENAI_API_KEY"
 BASE_URL = re.compile(
-    r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,4}|:[1-5][0-9]{4})?(?:/[A-Za-z0-9._~%/-]*)?"
+    r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+    r"(?:/[A-Za-z0-9._~%/-]*)?"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 

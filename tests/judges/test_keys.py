@@ -8,7 +8,7 @@ from fdiv_gym.evaluation.plan import configure
 from fdiv_gym.manifest import seal
 from fdiv_gym.runs import resume_run
 from fdiv_gym.testing.servers import FaultyServer
-from fdiv_gym_judges.keys import key_for, keys_file
+from fdiv_gym_judges.keys import BASE_URL, key_for, keys_file
 
 TASK = fg.Task("How do I open my box?")
 SECRET = "aws-secret-0123456789"
@@ -144,3 +144,8 @@ def test_code_of_a_run_folders_model_needs_consent(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(fg.ConfigError, match=r"runs Python code of the model 'x'.*--trust-remote-code"):
         resume_run(tmp_path)
+
+
+def test_every_port_is_accepted_and_none_beyond():
+    accepted = [port for port in range(1, 70_000) if BASE_URL.fullmatch(f"http://127.0.0.1:{port}/v1")]
+    assert accepted == list(range(1, 65_536))
