@@ -65,15 +65,9 @@ def open_folder(plan: Plan, folder: Path) -> RunFolder:
 
 
 def remove_if_nothing_drawn(folder: Path) -> None:
-    """Remove the folder of an evaluation that failed before its first sample, and the parent that it leaves empty."""
-    if (folder / SAMPLES).exists():
-        return
-    for name in (PLAN, WRITER):
-        (folder / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a folder with other files is kept
-        folder.rmdir()
-        if folder.parent.name == "evaluations":
-            folder.parent.rmdir()
+    """Remove the plan of an evaluation that failed before its first sample; ``hold`` removes the folder it created."""
+    if not (folder / SAMPLES).exists():
+        (folder / PLAN).unlink(missing_ok=True)
 
 
 def complete_records(store: RunFolder, tasks: Sequence[Task], plan: Plan) -> list[dict[str, Any]]:

@@ -19,14 +19,14 @@ class Records:
 
     def __init__(self, folder: RunFolder, max_mb: float, report: Callable[[str], None]) -> None:
         self._folder, self._max_mb, self._report = folder, max_mb, report
-        self._told = False
+        self._reported = False
 
     def keep_samples(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Append samples, unless the file has reached its budget; this is said once."""
+        """Append samples, unless the file has reached its budget, which is reported once."""
         if self._folder.size(SAMPLES) < self._max_mb * 1e6:
             self._folder.append(SAMPLES, *samples)
-        elif samples and not self._told:
-            self._told = True
+        elif samples and not self._reported:
+            self._reported = True
             self._report(
                 f"samples.jsonl has reached {self._max_mb:g} MB (trainer.samples_max_mb): no more samples are kept; "
                 "metrics and evaluations are not affected"
@@ -39,7 +39,7 @@ class Records:
         return {"steps_without_metrics": gaps} if gaps else {}
 
     def report_missing(self, step: int) -> None:
-        """Say which steps have no metrics, e.g. because the file was deleted."""
+        """Report the steps that have no metrics, e.g. because the file was deleted."""
         gaps = self.missing(step).get("steps_without_metrics", [])
         if gaps:
             self._report(
