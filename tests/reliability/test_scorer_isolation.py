@@ -7,8 +7,10 @@ import pickle
 import random
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+from folder_harness import config_file
 
 import fdiv_gym as fg
 from fdiv_gym.evaluation import rescore, sample_records
@@ -16,7 +18,7 @@ from fdiv_gym.registry import close_plugin, counters_of, scoped_registry
 from fdiv_gym.rollouts import TimeoutLedger, score_checked
 from fdiv_gym.rollouts.isolation.child import Child
 from fdiv_gym.rollouts.isolation.place import Place, place_of
-from fdiv_gym.runs import RunFolder
+from fdiv_gym.runs import RunFolder, load_config, train
 from fdiv_gym_math.addition import Addition
 
 ID = "foreign/Words-v0"
@@ -206,6 +208,27 @@ def test_an_environment_that_only_this_process_can_build_is_refused(build):
     env.entry = fg.Entry("environment", "foreign/Lost-v0", "no_such_module:Words", "mine:test")
     with pytest.raises(fg.errors.PluginError, match=r"cannot be built in its scoring process: .*no_such_module"):
         scored(env, "0")
+
+
+def test_a_task_that_cannot_be_sent_is_refused_with_the_name_of_the_plugin(far):
+    task = fg.Task("x", "1", MappingProxyType({}))
+    with pytest.raises(fg.errors.PluginError, match=r"^environment 'foreign/Words-v0' .*mappingproxy.*isolate = false"):
+        score_checked(far, [task], ["1"])
+
+
+@pytest.mark.slow
+def test_a_run_with_an_isolated_judge_has_the_lines_and_totals_of_one_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
+    lines = []
+    for isolate in (False, True):
+        values = load_config(config_file(tmp_path), ["trainer.steps=2"]).resolved()
+        values["env"] = {"id": "safety/Refusal-v0", "isolate": isolate}
+        folder = tmp_path / str(isolate)
+        train(values, folder)
+        found = [*RunFolder(folder).lines("metrics.jsonl"), *RunFolder(folder).lines("evaluations.jsonl")]
+        lines.append([{k: v for k, v in line.items() if not k.startswith("time/")} for line in found])
+    assert lines[0] == lines[1]
+    assert lines[1][1]["total/judged"] > 0
 
 
 def test_rescoring_isolates_a_verifier_by_choice(tmp_path, monkeypatch):

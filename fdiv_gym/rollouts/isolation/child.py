@@ -13,6 +13,7 @@ from typing import Any
 
 from fdiv_gym import errors
 from fdiv_gym.errors import FdivGymError, PluginError
+from fdiv_gym.registry.messages import cause_of
 from fdiv_gym.registry.process import start_python
 from fdiv_gym.rollouts.isolation.blueprint import Blueprint
 from fdiv_gym.rollouts.isolation.frames import read_frame, write_frame
@@ -45,6 +46,7 @@ class Child:
 
     def __init__(self, blueprint: Blueprint, label: str) -> None:
         self.owner = os.getpid()
+        self._label = label
         self._ended = False
         requests, own_requests = os.pipe()
         own_replies, replies = os.pipe()
@@ -88,7 +90,7 @@ class Child:
             payload = pickle.dumps((deadline_s, against, responses))
         except Exception as error:
             raise PluginError(
-                f"a task cannot be sent to the scoring process ({type(error).__name__}: {error}): its data must be "
+                f"{self._label}: a task cannot be sent to the scoring process ({cause_of(error)}): its data must be "
                 "plain JSON values; or set env.isolate = false"
             ) from None
         return self._ask(payload, deadline_s, _SMALLEST_REPLY + len(responses) * (LARGEST_VERDICT + 2))
