@@ -23,12 +23,13 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/first_norms.py` | the gradient norm of the first step, for every on-policy objective | `benchmarks/results/first_norms.md` |
 | `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
+| `python benchmarks/isolation.py` | a batch scored in a process of its own against one scored in the run | `benchmarks/results/isolation.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |
 | `python benchmarks/tabular.py` | divergences on exact tables; prints its table | [theory](theory/index.md#defaults-and-what-was-measured) |
 
 The benchmarks use small models, small tables or fixed sets of answers. They show the direction of an effect on this
 scale; they are no evidence for large models."""  # noqa: E501 - rows of a table
-ORDER = ("startup", "first_run", "defaults", "importance", "reward_hacking", "verifier")
+ORDER = ("startup", "first_run", "defaults", "importance", "reward_hacking", "verifier", "isolation")
 IMAGES = "img"
 """Folder of the figures on the page, relative to ``docs``; mkdocs shows files below ``docs`` only."""
 

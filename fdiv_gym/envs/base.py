@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
+import pydantic
 
 from fdiv_gym.envs.spaces import TextSpace
 from fdiv_gym.errors import EnvError
@@ -16,6 +17,17 @@ from fdiv_gym.types.task import Task
 from fdiv_gym.types.verdict import Verdict
 
 Split = Literal["train", "heldout"]
+
+
+class ScoringOptions(_options.Options):
+    """Where and for how long responses are scored; read by the runner, not by a plugin."""
+
+    isolate: bool | None = None
+    """Score in a process of its own that is killed at the deadline; unset: a plugin of others is isolated if it can
+    be, one of this project is not."""
+    score_deadline_s: float = pydantic.Field(300.0, gt=0)
+    """Seconds that scoring a batch may take, and a 64th of it more for each response: 600 for 64 responses. Applies to
+    an isolated plugin and to one of others that scores in the process of the run."""
 
 
 class TextEnv(gymnasium.Env[str, str], _options.Configurable):
@@ -31,7 +43,7 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
         max_turns: largest number of responses in an episode (1 unless ``follow_up`` is overridden).
     """
 
-    class Options(_options.Options):
+    class Options(ScoringOptions):
         """Options of every environment; nest ``class Options(fg.TextEnv.Options)`` to add more."""
 
         split: Split = "train"

@@ -9,15 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fdiv_gym.envs.base import ScoringOptions
 from fdiv_gym.envs.registration import make
 from fdiv_gym.errors import ConfigError, TrainerError, UnknownNameError
 from fdiv_gym.evaluation.folder import PLAN
 from fdiv_gym.evaluation.samples import is_sample, task_of
 from fdiv_gym.registry.discovery import discovery
-from fdiv_gym.registry.guard import batch_or_alone, close_plugin
+from fdiv_gym.registry.guard import close_plugin
 from fdiv_gym.registry.lookup import entry_named
+from fdiv_gym.registry.options import build_options
 from fdiv_gym.rewards.verifier import get_verifier
-from fdiv_gym.rollouts.scoring import score_checked
+from fdiv_gym.rollouts.scoring import score_checked, verify_checked
 from fdiv_gym.runs.config import parse_config
 from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import CONFIG, SAMPLES, RunFolder
@@ -134,12 +136,10 @@ def _judging(
     store: RunFolder, other: str | None, options: dict[str, Any], trust_endpoints: bool
 ) -> tuple[Judging, Callable[[], None], bool]:
     if other is not None and other in discovery.registry.names("verifier"):
+        own = {key: options.pop(key) for key in ScoringOptions.model_fields if key in options}
+        scoring = build_options(ScoringOptions, own, f"verifier {other!r}")
         verifier = get_verifier(other, **options)
-        return (
-            lambda tasks, responses: batch_or_alone(verifier.verify_batch, [t.answer or "" for t in tasks], responses),
-            partial(close_plugin, verifier),
-            True,
-        )
+        return partial(verify_checked, verifier, scoring), partial(close_plugin, verifier), True
     if other is not None:
         try:
             env = make(other, **options)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from fdiv_gym.cache import cache_folder
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import ScoringOptions, TextEnv
 from fdiv_gym.errors import ConfigError, TrainerError
 from fdiv_gym.manifest import damage_of, seal
 from fdiv_gym.models.config import EmbeddedModelConfig
@@ -51,8 +51,9 @@ class EnvDemonstrations:
         self._env = env
 
     def describe(self) -> dict[str, Any]:
-        """The environment and its options."""
-        return {"env": self._env.registered_name(), "options": self._env.options.model_dump(mode="json")}
+        """The environment and the options that its demonstrations may depend on."""
+        options = self._env.options.model_dump(mode="json", exclude=set(ScoringOptions.model_fields))
+        return {"env": self._env.registered_name(), "options": options}
 
     def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
         """The demonstrations of the environment.

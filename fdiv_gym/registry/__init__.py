@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.options import Configurable as Configurable
     from fdiv_gym.registry.options import Options as Options
     from fdiv_gym.registry.options import build_options as build_options
+    from fdiv_gym.registry.process import start_python as start_python
     from fdiv_gym.registry.reference import PluginRef as PluginRef
     from fdiv_gym.registry.reference import references as references
 
@@ -61,6 +62,7 @@ __getattr__, __dir__, __all__ = lazy(
         "discovery": ["Plugin"],
         "messages": ["printable"],
         "options": ["Configurable", "Options", "build_options"],
+        "process": ["start_python"],
         "reference": ["PluginRef", "references"],
         "lookup": ["Spec", "get", "list_entries", "list_plugins", "scoped_registry"],
         "guard": [

@@ -109,6 +109,9 @@ class Configurable:
     ``super().__init__(**options)`` first and reads ``self.options``.
 
     Attributes:
+        deputy: an object that answers for this instance: ``counters()`` and ``close()``. Set where another process
+            scores for it.
+        passed: whether Python code passed this instance to a run, so that its state may differ from its options.
         metric_meanings: what the class's own metrics mean, one sentence for each key as it stands in
             ``metrics.jsonl`` or ``evaluations.jsonl``, e.g. ``{"env/attack_success": "Share of ..."}``. A key may be a
             pattern such as ``component/label/<name>``. The entries of base classes are added.
@@ -123,6 +126,8 @@ class Configurable:
 
     options: Any
     entry: Entry | None = None
+    deputy: Any = None
+    passed: bool = False
 
     def __init__(self, **options: Any) -> None:
         name = type(self).registered_name()

@@ -106,6 +106,7 @@ class PluginRef(Reference, Generic[T]):
                 raise ConfigError(
                     f"{self.kind} {self.name!r} is already built: {sorted(overrides)} cannot be set on it"
                 )
+            self.instance.passed = True
             return self.instance
         assert self.entry is not None, "the option that holds this reference was not validated"
         plugin: T = build(self.entry, {**self.values(), **overrides})

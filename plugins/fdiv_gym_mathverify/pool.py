@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from fdiv_gym.errors import VerifierError
+from fdiv_gym.registry import start_python
 from fdiv_gym_mathverify.messages import Result
 
 _START_S = 60.0
@@ -61,7 +61,8 @@ class _Connection:
         read_jobs, write_jobs = os.pipe()
         read_results, write_results = os.pipe()
         try:
-            self.process = _start(read_jobs, write_results, workers, memory_bytes)
+            numbers = (read_jobs, write_results, workers, memory_bytes)
+            self.process = start_python(_BOOT, numbers, (read_jobs, write_results))
         except OSError as error:
             for fd in (write_jobs, read_results):
                 os.close(fd)
@@ -245,21 +246,3 @@ class WorkerPool:
 def _fail(jobs: Iterable[_Job], problem: str) -> None:
     for job in jobs:
         job.set_result(("error", None, problem))
-
-
-def _start(read_fd: int, write_fd: int, workers: int, memory_bytes: int) -> subprocess.Popen[bytes]:
-    # The helper and the fork server import packages from the same places as this process, and from no other:
-    # no user site, no working directory.
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    environment["PYTHONSAFEPATH"] = "1"
-    numbers = [str(number) for number in (read_fd, write_fd, workers, memory_bytes)]
-    return subprocess.Popen(
-        [sys.executable, "-c", _BOOT, *numbers],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(read_fd, write_fd),
-        env=environment,
-        start_new_session=True,
-    )

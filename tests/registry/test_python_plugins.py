@@ -156,7 +156,7 @@ def test_a_class_defined_on_the_spot_is_trained_and_its_source_recorded(tmp_path
     assert squared["text"].startswith("class Squared(fg.Divergence):")
     assert len({local["source"], squared["source"]}) == 2
     config = json.loads((result.folder / "config.json").read_text())
-    assert config["env"] == {"id": place, "split": "train", "letters": 2}
+    assert config["env"] == {"id": place, "split": "train", "isolate": None, "score_deadline_s": 300.0, "letters": 2}
     assert config["objective"]["divergence"] == {"name": f"{__name__}:Squared", "link": ""}
 
 

@@ -77,6 +77,9 @@ def boundary(plugin: Plugin, call: str) -> Iterator[None]:
 
 def close_plugin(plugin: Plugin) -> None:
     """Call ``plugin.close()``; a failure is logged as a warning, so that it neither hides an error nor fails a run."""
+    deputy = getattr(plugin, "deputy", None)
+    if deputy is not None:
+        deputy.close()
     try:
         with boundary(plugin, "close"):
             plugin.close()  # type: ignore[attr-defined]

@@ -127,7 +127,8 @@ def counters_of(env: Environment) -> dict[str, float]:
         EnvError: a counter is not a finite number.
     """
     with boundary(env, "counters"):
-        found = _numbers(env, "counters", env.counters())
+        deputy = getattr(env, "deputy", None)
+        found = _numbers(env, "counters", (env if deputy is None else deputy).counters())
     # numpy's scalars are numbers but not JSON
     return {name: value if type(value) in (int, float) else float(value) for name, value in found.items()}
 
