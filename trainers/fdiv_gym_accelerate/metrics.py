@@ -9,6 +9,7 @@ import torch
 
 import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
+from fdiv_gym.objectives import Stream
 from fdiv_gym.registry import boundary, state_of
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Gradients
@@ -41,13 +42,18 @@ def curriculum_line(env: fg.TextEnv | None) -> dict[str, float]:
     return {f"curriculum/{name}": float(value) for name, value in numbers.items()}
 
 
-def gradient_line(gradients: Gradients, norm: float) -> dict[str, float]:
+def gradient_line(
+    gradients: Gradients, norm: float, coefficients: Mapping[Stream, fg.Coefficients]
+) -> dict[str, float]:
     """Loss, norms of the gradient, and the metrics of the objective."""
     line = {"loss": gradients.loss, "grad_norm": norm}
     if len(gradients.stream_losses) > 1:
         line |= {f"loss/{name}": value for name, value in gradients.stream_losses.items()}
         line |= {f"grad_norm/{name}": value for name, value in gradients.stream_norms.items()}
-    return line | gradients.metrics
+    line |= gradients.metrics
+    for coefficient in coefficients.values():
+        line |= coefficient.metrics
+    return line
 
 
 def time_line(groups: Sequence[fg.TrajectoryGroup], seconds: float, rollout_seconds: float) -> dict[str, float]:

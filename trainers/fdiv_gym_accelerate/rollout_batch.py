@@ -14,6 +14,7 @@ from fdiv_gym.objectives import Stream, checked_advantages
 from fdiv_gym.registry import boundary, coefficients_of
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.callbacks import Callbacks
+from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.minibatches import StepRows, mini_batches
 from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -32,6 +33,7 @@ class BatchUpdates:
         seed: of the run.
         callbacks: they receive the coefficients before each update.
         report: takes one line about a step without any update.
+        events: takes what is noticed in a step, and says whether it may update the policy.
     """
 
     updater: Updater
@@ -40,6 +42,7 @@ class BatchUpdates:
     seed: int
     callbacks: Callbacks
     report: Callable[[str], None]
+    events: EventLog
 
     def run(self, step: int, rows: StepRows) -> dict[str, float]:
         """Update the policy ``updates_per_rollout`` times ``minibatches`` times, or less often under ``max_kl``.
@@ -52,33 +55,38 @@ class BatchUpdates:
             rows: this process's rows; every process must have at least ``minibatches`` groups or units.
 
         Returns:
-            The step's metrics: means over its updates (none if no update is taken), ``engine/logprob_gap`` before
-            the first update, and ``ratio/...`` before the last.
+            The step's metrics: means over its updates (over those without signal if none is taken, and nothing if
+            max_kl forbids the first), ``engine/logprob_gap`` before the first update, and ``ratio/...`` before the
+            last.
 
         Raises:
             PluginError: the objective broke its contract.
-            TrainerError: a gradient that max_kl does not drop is not finite.
         """
         gap = self._score(rows)
         lines: list[dict[str, float]] = []
+        left_out: list[dict[str, float]] = []
         ratios, stopped = Ratios(), False
         for part in self._parts(step, rows):
             gradients, coefficients = self._gradient(step, part)
             gap = gradients.logprob_gap if gap is None else gap
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
-            norm = math.nan if stopped else self._clip(step)
-            # One update is made even from an all-zero gradient, as ever; of several, it would be momentum alone.
-            active = any(bool(stream.active.any()) for stream in coefficients.values())
-            if not stopped and (active or self.settings.updates_per_step == 1):
-                lines.append(self._take(gradients, norm, coefficients))
+            norm = math.nan if stopped else self._clip(gradients)
+            allowed = self.events.agree()
+            line = metrics.gradient_line(gradients, norm, coefficients)
+            # Without signal AdamW's momentum and weight decay would still move the weights.
+            if allowed and not stopped and norm > 0:
+                self._take(coefficients)
+                lines.append(line)
             else:
                 self.optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer changes nothing
                 self.optimizer.step()
+                left_out += [] if stopped else [line]
             if stopped:
                 self._report_no_update(step, len(lines), gradients.ratios.kl)
+            if stopped or not allowed:
                 break
-        result = averaged(lines) | {"updates/count": float(len(lines))}
+        result = averaged(lines or left_out) | {"updates/count": float(len(lines))}
         if self.settings.max_kl is not None:
             result["updates/stopped_early"] = float(stopped)
         if "rollouts" in rows.streams:
@@ -91,27 +99,27 @@ class BatchUpdates:
             return False
         return ratios.kl is None or ratios.kl > self.settings.max_kl
 
-    def _clip(self, step: int) -> float:
-        """Scale the gradient down to ``max_grad_norm``; its norm before."""
+    def _clip(self, gradients: Gradients) -> float:
+        """Scale the gradient down to ``max_grad_norm``; its norm before, the same in all processes."""
         parameters = self.updater.model.parameters()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
-        if not math.isfinite(norm):
-            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {norm})")
+        if not (math.isfinite(norm) and math.isfinite(gradients.loss)):
+            self.events.report(
+                "nonfinite",
+                f"the gradient is not finite (norm {norm}, loss {gradients.loss}): the learning rate is too high, or "
+                "the objective overflows at these log-ratios; lower trainer.learning_rate",
+                grad_norm=norm,
+                loss=gradients.loss,
+            )
         return norm
 
-    def _take(
-        self, gradients: Gradients, norm: float, coefficients: Mapping[Stream, fg.Coefficients]
-    ) -> dict[str, float]:
-        """One optimizer step; the update's metrics."""
+    def _take(self, coefficients: Mapping[Stream, fg.Coefficients]) -> None:
+        """One optimizer step."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.updater.objective.running:
             with boundary(self.updater.objective, "observe"):
                 self.updater.objective.observe(coefficients)
-        line = metrics.gradient_line(gradients, norm)
-        for coefficient in coefficients.values():
-            line |= coefficient.metrics
-        return line
 
     def _score(self, rows: StepRows) -> float | None:
         """What is computed once a step; returns the gap to the engine, except where one update will measure it."""

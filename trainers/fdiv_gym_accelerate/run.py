@@ -31,6 +31,7 @@ from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
+from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.ranks import RankState
 from fdiv_gym_accelerate.records import Records
@@ -84,6 +85,7 @@ class Run:
         if self.accelerator.num_processes > 1:
             screen.message(f"{self.accelerator.num_processes} processes")
         self.screen = screen
+        self.events = EventLog(settings.event_policies, screen.message, several=self.accelerator.num_processes > 1)
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
         self.rank = RankState(self.accelerator, self.env, self.screen.message)
@@ -116,7 +118,7 @@ class Run:
         )  # fmt: skip
         self.callbacks = Callbacks([ref.build() for ref in config.callbacks], self.screen.message)
         self.updates = BatchUpdates(
-            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message
+            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events
         )
         self.ledger = TimeoutLedger(
             [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
@@ -157,6 +159,7 @@ class Run:
         self.step = step
         line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
         self._log(line, groups)
+        self.events.end_step(step)
 
     def _rollouts(self, step: int, line: dict[str, float]) -> list[fg.TrajectoryGroup]:
         assert self.env is not None
@@ -205,8 +208,9 @@ class Run:
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
         line |= metrics.curriculum_line(self.env)
         line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
+        events = self.events.records(self.step)
         if self.accelerator.is_main_process:
-            self.folder.append(METRICS, {"step": self.step, **line})
+            self.folder.append(METRICS, {"step": self.step, **line} | ({"events": events} if events else {}))
             self.records.keep_samples(self.evaluator.training_samples(self.step, groups))
             if self.config.tracker is not None:
                 self.accelerator.log(line, step=self.step)
@@ -239,6 +243,7 @@ class Run:
                 "seconds": self.seconds + time.monotonic() - self._begun,
                 "positions": self._positions(),
                 "ranks": ranks,
+                "events": self.events.state_dict(),
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -258,6 +263,7 @@ class Run:
             **before_and_after(self.folder.lines(EVALUATIONS), self.step),
             "seconds": round(self.seconds + time.monotonic() - self._begun, 2),
             "steps": self.step,
+            "events": self.events.summary(),
             **self.records.missing(self.step),
         }
 
@@ -322,6 +328,7 @@ class Run:
             self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
+            self.events.load_state_dict(extra["events"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])

@@ -7,6 +7,7 @@ from typing import Literal
 import pydantic
 
 import fdiv_gym as fg
+from fdiv_gym.runs import Policy, event_policies
 
 
 class TrainerOptions(fg.Options):
@@ -66,10 +67,28 @@ class TrainerOptions(fg.Options):
     max_unscored: float = pydantic.Field(0.5, gt=0, le=1)
     """The run stops when more than this share of a step's responses has no score."""
 
+    events: dict[str, str] = pydantic.Field(default_factory=dict)
+    """What the events of a run lead to where it is not the default: a table of the event's name and ``ignore``,
+    ``info``, ``warn``, ``skip`` or ``stop``."""
+
+    @property
+    def event_policies(self) -> dict[str, Policy]:
+        """What each event leads to."""
+        return event_policies(self.events)
+
     @property
     def updates_per_step(self) -> int:
         """Optimizer steps of a step, if none is left out."""
         return self.updates_per_rollout * self.minibatches
+
+    @pydantic.field_validator("events")
+    @classmethod
+    def _are_events(cls, events: dict[str, str]) -> dict[str, str]:
+        try:
+            event_policies(events)
+        except fg.ConfigError as error:
+            raise ValueError(str(error)) from None
+        return events
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> TrainerOptions:
