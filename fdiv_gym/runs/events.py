@@ -62,6 +62,12 @@ _KINDS = (
         "check that the engine samples the trained weights at the configured temperature",
     ),
     EventKind(
+        "engine_text",
+        "stop",
+        "the text of each response against its decoded tokens, before the first update",
+        "let the engine return the decoded tokens as text, without the end token",
+    ),
+    EventKind(
         "no_gradient",
         "warn",
         "the norm of the gradient: exactly 0 although groups have different rewards",

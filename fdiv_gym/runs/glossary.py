@@ -65,8 +65,15 @@ _STEPS = {
     "updates/count": "Optimizer steps that the step took.",
     "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",
     "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and before the step's first "
-    "update, in nats, over the first process's response tokens (with one update from the engine's log-probs: over the "
-    "rows of its gradient, 0 if there are none); near 0 if the engine samples from the policy in training.",
+    "update, in nats, over the response tokens (with one update from the engine's log-probs: over the rows of its "
+    "gradient, 0 if there are none); near 0 if the engine samples from the policy in training.",
+    "engine/logprob_gap_mean": "Mean of the same differences over the same tokens, in nats, 0 or more.",
+    "correction/mean": "Mean over response tokens of the weights pi_old/q of policy against engine, after the bounds; "
+    "with correction only.",
+    "correction/cut": "Share of response tokens whose weight was cut to correction_upper, from 0 to 1; with correction "
+    "only.",
+    "correction/masked": "Share of response tokens whose weight was below correction_lower and became 0, from 0 to 1; "
+    "with correction only.",
     "ratio/p01": "The 1 % quantile of the token ratios pi/pi_old in the step's last mini-batch, before its update, in "
     "the first process.",
     "ratio/p50": "The median of the token ratios pi/pi_old in the step's last mini-batch, before its update, in the "

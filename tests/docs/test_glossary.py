@@ -46,7 +46,11 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
         "objective": {"name": "f-grpo", "weighting": "softmax"},
         "trainer": {"max_unscored": 1.0},
     },
-    "truncated sampling": {"env": ADDITION, "engine": {"top_p": 0.9, "top_k": 8}},
+    "truncated sampling": {
+        "env": ADDITION,
+        "engine": {"top_p": 0.9, "top_k": 8},
+        "trainer": {"correction": "token", "old_logps": "recomputed"},
+    },
     "several updates": {
         "env": {"id": "safety/Preference-v0", "judge": Silent},
         "objective": {"name": "f-grpo", "importance": "sequence"},

@@ -13,8 +13,10 @@ import fdiv_gym as fg
 from fdiv_gym.objectives import Stream, checked_advantages
 from fdiv_gym.registry import boundary, coefficients_of
 from fdiv_gym_accelerate import metrics
+from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.events import EventLog
+from fdiv_gym_accelerate.gap import Gap
 from fdiv_gym_accelerate.minibatches import StepRows, mini_batches
 from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -34,6 +36,7 @@ class BatchUpdates:
         callbacks: they receive the coefficients before each update.
         report: takes one line about a step without any update.
         events: takes what is noticed in a step, and says whether it may update the policy.
+        agreement: compares the engine with the policy.
     """
 
     updater: Updater
@@ -43,6 +46,7 @@ class BatchUpdates:
     callbacks: Callbacks
     report: Callable[[str], None]
     events: EventLog
+    agreement: Agreement
 
     def run(self, step: int, rows: StepRows) -> dict[str, float]:
         """Update the policy ``updates_per_rollout`` times ``minibatches`` times, or less often under ``max_kl``.
@@ -62,13 +66,16 @@ class BatchUpdates:
         Raises:
             PluginError: the objective broke its contract.
         """
-        gap = self._score(rows)
+        gap, rollouts = self._score(rows), rows.streams.get("rollouts")
+        engine_line = {} if rollouts is None else self.agreement.correct(rollouts)
         lines: list[dict[str, float]] = []
         left_out: list[dict[str, float]] = []
         ratios, stopped = Ratios(), False
         for part in self._parts(step, rows):
             gradients, coefficients = self._gradient(step, part)
-            gap = gradients.logprob_gap if gap is None else gap
+            if rollouts is not None and "engine/logprob_gap" not in engine_line:
+                gap = gradients.gap if gap is None else gap
+                engine_line |= self.agreement.check(step, gap, rollouts, rows.groups)
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
             norm = math.nan if stopped else self._clip(gradients)
@@ -89,9 +96,7 @@ class BatchUpdates:
         result = averaged(lines or left_out) | {"updates/count": float(len(lines))}
         if self.settings.max_kl is not None:
             result["updates/stopped_early"] = float(stopped)
-        if "rollouts" in rows.streams:
-            result |= {"engine/logprob_gap": gap or 0.0} | ratios.line()
-        return result
+        return result | engine_line | (ratios.line() if rollouts is not None else {})
 
     def _is_too_far(self, ratios: Ratios) -> bool:
         """Whether max_kl forbids the update; a distance that cannot be measured counts as too far."""
@@ -121,7 +126,7 @@ class BatchUpdates:
             with boundary(self.updater.objective, "observe"):
                 self.updater.objective.observe(coefficients)
 
-    def _score(self, rows: StepRows) -> float | None:
+    def _score(self, rows: StepRows) -> Gap | None:
         """What is computed once a step; returns the gap to the engine, except where one update will measure it."""
         for stream in rows.streams.values():
             self.updater.score_in_advance(stream)

@@ -28,10 +28,12 @@ from fdiv_gym.runs import (
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
+from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.events import EventLog
+from fdiv_gym_accelerate.gap import bound_of
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.ranks import RankState
 from fdiv_gym_accelerate.records import Records
@@ -41,6 +43,7 @@ from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
+    check_sampling,
     check_updates,
     demonstrations_of,
     load_policy,
@@ -100,6 +103,7 @@ class Run:
         self._built.append(self.engine)
         with boundary(self.engine, "start"):
             self.engine.start(self.policy.model, self.policy.tokenizer)
+        check_sampling(sampling_of(self.engine, 0), settings, self.objective.streams)
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
         check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
@@ -117,9 +121,14 @@ class Run:
             num_training_steps=settings.steps,
         )  # fmt: skip
         self.callbacks = Callbacks([ref.build() for ref in config.callbacks], self.screen.message)
+        self.agreement = Agreement(
+            self.updater, self.policy.tokenizer, bound_of(self.engine, settings.precision, settings.logprob_tolerance),
+            settings, self.events,
+        )  # fmt: skip
         self.updates = BatchUpdates(
-            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events
-        )
+            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events,
+            self.agreement,
+        )  # fmt: skip
         self.ledger = TimeoutLedger(
             [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
         )
