@@ -144,3 +144,18 @@ def test_no_correction_makes_up_for_log_probs_of_other_responses(tmp_path):
         train(planted(Permuted, **changes), tmp_path / "run")
     assert train(planted(Stale, **changes), tmp_path / "stale").status == "finished"
     assert torch.isfinite(torch.tensor(RunFolder(tmp_path / "stale").lines("metrics.jsonl")[1]["correction/mean"]))
+
+
+def test_a_policy_whose_forward_pass_is_random_is_told(tmp_path, monkeypatch):
+    from fdiv_gym_accelerate import update
+
+    token_logps = update.token_logps
+
+    def noisy(model, batch, temperature):
+        logps = token_logps(model, batch, temperature)
+        return logps - torch.rand(logps.shape, generator=torch.Generator().manual_seed(0))
+
+    monkeypatch.setattr(update, "token_logps", noisy)
+    monkeypatch.setattr("fdiv_gym_accelerate.streams.token_logps", noisy)
+    with pytest.raises(fg.TrainerError, match=r"engine_gap: .*differ between two forward passes"):
+        train(planted(Transformers), tmp_path / "run")

@@ -25,7 +25,12 @@ CASES = {
     "f-grpo": ("f-grpo", {"gamma": 1.0, "advantage": "batch"}, False, {}),
     "dapo": ("dapo", {}, False, {"old_logps": "recomputed"}),
     "a process without signal": ("f-grpo", {}, True, {}),
-    "corrected": ("dapo", {}, False, {"old_logps": "recomputed", "correction": "sequence", "correction_lower": 0.9}),
+    "corrected": (
+        "dapo",
+        {},
+        False,
+        {"old_logps": "recomputed", "correction": "sequence", "correction_lower": 0.75, "correction_upper": 1.2},
+    ),
     "max_kl": ("grpo", {}, False, {"max_kl": 0.02}),
     "max_kl without signal": ("grpo", {"beta": 0.0}, True, {"max_kl": 0.01}),
 }
@@ -57,7 +62,7 @@ def updates_of(case, start, tokenizer, env):
     name, options, silent, settings = CASES[case]
     groups = judged_rollouts(start, tokenizer, env, prompts=10, group_size=4)
     if case == "corrected":
-        groups = [shifted(g, 0.05 * (i - 5)) for i, g in enumerate(groups)]
+        groups = [shifted(g, 0.02 * (i - 5)) for i, g in enumerate(groups)]
     if silent:
         groups = [scored(g, [1.0] * 4) if i % 2 else g for i, g in enumerate(groups)]
     model, reference = copy.deepcopy(start).double(), copy.deepcopy(start).double()

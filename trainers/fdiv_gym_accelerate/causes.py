@@ -39,6 +39,15 @@ def distance(expected: Tensor, q: Tensor) -> float:
     return value if math.isfinite(value) else math.inf
 
 
+def another_pass(logits: Tensor, chosen: Tensor, q: Tensor) -> Cause:
+    """They are the policy's in another forward pass of the same tokens; tempered logits [n, V], tokens [n]."""
+    return Cause(
+        "unstable", "the policy's own log-probs differ between two forward passes, and one of them has the engine's",
+        "turn off what is random in the model's forward pass, or what depends on the other rows of a batch",
+        distance(torch.log_softmax(logits, -1).gather(-1, chosen[:, None])[:, 0], q),
+    )  # fmt: skip
+
+
 def constant(p: Tensor, q: Tensor) -> Cause:
     """All log-probs are off by the same number."""
     offset = float((q - p).double().median())

@@ -86,6 +86,9 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
     best = min(found, key=lambda cause: cause.remaining)
     gap = causes.distance(p, q)
     limit = max(SHARE * gap, min(bound.mean, ROUNDING_SHARE * gap))
+    again = causes.another_pass(logits / updater.temperature, chosen, q)
+    if again.remaining <= limit:  # then the explanations from these logits hold as well, and mean nothing
+        return again
     return best if best.remaining <= limit else None
 
 
