@@ -56,7 +56,7 @@ CASES = {
     "constant": (Offset, {}, 1, "constant", "off by a constant of -0.5"),
     "base": (BaseTwo, {}, 1, "base", "they are 1.44 times the policy's, logarithms to base 2"),
     "late": (Late, {}, 1, "shifted", "each token has the log-prob of the token before"),
-    "permuted": (Permuted, {}, 1, "order", "carry the log-probs of another response"),
+    "permuted": (Permuted, {}, 1, "order", "carry those of another response"),
     "prompts": (SwappedPrompts, {}, 1, "prompts", "fit another prompt of the batch"),
     "top_p": (TopP, {}, 1, "truncation", "renormalised over the most likely tokens, top_p of at most 0.9"),
     "top_k": (TopK, {}, 1, "truncation", "renormalised over the most likely tokens, top_k = 3"),
@@ -159,3 +159,18 @@ def test_a_policy_whose_forward_pass_is_random_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("fdiv_gym_accelerate.streams.token_logps", noisy)
     with pytest.raises(fg.TrainerError, match=r"engine_gap: .*differ between two forward passes"):
         train(planted(Transformers), tmp_path / "run")
+
+
+class HalfOffset(Offset):
+    """Every second completion only."""
+
+    count = 0
+
+    def change(self, completion):
+        self.count += 1
+        return super().change(completion) if self.count % 2 else completion
+
+
+def test_a_fault_in_part_of_the_batch_is_named(tmp_path):
+    with pytest.raises(fg.TrainerError, match=r"^step 1: engine_gap: .*off by a constant of -0\.5"):
+        train(planted(HalfOffset), tmp_path / "run")

@@ -162,7 +162,7 @@ def reordered(p: Sequence[Tensor], q: Sequence[Tensor], suspects: Sequence[int])
         moved += [(i, same[best])] if same[best] != i else []
     example = f" (response {moved[0][0]} those of response {moved[0][1]})" if moved else ""
     return Cause(
-        "order", f"{len(moved)} of {len(suspects)} responses carry the log-probs of another response{example}",
+        "order", f"{len(moved)} of {len(suspects)} responses that differ carry those of another response{example}",
         "let the engine return completions in the order of the prompts, each with its own log-probs",
         total / tokens if moved and tokens else math.inf,
     )  # fmt: skip
@@ -179,7 +179,7 @@ def other_prompts(gaps: Tensor, own: Sequence[int]) -> Cause:
     moved = [(i, other) for i, other in enumerate(best) if other != own[i]]
     example = f" (a response to prompt {own[moved[0][0]]} belongs to prompt {moved[0][1]})" if moved else ""
     return Cause(
-        "prompts", f"{len(moved)} of {len(best)} responses fit another prompt of the batch{example}",
+        "prompts", f"{len(moved)} of {len(best)} responses that were tried fit another prompt of the batch{example}",
         "let the engine return completions in the order of the prompts",
         float(gaps.min(-1).values.mean()) if moved else math.inf,
     )  # fmt: skip

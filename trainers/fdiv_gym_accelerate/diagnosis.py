@@ -18,6 +18,8 @@ from fdiv_gym_accelerate.update import Updater
 
 ROWS = 32
 """Responses that are looked at, those with the largest differences."""
+LEAST = 0.1
+"""Share of the largest difference that such a response has at least: a fault may concern a part of the batch."""
 TOKENS = 24
 """Tokens of each, its first; the logits of all of them are held at once."""
 PROMPTS = 32
@@ -94,8 +96,9 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
 
 def suspects_of(stream: StreamBatch, policy: Tensor, gaps: Tensor) -> Suspects:
     """The rows with the largest gap of a token; ``policy`` and ``gaps`` [N, T-1]."""
-    rows = gaps.amax(-1).argsort(descending=True, stable=True)
-    rows = rows[stream.padded.mask[rows].any(-1)][:ROWS]
+    largest = torch.where(stream.padded.mask, gaps, -1.0).amax(-1)  # -1 for a row without a response token
+    rows = largest.argsort(descending=True, stable=True)
+    rows = rows[largest[rows] >= max(LEAST * float(largest.max()), 0.0)][:ROWS]
     mask = stream.padded.mask[rows]
     mask = mask & (mask.cumsum(-1) <= TOKENS)
     places = mask.any(0).nonzero()
