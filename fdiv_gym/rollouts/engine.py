@@ -24,6 +24,11 @@ class Engine(_options.Configurable):
 
     Order of calls: ``Engine(**options)``, ``start(model, tokenizer)``, then any number of ``generate`` and
     ``update_weights``, then ``close``.
+
+    Attributes:
+        logprob_tolerance: mean difference of a token's log-prob from the trainer's forward pass, in nats, that this
+            engine's rounding causes at most, e.g. because it computes in half precision; None for an engine that
+            computes as the trainer does. A trainer stops where the difference is larger.
     """
 
     class Options(_options.Options):
@@ -39,6 +44,7 @@ class Engine(_options.Configurable):
         """Keep this many tokens; 0 keeps all."""
 
     kind: ClassVar[str] = "engine"
+    logprob_tolerance: float | None = None
 
     def sampling(self, seed: int, greedy: bool = False) -> Sampling:
         """The sampling parameters in the options."""
@@ -68,6 +74,10 @@ class Engine(_options.Configurable):
 
     def generate(self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling) -> list[list[Completion]]:
         """``n`` completions for each tokenised prompt, in the order of the prompts.
+
+        The log-probs are *processed* ones, as some engines call them: natural logarithms under the distribution that
+        the token was drawn from, after temperature, and after top_p and top_k renormalised over the tokens that
+        these keep. Raw log-probs, taken before, are another distribution's. The text is that of the tokens.
 
         Raises:
             EngineError: an empty prompt, or a prompt that leaves no room in the model's context.

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.config import apply_overrides as apply_overrides
     from fdiv_gym.runs.config import load_config as load_config
     from fdiv_gym.runs.config import parse_config as parse_config
+    from fdiv_gym.runs.events import TRAINING_EVENTS as TRAINING_EVENTS
+    from fdiv_gym.runs.events import Event as Event
+    from fdiv_gym.runs.events import EventKind as EventKind
+    from fdiv_gym.runs.events import Policy as Policy
+    from fdiv_gym.runs.events import event_policies as event_policies
     from fdiv_gym.runs.folder import CONFIG as CONFIG
     from fdiv_gym.runs.folder import EVALUATIONS as EVALUATIONS
     from fdiv_gym.runs.folder import METRICS as METRICS
@@ -47,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "changes": ["record_changes"],
         "config": ["RunConfig", "TrackerConfig", "apply_overrides", "load_config", "parse_config"],
+        "events": ["Event", "EventKind", "Policy", "TRAINING_EVENTS", "event_policies"],
         "folder": ["CONFIG", "EVALUATIONS", "METRICS", "PROVENANCE", "RunFolder", "SAMPLES", "SUMMARY", "TIMEOUTS"],
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
         "launch": ["is_main_process", "resume_run", "train"],

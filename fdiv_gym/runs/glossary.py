@@ -41,6 +41,8 @@ _STEPS = {
     "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1.",
     "response/tokens": "Mean number of tokens in a response of the first process.",
     "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
+    "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "
+    "estimate of the entropy of the next token.",
     "component/<name>": "Mean of the verdicts' component <name> over the first process's responses that have it.",
     "curriculum/<name>": "The number <name> in the state of the environment's curriculum after the step.",
     "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, through "
@@ -65,8 +67,15 @@ _STEPS = {
     "updates/count": "Optimizer steps that the step took.",
     "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",
     "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and before the step's first "
-    "update, in nats, over the first process's response tokens (with one update from the engine's log-probs: over the "
-    "rows of its gradient, 0 if there are none); near 0 if the engine samples from the policy in training.",
+    "update, in nats, over the response tokens (with one update from the engine's log-probs: over the rows of its "
+    "gradient, 0 if there are none); near 0 if the engine samples from the policy in training.",
+    "engine/logprob_gap_mean": "Mean of the same differences over the same tokens, in nats, 0 or more.",
+    "correction/mean": "Mean over response tokens of the weights pi_old/q of policy against engine, after the bounds; "
+    "with correction only.",
+    "correction/cut": "Share of response tokens whose weight was cut to correction_upper, from 0 to 1; with correction "
+    "only.",
+    "correction/masked": "Share of response tokens whose weight was below correction_lower and became 0, from 0 to 1; "
+    "with correction only.",
     "ratio/p01": "The 1 % quantile of the token ratios pi/pi_old in the step's last mini-batch, before its update, in "
     "the first process.",
     "ratio/p50": "The median of the token ratios pi/pi_old in the step's last mini-batch, before its update, in the "
@@ -93,12 +102,16 @@ _STEPS = {
     "weights/positive_share": "Mean share of the importance weight on responses with a positive advantage, from 0 to "
     "1.",
     "lam": "Weight of the preference stream in f-hal at this step, from 0 to 1.",
+    "events": "What was noticed at the step, only if there was something: records of name, policy, message and the "
+    "measured values.",
     # the distance from the reference, on the step's rollouts
     "divergence/estimate": "Estimate of D_f(policy || reference) on the first process's rollouts, for the objective's "
     "divergence, or kl if it has none.",
     "divergence/standard_error": "Standard error of divergence/estimate.",
     "divergence/beyond_guard": "Share of the first process's rollouts whose scaled log-ratio is beyond the "
     "divergence's guard, from 0 to 1.",
+    "divergence/log_ratio": "Mean log pi_old - log pi_ref of a token over the first process's rollouts, in nats, an "
+    "estimate of the KL divergence from the reference for each token.",
     # times
     "time/seconds": "Wall-clock time of the step, in seconds.",
     "time/rollout_seconds": "Time for drawing and judging the step's responses, in seconds.",

@@ -189,7 +189,8 @@ def test_faults_in_what_a_trainer_gives_the_objective(fault, monkeypatch):
     monkeypatch.setenv("FDIV_GYM_QUIET", "1")
     monkeypatch.setattr(*make())
     report = testing.Report(fault)
-    check_given_rows(fg.get_trainer("accelerate"), report)
+    # Some of these faults would end the run by themselves: the engine disagrees with such a policy.
+    check_given_rows(fg.get_trainer("accelerate", logprob_tolerance=100.0), report)
     assert_found(report, check, message)
 
 

@@ -43,11 +43,17 @@ def test_each_update_of_two_processes_has_the_gradient_of_one(tmp_path):
         assert max(norms) > 0, case
         for one, two in zip(gradients, found, strict=True):
             assert float((one - two).norm()) <= 1e-6 * max(norms), case
-        # Everything but quantiles and the engine's gap covers both processes.
-        for key in (k for k in line if not k.startswith(("ratio/p", "engine/"))):
+        # Everything but quantiles covers both processes.
+        for key in (k for k in line if not k.startswith("ratio/p")):
             assert [other[key] for other in lines] == pytest.approx([line[key]] * 2, rel=1e-6, abs=1e-12), (case, key)
         if "max_kl" in case:
             assert 0 < line["updates/count"] < 6, case
             assert line["updates/stopped_early"] == 1.0
         else:
             assert line["updates/count"] == 6, case
+    (line, (event,)), lines = alone["disagreement"][0], together["disagreement"]
+    assert event["cause"] == "constant"  # the half of the rows with a gap shows it
+    for other, (found,) in lines:
+        assert other["updates/count"] == line["updates/count"] == 0
+        assert (found["cause"], found["policy"]) == ("constant", "stop")
+        assert other["engine/logprob_gap_mean"] == pytest.approx(line["engine/logprob_gap_mean"], rel=1e-5)

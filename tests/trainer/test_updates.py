@@ -107,7 +107,8 @@ def test_clipped_objectives_are_different_objectives(tiny_without_errors):
         moved[name], lines[name] = trained(objective, model, groups, tokenizer, **FOUR_BY_FOUR)
         again, _ = trained(objective, model, groups, tokenizer, **FOUR_BY_FOUR)
         assert float((moved[name] - again).norm()) == 0.0
-        assert lines[name]["updates/count"] == 16
+        # A mini-batch whose tokens are all beyond the bounds has no gradient, and takes no optimizer step.
+        assert lines[name]["updates/count"] in ((15, 16) if name in CLIPPED else (16,))
     for one, other in itertools.combinations(moved, 2):
         if one in CLIPPED:
             largest = max(float(moved[one].norm()), float(moved[other].norm()))

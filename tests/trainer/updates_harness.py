@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,12 @@ from accelerate import Accelerator
 
 import fdiv_gym as fg
 from fdiv_gym.models.chat import ChatEncoder
+from fdiv_gym.models.embedded import character_tokenizer
 from fdiv_gym.rollouts.episodes import run_episodes
+from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
+from fdiv_gym_accelerate.events import EventLog
+from fdiv_gym_accelerate.gap import Bound
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -45,7 +50,10 @@ def make_updates(objective, model, reference, learning_rate=1e-3, observer=None,
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     told = [] if messages is None else messages
     callbacks = Callbacks([] if observer is None else [observer], told.append)
-    return BatchUpdates(updater, optimizer, options, 0, callbacks, told.append)
+    events = EventLog(options.event_policies, told.append, several=accelerator.num_processes > 1)
+    bound = Bound(options.logprob_tolerance or math.inf, "the test")  # most tests begin with a policy that has moved
+    agreement = Agreement(updater, character_tokenizer(), bound, options, events)
+    return BatchUpdates(updater, optimizer, options, 0, callbacks, told.append, events, agreement)
 
 
 def trained(objective, start, groups, tokenizer, reference=None, dtype=torch.float32, **settings):

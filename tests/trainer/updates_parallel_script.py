@@ -5,6 +5,7 @@ Run by test_parallel.py: saves the gradient of each update, its count and the me
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,12 @@ CASES = {
     "f-grpo": ("f-grpo", {"gamma": 1.0, "advantage": "batch"}, False, {}),
     "dapo": ("dapo", {}, False, {"old_logps": "recomputed"}),
     "a process without signal": ("f-grpo", {}, True, {}),
+    "corrected": (
+        "dapo",
+        {},
+        False,
+        {"old_logps": "recomputed", "correction": "sequence", "correction_lower": 0.75, "correction_upper": 1.2},
+    ),
     "max_kl": ("grpo", {}, False, {"max_kl": 0.02}),
     "max_kl without signal": ("grpo", {"beta": 0.0}, True, {"max_kl": 0.01}),
 }
@@ -54,6 +61,8 @@ def updates_of(case, start, tokenizer, env):
     """The gradients of each update, and the metrics of every process."""
     name, options, silent, settings = CASES[case]
     groups = judged_rollouts(start, tokenizer, env, prompts=10, group_size=4)
+    if case == "corrected":
+        groups = [shifted(g, 0.02 * (i - 5)) for i, g in enumerate(groups)]
     if silent:
         groups = [scored(g, [1.0] * 4) if i % 2 else g for i, g in enumerate(groups)]
     model, reference = copy.deepcopy(start).double(), copy.deepcopy(start).double()
@@ -70,6 +79,28 @@ def updates_of(case, start, tokenizer, env):
     return gradients, gather_object([updates.run(1, rows)])
 
 
+def shifted(group, offset):
+    """The group with log-probs of the engine that are off by a constant."""
+    trajectories = [
+        replace(t, logprobs=tuple(p + offset * m for p, m in zip(t.logprobs, t.loss_mask, strict=True)))
+        for t in group.trajectories
+    ]
+    return replace(group, trajectories=tuple(trajectories))
+
+
+def disagreement(start, tokenizer, env):
+    """Metrics and events of every process where the engine of the second process disagrees."""
+    groups = judged_rollouts(start, tokenizer, env, prompts=4, group_size=4)
+    groups = [shifted(g, -0.5) if i % 2 else g for i, g in enumerate(groups)]
+    updates = make_updates(fg.get_objective("rloo"), copy.deepcopy(start), None, logprob_tolerance=1e-3)
+    state = PartialState()
+    rows = StepRows({"rollouts": rollout_stream(groups, tokenizer.pad_token_id)}, groups)
+    if state.num_processes > 1:
+        rows = own(rows, state.process_index, state.num_processes)
+    line = updates.run(1, rows)
+    return gather_object([(line, updates.events.records(1))])
+
+
 def flat_gradient(model):
     """All gradients as one vector; empty where an update is not taken."""
     found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
@@ -81,8 +112,9 @@ def main(output: Path) -> None:
     start, tokenizer = build(EmbeddedModelConfig(layers=1, heads=1))
     env = fg.make("math/Addition-v0", digits=1)
     result = {case: updates_of(case, start, tokenizer, env) for case in CASES}
+    disagreed = disagreement(start, tokenizer, env)
     if state.is_main_process:
-        torch.save({"processes": state.num_processes, "cases": result}, output)
+        torch.save({"processes": state.num_processes, "cases": result, "disagreement": disagreed}, output)
     state.destroy_process_group()
 
 

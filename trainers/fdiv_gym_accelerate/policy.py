@@ -59,10 +59,16 @@ def pad(rows: Sequence[Row], pad_token: int, device: torch.device) -> Padded:
     )
 
 
+def token_logits(model: Any, batch: Padded) -> Tensor:
+    """Logits [b, T-1, V], before tempering, of the distributions that the tokens of ``batch`` were drawn from."""
+    output = model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False)
+    logits: Tensor = output.logits[:, :-1]
+    return logits
+
+
 def token_logps(model: Any, batch: Padded, temperature: float) -> Tensor:
     """Log-probs [b, T-1] in fp32 (or wider) of the tokens of ``batch`` under the tempered policy."""
-    output = model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False)
-    logits = output.logits[:, :-1]
+    logits = token_logits(model, batch)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     logits = logits / temperature
     chosen = logits.gather(-1, batch.ids[:, 1:].unsqueeze(-1)).squeeze(-1)

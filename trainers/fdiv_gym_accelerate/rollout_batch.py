@@ -13,7 +13,10 @@ import fdiv_gym as fg
 from fdiv_gym.objectives import Stream, checked_advantages
 from fdiv_gym.registry import boundary, coefficients_of
 from fdiv_gym_accelerate import metrics
+from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
+from fdiv_gym_accelerate.events import EventLog
+from fdiv_gym_accelerate.gap import Gap
 from fdiv_gym_accelerate.minibatches import StepRows, mini_batches
 from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -32,6 +35,8 @@ class BatchUpdates:
         seed: of the run.
         callbacks: they receive the coefficients before each update.
         report: takes one line about a step without any update.
+        events: takes what is noticed in a step, and says whether it may update the policy.
+        agreement: compares the engine with the policy.
     """
 
     updater: Updater
@@ -40,6 +45,8 @@ class BatchUpdates:
     seed: int
     callbacks: Callbacks
     report: Callable[[str], None]
+    events: EventLog
+    agreement: Agreement
 
     def run(self, step: int, rows: StepRows) -> dict[str, float]:
         """Update the policy ``updates_per_rollout`` times ``minibatches`` times, or less often under ``max_kl``.
@@ -52,38 +59,46 @@ class BatchUpdates:
             rows: this process's rows; every process must have at least ``minibatches`` groups or units.
 
         Returns:
-            The step's metrics: means over its updates (none if no update is taken), ``engine/logprob_gap`` before
-            the first update, and ``ratio/...`` before the last.
+            The step's metrics: means over its updates (over those without signal if none is taken, and nothing if
+            max_kl forbids the first), ``engine/logprob_gap`` before the first update, and ``ratio/...`` before the
+            last.
 
         Raises:
             PluginError: the objective broke its contract.
-            TrainerError: a gradient that max_kl does not drop is not finite.
         """
-        gap = self._score(rows)
+        gap, rollouts = self._score(rows), rows.streams.get("rollouts")
+        engine_line = {} if rollouts is None else self.agreement.correct(rollouts)
         lines: list[dict[str, float]] = []
+        left_out: list[dict[str, float]] = []
         ratios, stopped = Ratios(), False
         for part in self._parts(step, rows):
-            gradients, coefficients = self._gradient(step, part)
-            gap = gradients.logprob_gap if gap is None else gap
+            gradients, coefficients, groups = self._gradient(step, part)
+            if rollouts is not None and "engine/logprob_gap" not in engine_line:
+                gap = gradients.gap if gap is None else gap
+                engine_line |= self.agreement.check(step, gap, rollouts, rows.groups)
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
-            norm = math.nan if stopped else self._clip(step)
-            # One update is made even from an all-zero gradient, as ever; of several, it would be momentum alone.
-            active = any(bool(stream.active.any()) for stream in coefficients.values())
-            if not stopped and (active or self.settings.updates_per_step == 1):
-                lines.append(self._take(gradients, norm, coefficients))
+            norm = math.nan if stopped else self._clip(gradients)
+            if norm == 0 and not lines + left_out:  # later the bounds of a clipped objective may end it
+                self._report_no_gradient(groups)
+            allowed = self.events.agree()
+            line = metrics.gradient_line(gradients, norm, coefficients)
+            # Without signal AdamW's momentum and weight decay would still move the weights.
+            if allowed and not stopped and norm > 0:
+                self._take(coefficients)
+                lines.append(line)
             else:
                 self.optimizer.zero_grad(set_to_none=True)  # without gradients the optimizer changes nothing
                 self.optimizer.step()
+                left_out += [] if stopped else [line]
             if stopped:
                 self._report_no_update(step, len(lines), gradients.ratios.kl)
+            if stopped or not allowed:
                 break
-        result = averaged(lines) | {"updates/count": float(len(lines))}
+        result = averaged(lines or left_out) | {"updates/count": float(len(lines))}
         if self.settings.max_kl is not None:
             result["updates/stopped_early"] = float(stopped)
-        if "rollouts" in rows.streams:
-            result |= {"engine/logprob_gap": gap or 0.0} | ratios.line()
-        return result
+        return result | engine_line | (ratios.line() if rollouts is not None else {})
 
     def _is_too_far(self, ratios: Ratios) -> bool:
         """Whether max_kl forbids the update; a distance that cannot be measured counts as too far."""
@@ -91,29 +106,29 @@ class BatchUpdates:
             return False
         return ratios.kl is None or ratios.kl > self.settings.max_kl
 
-    def _clip(self, step: int) -> float:
-        """Scale the gradient down to ``max_grad_norm``; its norm before."""
+    def _clip(self, gradients: Gradients) -> float:
+        """Scale the gradient down to ``max_grad_norm``; its norm before, the same in all processes."""
         parameters = self.updater.model.parameters()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
-        if not math.isfinite(norm):
-            raise fg.TrainerError(f"step {step}: the gradient is not finite (norm {norm})")
+        if not (math.isfinite(norm) and math.isfinite(gradients.loss)):
+            self.events.report(
+                "nonfinite",
+                f"the gradient is not finite (norm {norm}, loss {gradients.loss}): the learning rate is too high, or "
+                "the objective overflows at these log-ratios; lower trainer.learning_rate",
+                grad_norm=norm,
+                loss=gradients.loss,
+            )
         return norm
 
-    def _take(
-        self, gradients: Gradients, norm: float, coefficients: Mapping[Stream, fg.Coefficients]
-    ) -> dict[str, float]:
-        """One optimizer step; the update's metrics."""
+    def _take(self, coefficients: Mapping[Stream, fg.Coefficients]) -> None:
+        """One optimizer step."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.updater.objective.running:
             with boundary(self.updater.objective, "observe"):
                 self.updater.objective.observe(coefficients)
-        line = metrics.gradient_line(gradients, norm)
-        for coefficient in coefficients.values():
-            line |= coefficient.metrics
-        return line
 
-    def _score(self, rows: StepRows) -> float | None:
+    def _score(self, rows: StepRows) -> Gap | None:
         """What is computed once a step; returns the gap to the engine, except where one update will measure it."""
         for stream in rows.streams.values():
             self.updater.score_in_advance(stream)
@@ -137,8 +152,10 @@ class BatchUpdates:
         for update in range(self.settings.updates_per_rollout):
             yield from mini_batches(rows, self.settings.minibatches, self.seed, "minibatches", step, update, process)
 
-    def _gradient(self, step: int, part: StepRows) -> tuple[Gradients, Mapping[Stream, fg.Coefficients]]:
-        """Put the gradient of a mini-batch into the parameters."""
+    def _gradient(
+        self, step: int, part: StepRows
+    ) -> tuple[Gradients, Mapping[Stream, fg.Coefficients], fg.GroupBatch | None]:
+        """Put the gradient of a mini-batch into the parameters; with its groups of all processes."""
         for stream in part.streams.values():
             self.updater.score_policy(stream)
         gathered = part.gathered()
@@ -146,7 +163,21 @@ class BatchUpdates:
         self.callbacks.call("after_advantages", step, coefficients)
         several = self.settings.updates_per_step > 1
         gradients = self.updater.accumulate(part.streams, coefficients, gathered.own, ratios_of_all=several)
-        return gradients, coefficients
+        return gradients, coefficients, gathered.groups
+
+    def _report_no_gradient(self, groups: fg.GroupBatch | None) -> None:
+        """Report a gradient of exactly zero, unless no group has different rewards."""
+        if groups is None or bool(groups.all_equal().all()):
+            return
+        mixed = int(torch.bincount(groups.index[~groups.all_equal()]).count_nonzero())
+        self.events.report(
+            "no_gradient",
+            f"the gradient is exactly 0 although {mixed} of {groups.count} groups have different rewards, so nothing "
+            "is learned: the loss does not reach the policy's weights, its coefficients are 0, or a learning "
+            "rate that is too high has made the policy's probabilities exactly 0 and 1",
+            mixed=mixed,
+            groups=groups.count,
+        )
 
     def _report_no_update(self, step: int, taken: int, kl: float | None) -> None:
         """The policy cannot have left the old one before the first update: then it is the engine that differs."""

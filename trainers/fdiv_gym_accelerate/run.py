@@ -15,12 +15,13 @@ from fdiv_gym.data import load_preferences
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.models import ChatEncoder
 from fdiv_gym.objectives import Stream
-from fdiv_gym.registry import boundary, close_plugin, restore_state, sampling_of, state_of
+from fdiv_gym.registry import boundary, close_plugin, restore_state, sampling_of, score_range_of, state_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed, run_episodes
 from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
     PROVENANCE,
+    SUMMARY,
     TIMEOUTS,
     RunFolder,
     provenance_of,
@@ -28,9 +29,12 @@ from fdiv_gym.runs import (
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
+from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
+from fdiv_gym_accelerate.events import EventLog
+from fdiv_gym_accelerate.gap import bound_of
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.ranks import RankState
 from fdiv_gym_accelerate.records import Records
@@ -40,6 +44,7 @@ from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
+    check_sampling,
     check_updates,
     demonstrations_of,
     load_policy,
@@ -48,6 +53,7 @@ from fdiv_gym_accelerate.start import (
 )
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.update import Updater
+from fdiv_gym_accelerate.watch import Watch
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -84,6 +90,7 @@ class Run:
         if self.accelerator.num_processes > 1:
             screen.message(f"{self.accelerator.num_processes} processes")
         self.screen = screen
+        self.events = EventLog(settings.event_policies, screen.message, several=self.accelerator.num_processes > 1)
         self.env = None if config.env is None else config.env.build()
         self._built += [] if self.env is None else [self.env]
         self.rank = RankState(self.accelerator, self.env, self.screen.message)
@@ -98,6 +105,7 @@ class Run:
         self._built.append(self.engine)
         with boundary(self.engine, "start"):
             self.engine.start(self.policy.model, self.policy.tokenizer)
+        check_sampling(sampling_of(self.engine, 0), settings, self.objective.streams)
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
         check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
@@ -115,9 +123,16 @@ class Run:
             num_training_steps=settings.steps,
         )  # fmt: skip
         self.callbacks = Callbacks([ref.build() for ref in config.callbacks], self.screen.message)
+        self.agreement = Agreement(
+            self.updater, self.policy.tokenizer, bound_of(self.engine, settings.precision, settings.logprob_tolerance),
+            settings, self.events,
+        )  # fmt: skip
         self.updates = BatchUpdates(
-            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message
-        )
+            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events,
+            self.agreement,
+        )  # fmt: skip
+        score_range = (0.0, 1.0) if self.env is None else score_range_of(self.env)
+        self.watch = Watch(self.events, self.updater, score_range)
         self.ledger = TimeoutLedger(
             [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
         )
@@ -157,6 +172,11 @@ class Run:
         self.step = step
         line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
         self._log(line, groups)
+        try:
+            self.events.end_step(step)
+        except fg.TrainerError:
+            self.finish("stopped")
+            raise
 
     def _rollouts(self, step: int, line: dict[str, float]) -> list[fg.TrajectoryGroup]:
         assert self.env is not None
@@ -177,9 +197,14 @@ class Run:
         return groups
 
     def _update(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> dict[str, float]:
-        """The step's optimizer steps, at one learning rate; then sync the engine."""
+        """The step's optimizer steps, at one learning rate, and what was noticed; then sync the engine."""
+        line = {"learning_rate": self.schedule.get_last_lr()[0]}
+        if not self.watch.before_updates(groups or ()):
+            self.schedule.step()
+            return {"updates/count": 0.0} | line
         rows = self._rows(step, groups)
-        line = self.updates.run(step, rows) | {"learning_rate": self.schedule.get_last_lr()[0]}
+        line = self.updates.run(step, rows) | line
+        self.watch.after_updates(step, rows)
         if "rollouts" in rows.streams:
             line |= metrics.divergence_line(self.objective, rows.streams["rollouts"])
         self.schedule.step()
@@ -205,8 +230,9 @@ class Run:
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
         line |= metrics.curriculum_line(self.env)
         line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
+        events = self.events.records(self.step)
         if self.accelerator.is_main_process:
-            self.folder.append(METRICS, {"step": self.step, **line})
+            self.folder.append(METRICS, {"step": self.step, **line} | ({"events": events} if events else {}))
             self.records.keep_samples(self.evaluator.training_samples(self.step, groups))
             if self.config.tracker is not None:
                 self.accelerator.log(line, step=self.step)
@@ -239,6 +265,8 @@ class Run:
                 "seconds": self.seconds + time.monotonic() - self._begun,
                 "positions": self._positions(),
                 "ranks": ranks,
+                "events": self.events.state_dict(),
+                "windows": self.watch.state_dict(),
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -251,13 +279,23 @@ class Run:
             self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
         self.accelerator.wait_for_everyone()
 
-    def summary(self, status: str) -> dict[str, Any]:
+    def finish(self, status: str) -> dict[str, Any]:
+        """Print the events of the run, and write ``summary.json``; its contents."""
+        for text in self.events.table():
+            self.screen.message(text)
+        summary = self._summary(status)
+        if self.accelerator.is_main_process:
+            self.folder.write_json(SUMMARY, summary)
+        return summary
+
+    def _summary(self, status: str) -> dict[str, Any]:
         """The contents of ``summary.json``, with the first and the last evaluation."""
         return {
             "status": status,
             **before_and_after(self.folder.lines(EVALUATIONS), self.step),
             "seconds": round(self.seconds + time.monotonic() - self._begun, 2),
             "steps": self.step,
+            "events": self.events.summary(),
             **self.records.missing(self.step),
         }
 
@@ -322,6 +360,8 @@ class Run:
             self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
+            self.events.load_state_dict(extra["events"])
+            self.watch.load_state_dict(extra["windows"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])

@@ -7,6 +7,7 @@ from typing import Literal
 import pydantic
 
 import fdiv_gym as fg
+from fdiv_gym.runs import Policy, event_policies
 
 
 class TrainerOptions(fg.Options):
@@ -24,6 +25,16 @@ class TrainerOptions(fg.Options):
     """Parts of each pass, with one optimizer step each; a group or a preference pair is never divided."""
     old_logps: Literal["engine", "recomputed"] = "engine"
     """The old policy's log-probs: those of the engine, or those of the policy itself before the step's first update."""
+    correction: Literal["none", "token", "sequence"] = "none"
+    """Weighs the gradient by pi_old/q, policy against engine, of each token or of each response; needs recomputed
+    ``old_logps``."""
+    correction_lower: float = pydantic.Field(0.0, ge=0, lt=1)
+    """A weight of the correction below this becomes 0."""
+    correction_upper: float = pydantic.Field(2.0, ge=1)
+    """A weight of the correction above this is cut to it."""
+    logprob_tolerance: float | None = pydantic.Field(None, gt=0)
+    """Mean difference of a token's log-prob between engine and policy, in nats, that counts as rounding; by default
+    what the engine declares, else 0.001 in fp32 and 0.1 in bf16. A single token may differ 30 times as much."""
     max_kl: float | None = pydantic.Field(None, gt=0)
     """Mean k3 estimate of the KL divergence to the old policy, in nats a token, above which a step makes no further
     updates; none by default."""
@@ -66,13 +77,33 @@ class TrainerOptions(fg.Options):
     max_unscored: float = pydantic.Field(0.5, gt=0, le=1)
     """The run stops when more than this share of a step's responses has no score."""
 
+    events: dict[str, str] = pydantic.Field(default_factory=dict)
+    """What the events of a run lead to where it is not the default: a table of the event's name and ``ignore``,
+    ``info``, ``warn``, ``skip`` or ``stop``."""
+
+    @property
+    def event_policies(self) -> dict[str, Policy]:
+        """What each event leads to."""
+        return event_policies(self.events)
+
     @property
     def updates_per_step(self) -> int:
         """Optimizer steps of a step, if none is left out."""
         return self.updates_per_rollout * self.minibatches
 
+    @pydantic.field_validator("events")
+    @classmethod
+    def _are_events(cls, events: dict[str, str]) -> dict[str, str]:
+        try:
+            event_policies(events)
+        except fg.ConfigError as error:
+            raise ValueError(str(error)) from None
+        return events
+
     @pydantic.model_validator(mode="after")
     def _fits(self) -> TrainerOptions:
+        if self.correction != "none" and self.old_logps != "recomputed":
+            raise ValueError('correction compares the policy with the engine: set old_logps = "recomputed"')
         if self.max_kl is not None and self.updates_per_step == 1:
             raise ValueError("max_kl ends the updates of a step early: it needs updates_per_rollout or minibatches > 1")
         return self

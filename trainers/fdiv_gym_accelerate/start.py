@@ -188,11 +188,32 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
         ConfigError: naming the option and what to set.
     """
     if "rollouts" not in objective.streams:
-        given = {"max_kl": settings.max_kl is not None, "old_logps": settings.old_logps == "recomputed"}
+        given = {
+            "max_kl": settings.max_kl is not None,
+            "old_logps": settings.old_logps == "recomputed",
+            "logprob_tolerance": settings.logprob_tolerance is not None,
+        }
         for name in (name for name, is_given in given.items() if is_given):
             raise fg.ConfigError(f"trainer.{name} concerns rollouts, and this objective reads none: remove it")
     if objective.needs_recomputed_logps and settings.old_logps != "recomputed":
         raise fg.ConfigError(
             "objective.importance corrects for the updates since the rollout and not for the engine: "
             'set trainer.old_logps = "recomputed"'
+        )
+
+
+def check_sampling(sampling: fg.Sampling, settings: TrainerOptions, streams: Streams) -> None:
+    """Refuse to sample from a truncated distribution, which is not the policy, without a correction for it.
+
+    Raises:
+        ConfigError: naming the option and what to set.
+    """
+    if settings.correction != "none" or "rollouts" not in streams:
+        return
+    given = {"top_p": sampling.top_p < 1, "top_k": sampling.top_k > 0}
+    for name in (name for name, is_given in given.items() if is_given):
+        raise fg.ConfigError(
+            f"engine.{name} = {getattr(sampling, name)}: the responses would come from a truncated distribution, and "
+            "the policy in training is the whole one. Remove it (fdiv-gym eval may have it), or correct for it by "
+            'trainer.correction = "token" and trainer.old_logps = "recomputed"'
         )

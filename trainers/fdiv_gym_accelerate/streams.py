@@ -26,6 +26,7 @@ class StreamBatch:
         ref_logps: [N, T-1] under the reference, if it is needed.
         recomputed_logps: [N, T-1] under the policy before the step's first update, where they replace the
             log-probs of the engine.
+        weights: [N, T-1] that the gradient of each token is multiplied by, where it corrects for the engine.
         policy_logps: [N] sequence log-probs under the current policy, if the objective needs them.
         policy_tokens: [N, T-1] log-probs under the current policy, if the objective needs those of tokens.
         advantages: [N] fp64, computed on the whole step, if the objective has an estimator.
@@ -36,6 +37,7 @@ class StreamBatch:
     units: list[list[int]]
     ref_logps: Tensor | None = None
     recomputed_logps: Tensor | None = None
+    weights: Tensor | None = None
     policy_logps: Tensor | None = None
     policy_tokens: Tensor | None = None
     advantages: Tensor | None = None
@@ -61,13 +63,14 @@ class StreamBatch:
         rows = torch.tensor([row for unit in units for row in self.units[unit]], dtype=torch.long)
         ends = list(accumulate(len(self.units[unit]) for unit in units))
         starts = [0, *ends[:-1]]
-        ref, recomputed, advantages = (
+        ref, recomputed, weights, advantages = (
             None if values is None else values[rows]
-            for values in (self.ref_logps, self.recomputed_logps, self.advantages)
+            for values in (self.ref_logps, self.recomputed_logps, self.weights, self.advantages)
         )
         return StreamBatch(
             self.padded.rows(rows), [list(range(a, b)) for a, b in zip(starts, ends, strict=True)],
-            ref_logps=ref, recomputed_logps=recomputed, advantages=advantages, estimator=self.estimator,
+            ref_logps=ref, recomputed_logps=recomputed, weights=weights, advantages=advantages,
+            estimator=self.estimator,
         )  # fmt: skip
 
     def sequence_sum(self, values: Tensor | None) -> Tensor | None:
@@ -98,6 +101,10 @@ class StreamBatch:
             None if old is None else old[index, : width - 1].to(device),
         )
         return rows, None if ref is None else ref[index, : width - 1].to(device)
+
+    def weights_of(self, index: Tensor, logps: Tensor) -> Tensor | None:
+        """The weights of these rows, of the shape of their log-probs; None where nothing is corrected."""
+        return None if self.weights is None else self.weights[index, : logps.shape[1]].to(logps.device)
 
 
 def rollout_stream(groups: Sequence[fg.TrajectoryGroup], pad_token: int) -> StreamBatch:

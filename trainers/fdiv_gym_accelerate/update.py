@@ -13,6 +13,8 @@ from torch import Tensor
 import fdiv_gym as fg
 from fdiv_gym.objectives import Stream
 from fdiv_gym.registry import boundary, output_of
+from fdiv_gym_accelerate.correction import weighted
+from fdiv_gym_accelerate.gap import Gap
 from fdiv_gym_accelerate.policy import token_logps
 from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.streams import StreamBatch, all_token_logps
@@ -27,8 +29,8 @@ class Gradients:
         stream_losses: the part of each stream.
         stream_norms: gradient norm of each stream alone, where there is more than one.
         metrics: the metrics of the objective, summed.
-        logprob_gap: largest difference between a token's old log-prob and now, in nats; near 0 for fresh
-            rollouts if the engine samples from the trained policy.
+        gap: between a token's old log-prob and now, in this process's rows; near 0 for fresh rollouts if the engine
+            samples from the trained policy.
         ratios: of the rollouts' rows; without those that have no gradient, unless all were to be measured.
     """
 
@@ -36,7 +38,7 @@ class Gradients:
     stream_losses: dict[str, float] = field(default_factory=dict)
     stream_norms: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    logprob_gap: float = 0.0
+    gap: Gap = field(default_factory=Gap)
     ratios: Ratios = field(default_factory=Ratios)
 
 
@@ -80,18 +82,22 @@ class Updater:
         if self.objective.needs_token_logps:
             stream.policy_tokens = self._token_logps(self.model, stream)
 
-    def recompute_old(self, stream: StreamBatch) -> float:
+    def recompute_old(self, stream: StreamBatch) -> Gap:
         """Replace the engine's log-probs by those of the current policy; once a step, before its first update.
 
         Returns:
-            The largest difference between the two, in nats.
+            The differences between the two.
         """
-        stream.recomputed_logps = self._token_logps(self.model, stream)
-        return largest_gap(stream, stream.recomputed_logps)
+        stream.recomputed_logps = self.token_logps(stream)
+        return gap_of(stream, stream.recomputed_logps)
 
-    def engine_gap(self, stream: StreamBatch) -> float:
-        """Largest difference between a token's log-prob of the engine and of the current policy, in nats."""
-        return largest_gap(stream, self._token_logps(self.model, stream))
+    def engine_gap(self, stream: StreamBatch) -> Gap:
+        """Differences between the log-probs of the engine and of the current policy."""
+        return gap_of(stream, self.token_logps(stream))
+
+    def token_logps(self, stream: StreamBatch) -> Tensor:
+        """[N, T-1] log-probs under the current policy, without gradient."""
+        return self._token_logps(self.model, stream)
 
     def policy_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the current policy, without gradient."""
@@ -152,7 +158,7 @@ class Updater:
             with boundary(self.objective, "the gradient of its loss"):
                 self.accelerator.backward(output.loss)
             total += float(output.value)
-            result.logprob_gap = max(result.logprob_gap, gap)
+            result.gap = Gap.merged([result.gap, gap])
             result.ratios.add(batch)
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
@@ -163,19 +169,18 @@ class Updater:
         """Measure the ratios of rows that have no gradient; each response is a unit."""
         for index in stream.slices(self.micro_batch_size, keep):
             batch, gap = self._micro_batch(stream, index, {})
-            result.logprob_gap = max(result.logprob_gap, gap)
+            result.gap = Gap.merged([result.gap, gap])
             result.ratios.add(batch)
 
-    def _micro_batch(
-        self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]
-    ) -> tuple[fg.MicroBatch, float]:
+    def _micro_batch(self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]) -> tuple[fg.MicroBatch, Gap]:
         device = self.accelerator.device
         padded, ref = stream.take(index, device)
         with self.accelerator.autocast():
             logps = token_logps(self.model, padded, self.temperature)
-        gap = 0.0
-        if padded.old_logps is not None and bool(padded.mask.any()):
-            gap = float((logps.detach() - padded.old_logps).abs()[padded.mask].max())
+        gap = Gap() if padded.old_logps is None else Gap.of(logps, padded.old_logps, padded.mask)
+        weights = stream.weights_of(index, logps)
+        if weights is not None:
+            logps = weighted(logps, weights)
         sliced = {key: value[index].to(device) for key, value in rows.items()}
         return fg.MicroBatch(logps, padded.mask, ref, padded.old_logps, sliced), gap
 
@@ -208,8 +213,7 @@ class Updater:
         return {key: sum(part.get(key, 0.0) for part in parts) for key in sorted({k for p in parts for k in p})}
 
 
-def largest_gap(stream: StreamBatch, logps: Tensor) -> float:
-    """Largest difference between the engine's log-probs and ``logps`` [N, T-1], in nats; 0 without response tokens."""
+def gap_of(stream: StreamBatch, logps: Tensor) -> Gap:
+    """Differences between the engine's log-probs and ``logps`` [N, T-1]."""
     assert stream.padded.old_logps is not None
-    difference = (logps - stream.padded.old_logps).abs()[stream.padded.mask]
-    return float(difference.max()) if difference.numel() else 0.0
+    return Gap.of(logps, stream.padded.old_logps, stream.padded.mask)
