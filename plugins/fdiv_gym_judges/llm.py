@@ -141,7 +141,7 @@ class LLM(CachedJudge):
         """Score and reason, or why there is none."""
         if reply.text is None:
             return f"judge unreachable: {reply.failure}"
-        shown = self._server.redacted(_valid(reply.text[:400]))[:80]
+        shown = self._server.redacted(_valid(reply.text))[:80]
         record = find_object(reply.text)
         if record is None:
             return f"the judge's reply is not the requested JSON object: {shown!r}"
