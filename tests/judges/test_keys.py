@@ -7,6 +7,7 @@ from fdiv_gym.evaluation import rescore
 from fdiv_gym.evaluation.plan import configure
 from fdiv_gym.manifest import seal
 from fdiv_gym.runs import resume_run
+from fdiv_gym.runs.consent import urls
 from fdiv_gym.testing.servers import FaultyServer
 from fdiv_gym_judges.keys import BASE_URL, key_for, keys_file
 
@@ -172,3 +173,25 @@ def test_no_part_of_a_key_stays_in_a_reply_that_is_cut(server, keys, monkeypatch
     detail = judge.judge_batch([TASK], ["x"])[0].detail
     assert "[key]" in detail
     assert "0123" not in detail
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "ht\ntp://a.org",
+        "\x01http://a.org",
+        "\thttp:\r//a.org",
+        "simplecache::https://a.org/x",
+        "HTTP://a.org",
+        {"http://a.org": 1},
+    ],
+)
+def test_a_url_in_disguise_is_found(hidden):
+    assert len(list(urls({"options": [{"server": hidden}]}))) == 1
+    assert list(urls({"rubric": "better than what is at http://a.org", "ratio": "1://2"})) == []
+
+
+def test_a_url_of_several_lines_is_shown_on_one(folder, capsys, monkeypatch):
+    monkeypatch.setattr("fdiv_gym.runs.consent.endpoints", lambda config: ["http://a.org/\n\nall is well\x1b[8m"])
+    configure(str(folder), trust_endpoints=True)
+    assert "sent to http://a.org/ all is well\\x1b[8m, named in" in capsys.readouterr().err
