@@ -16,6 +16,7 @@ from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
+from fdiv_gym.runs.own_file import open_own
 from fdiv_gym.runs.pages import complete_samples, evaluation_table, number, sample_table, score_cards, score_intervals, text
 from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of
 
@@ -161,7 +162,8 @@ def _write(html: str, target: Path) -> Path:
     """Write the page whole or not at all; a lone surrogate of a response has no UTF-8 form and is escaped."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+        with open_own(temporary, "w") as file:
+            file.write(html.encode("utf-8", "backslashreplace").decode())
         os.replace(temporary, target)
     except OSError as error:
         raise TrainerError(f"cannot write the report to {target}: {error.strerror}") from None
