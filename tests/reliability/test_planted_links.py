@@ -1,11 +1,13 @@
-"""A run folder of another person with symbolic links in the place of files that are written."""
+"""A run folder of another person with links, devices or pipes in the place of files."""
 
+import json
 import os
 
 import pytest
 
 import fdiv_gym as fg
 from fdiv_gym.evaluation.folder import complete_records
+from fdiv_gym.manifest import MANIFEST, damage_of
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, SAMPLES, WRITER, RunFolder
 from fdiv_gym.runs.lock import locked
 from fdiv_gym.runs.report import _write
@@ -73,3 +75,10 @@ def test_a_report_is_not_written_through_a_link(run, mine):
         _write("<p>", run.path / "report.html")
     assert mine.read_text() == "mine"
     assert _write("\ud83d", run.path / "report.html").read_text() == "\\ud83d"
+
+
+@pytest.mark.parametrize("named", ["/dev/zero", "pipe"])
+def test_a_manifest_cannot_name_what_has_no_end(tmp_path, named):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / MANIFEST).write_text(json.dumps({"sha256": {named: "0"}}))
+    assert damage_of(tmp_path) == f"{named} cannot be read (it is missing, or no file)"
