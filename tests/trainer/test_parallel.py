@@ -10,6 +10,7 @@ import torch
 
 SCRIPT = Path(__file__).with_name("parallel_script.py")
 UPDATES = Path(__file__).with_name("updates_parallel_script.py")
+EVENTS = Path(__file__).with_name("events_parallel_script.py")
 
 
 def on_one_and_on_two(script, folder, *arguments):
@@ -57,3 +58,14 @@ def test_each_update_of_two_processes_has_the_gradient_of_one(tmp_path):
         assert other["updates/count"] == line["updates/count"] == 0
         assert (found["cause"], found["policy"]) == ("constant", "stop")
         assert other["engine/logprob_gap_mean"] == pytest.approx(line["engine/logprob_gap_mean"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_step_without_signal_and_an_event_are_the_same_on_two(tmp_path):
+    for run in on_one_and_on_two(EVENTS, tmp_path):
+        assert len(run["found"]) == run["processes"]
+        for found in run["found"]:
+            assert found["moved"][0] > 0
+            assert (found["moved"][1], found["updates"], found["groups"]) == (0.0, [1.0, 0.0], 4)
+            planted = {"name": "wrong_sign", "policy": "warn", "message": "planted", "process": run["processes"] - 1}
+            assert found["records"] == [planted]
