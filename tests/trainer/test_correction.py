@@ -12,6 +12,7 @@ from updates_harness import make_updates, numbers_of
 import fdiv_gym as fg
 from fdiv_gym_accelerate import causes
 from fdiv_gym_accelerate.correction import importance_weights, weight_line, weight_sums, weighted
+from fdiv_gym_accelerate.diagnosis import likely_cause
 from fdiv_gym_accelerate.gap import Bound, Gap, bound_of
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -156,3 +157,15 @@ def test_what_may_differ_between_two_ways_to_decode(tiny, groups):
     assert body_of(turns) == [9, 10]
     assert body_of(replace(turns, stop_reason="eos")) == [9]
     assert body_of(replace(turns, loss_mask=(False,) * 6)) == []
+
+
+def test_a_process_whose_rows_agree_looks_for_no_cause(tiny, groups):
+    """The gap is another process's; an explanation that leaves nothing of no gap would win over its."""
+    updates = make_updates(fg.get_objective("rloo"), copy.deepcopy(tiny[0]), None)
+    stream = rollout_stream(groups[:2], tiny[1].pad_token_id)
+    assert likely_cause(updates.updater, stream, Bound(1e-3, "")) is None
+    assert stream.padded.old_logps is not None
+    stream.padded.old_logps.sub_(0.5)
+    found = likely_cause(updates.updater, stream, Bound(1e-3, ""))
+    assert found is not None
+    assert found.name == "constant"

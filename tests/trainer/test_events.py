@@ -295,7 +295,7 @@ def test_policies_name_the_near_miss(tmp_path):
     with pytest.raises(fg.ConfigError, match=r"'events'.*event 'wrong_sign' takes one of ignore, info, warn, stop"):
         fg.get_trainer("accelerate", events={"wrong_sign": "skip"})
     stops = {name for name, policy in event_policies({}).items() if policy in ("skip", "stop")}
-    assert stops == {"engine_gap", "nonfinite", "nonfinite_weights"}
+    assert stops == {"engine_gap", "engine_text", "nonfinite", "nonfinite_weights"}
     assert all(kind.default in kind.allowed for kind in TRAINING_EVENTS.values())
 
 

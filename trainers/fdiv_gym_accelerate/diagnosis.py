@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fdiv_gym_accelerate import causes
 from fdiv_gym_accelerate.causes import Cause
-from fdiv_gym_accelerate.gap import Bound
+from fdiv_gym_accelerate.gap import Bound, Gap
 from fdiv_gym_accelerate.policy import Padded, Row, token_logits
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Updater
@@ -64,6 +64,8 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
     """
     engine, mask, policy = stream.padded.old_logps, stream.padded.mask, updater.token_logps(stream)
     assert engine is not None
+    if not Gap.of(policy, engine, mask).exceeds(bound):
+        return None  # it is another process's
     gaps = torch.where(mask, (policy - engine).abs(), 0.0)
     suspects = suspects_of(stream, policy, gaps)
     p, q = suspects.tokens(suspects.policy), suspects.tokens(suspects.engine)
