@@ -11,6 +11,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import get_scheduler
 
 import fdiv_gym as fg
+from fdiv_gym import testing
 from fdiv_gym.data import load_preferences
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.models import ChatEncoder
@@ -41,6 +42,7 @@ from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
+    check_engine,
     check_updates,
     demonstrations_of,
     load_policy,
@@ -48,6 +50,7 @@ from fdiv_gym_accelerate.start import (
     start_tracker,
 )
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
+from fdiv_gym_accelerate.totals import Totals
 from fdiv_gym_accelerate.update import Updater
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -103,6 +106,8 @@ class Run:
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
         check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
+        if settings.check_plugins and self.env is not None and testing.is_foreign(config.engine):
+            check_engine(self.engine, self.env, self.encoder, self.policy.tokenizer, self.screen.message)
         self.preferences = self._preference_source()
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
@@ -131,10 +136,14 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self._begun = time.monotonic()
+        changed = False
         if resume:
             if self.accelerator.is_main_process:
                 refuse_changed_plugins(folder, config)
-            self._resume()
+            changed = self._resume()
+        self.totals = Totals(
+            self.rank, folder, write=self.accelerator.is_main_process, discard_after=self.step if changed else None
+        )
         self.records = Records(folder, settings.samples_max_mb, self.screen.message)
         if self.accelerator.is_main_process:
             if not folder.read_json(PROVENANCE):
@@ -167,7 +176,7 @@ class Run:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         tasks = self.tasks.step(step)[process::processes]
         sampling = sampling_of(self.engine, derive_seed(self.config.seed, "rollouts", step, process))
-        with self.accelerator.autocast():
+        with self.totals.scoring("rollouts", step), self.accelerator.autocast():
             groups = run_episodes(
                 self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling,
                 after_rollouts=lambda drawn: self.callbacks.call("after_rollouts", step, drawn),
@@ -221,7 +230,8 @@ class Run:
 
     def evaluate(self) -> None:
         """Evaluate the policy: writes one line of evaluations.jsonl and its samples."""
-        line, samples = self.evaluator.evaluate(self.step)
+        with self.totals.scoring("evaluation", self.step):
+            line, samples = self.evaluator.evaluate(self.step)
         if not line:
             return
         if self.accelerator.is_main_process:
@@ -314,7 +324,8 @@ class Run:
         self.screen.message(f"preferences: {metrics.counts_line(source.counts)}")
         return source
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Restore the state of the newest checkpoint; whether the configuration has changed."""
         recorded = self.folder.read_json(PROVENANCE)
         for what, value in self._identity().items():
             if recorded.get(what, value) != value:
@@ -336,8 +347,11 @@ class Run:
                 with boundary(self.objective, "load_state_dict"):
                     self.objective.load_state_dict(extra["objective"])
             self._send_weights()
+        changes: dict[str, list[Any]] = {}
         if self.accelerator.is_main_process:
-            for key, (old, new) in record_changes(self.folder, self.config, self.step).items():
+            changes = record_changes(self.folder, self.config, self.step)
+            for key, (old, new) in changes.items():
                 self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
             self.folder.keep_until(self.step if checkpoint is not None else -1)
         self.accelerator.wait_for_everyone()
+        return bool(changes)
