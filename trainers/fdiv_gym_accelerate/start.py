@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,8 +14,10 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
 import fdiv_gym as fg
+from fdiv_gym import testing
 from fdiv_gym.data import PreferenceData
 from fdiv_gym.models import (
+    ChatEncoder,
     Demonstrations,
     EnvDemonstrations,
     ModelConfig,
@@ -24,6 +27,7 @@ from fdiv_gym.models import (
     weights_hash,
 )
 from fdiv_gym.objectives import Streams
+from fdiv_gym.registry import sampling_of
 from fdiv_gym.runs import RunFolder, TrackerConfig
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -196,3 +200,15 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
             "objective.importance corrects for the updates since the rollout and not for the engine: "
             'set trainer.old_logps = "recomputed"'
         )
+
+
+def check_engine(
+    engine: fg.Engine, env: fg.TextEnv, encoder: ChatEncoder, tokenizer: Any, report: Callable[[str], None]
+) -> None:
+    """Check a few completions of a started engine on prompts of the run.
+
+    Raises:
+        PluginError: they break the contract of engines.
+    """
+    prompts = [encoder.prompt(task.prompt) for task in env.task_list("train")[:2]]
+    testing.check_started_engine(engine, prompts, tokenizer, sampling_of(engine, 11), report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import fdiv_gym as fg
+from fdiv_gym import testing
 from fdiv_gym.runs import SUMMARY, RunFolder
 from fdiv_gym_accelerate.checkpoint import check_room
 from fdiv_gym_accelerate.interrupt import Interrupt
@@ -28,6 +29,8 @@ class AccelerateTrainer(fg.Trainer):
         """Train; see ``fdiv_gym.Trainer.fit``."""
         screen = make_screen()
         try:
+            if self.options.check_plugins:
+                testing.check_run_plugins(config, screen.message)
             run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
             try:
                 with Interrupt(screen.message, run.accelerator) as interrupt:
