@@ -11,7 +11,6 @@ from accelerate.utils import broadcast_object_list
 from transformers import get_scheduler
 
 import fdiv_gym as fg
-from fdiv_gym import testing
 from fdiv_gym.data import load_preferences
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.models import ChatEncoder
@@ -37,6 +36,7 @@ from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.ranks import RankState
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
+from fdiv_gym_accelerate.scoring_events import ScoringWatch
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
@@ -106,8 +106,8 @@ class Run:
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
         check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
-        if settings.check_plugins and self.env is not None and testing.is_foreign(config.engine):
-            check_engine(self.engine, self.env, self.encoder, self.policy.tokenizer, self.screen.message)
+        if settings.check_plugins and self.env is not None:
+            check_engine(config.engine, self.engine, self.env, self.encoder, self.screen.message)
         self.preferences = self._preference_source()
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
@@ -176,12 +176,15 @@ class Run:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         tasks = self.tasks.step(step)[process::processes]
         sampling = sampling_of(self.engine, derive_seed(self.config.seed, "rollouts", step, process))
+        watch = ScoringWatch(self.events, self.env)
+        watch.before(step, tasks)
         with self.totals.scoring("rollouts", step), self.accelerator.autocast():
             groups = run_episodes(
                 self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling,
                 after_rollouts=lambda drawn: self.callbacks.call("after_rollouts", step, drawn),
                 ledger=self.ledger,
             )  # fmt: skip
+        watch.after(groups)
         self.callbacks.call("after_verdicts", step, groups)
         self.tasks.observe(groups)
         line |= metrics.rollout_line(groups)

@@ -14,7 +14,6 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
 import fdiv_gym as fg
-from fdiv_gym import testing
 from fdiv_gym.data import PreferenceData
 from fdiv_gym.models import (
     ChatEncoder,
@@ -203,12 +202,19 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
 
 
 def check_engine(
-    engine: fg.Engine, env: fg.TextEnv, encoder: ChatEncoder, tokenizer: Any, report: Callable[[str], None]
+    ref: fg.PluginRef[fg.Engine],
+    engine: fg.Engine,
+    env: fg.TextEnv,
+    encoder: ChatEncoder,
+    report: Callable[[str], None],
 ) -> None:
-    """Check a few completions of a started engine on prompts of the run.
+    """Check a few completions of a started engine on prompts of the run, unless the engine is of fdiv-gym.
 
     Raises:
         PluginError: they break the contract of engines.
     """
-    prompts = [encoder.prompt(task.prompt) for task in env.task_list("train")[:2]]
-    testing.check_started_engine(engine, prompts, tokenizer, sampling_of(engine, 11), report)
+    from fdiv_gym.testing import check_started_engine, is_foreign
+
+    if is_foreign(ref):
+        prompts = [encoder.prompt(task.prompt) for task in env.task_list("train")[:2]]
+        check_started_engine(engine, prompts, encoder.tokenizer, sampling_of(engine, 11), report)

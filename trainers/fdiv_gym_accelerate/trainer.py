@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import fdiv_gym as fg
-from fdiv_gym import testing
 from fdiv_gym.runs import SUMMARY, RunFolder
 from fdiv_gym_accelerate.checkpoint import check_room
 from fdiv_gym_accelerate.interrupt import Interrupt
@@ -27,10 +26,12 @@ class AccelerateTrainer(fg.Trainer):
 
     def fit(self, config: fg.RunConfig, folder: Path, *, resume: bool = False) -> fg.RunResult:
         """Train; see ``fdiv_gym.Trainer.fit``."""
+        from fdiv_gym.testing import check_run_plugins
+
         screen = make_screen()
         try:
             if self.options.check_plugins:
-                testing.check_run_plugins(config, screen.message)
+                check_run_plugins(config, screen.message)
             run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
             try:
                 with Interrupt(screen.message, run.accelerator) as interrupt:
