@@ -1,11 +1,13 @@
 """Totals and random states are those of an uninterrupted run, in every process."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from folder_harness import config_file
@@ -116,3 +118,26 @@ def test_every_process_gets_its_own_random_state_and_totals_back(tmp_path):
         assert record["states"] == 2
         assert record["restored"] == record["drawn"]
         assert record["counters"] == {"judged": 10 + rank}
+
+
+class Careless(Addition):
+    """Draws from the global generators, and keeps what it drew."""
+
+    drawn: list[float]
+
+    def score_batch(self, tasks, responses):
+        type(self).drawn += [random.random(), float(np.random.rand()), float(torch.rand(()))]
+        return super().score_batch(tasks, responses)
+
+
+def test_global_generators_are_seeded_by_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
+    values = load_config(config_file(tmp_path), ["trainer.steps=2"]).resolved()
+    values["env"] = {"id": Careless, "digits": 1}
+    draws = []
+    for seed in (0, 0, 1):
+        monkeypatch.setattr(Careless, "drawn", [], raising=False)
+        train({**values, "seed": seed}, tmp_path / str(len(draws)))
+        draws.append(Careless.drawn)
+    assert draws[0] == draws[1]
+    assert not set(draws[0]) & set(draws[2])

@@ -62,6 +62,13 @@ class RankState:
         self.continue_from(states[index]["counters"] if index < len(states) else {})
 
 
+def seed_random_states(seed: int) -> None:
+    """Seed all global random generators, so that a plugin that uses them draws the same in every run of this seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 def random_states() -> dict[str, Any]:
     """The states of all global random generators (rollouts and data order depend on seed and step only)."""
     version, numbers, gauss = random.getstate()

@@ -33,7 +33,7 @@ from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_
 from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.minibatches import StepRows
-from fdiv_gym_accelerate.ranks import RankState
+from fdiv_gym_accelerate.ranks import RankState, seed_random_states
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.scoring_events import ScoringWatch
@@ -87,6 +87,7 @@ class Run:
         self.accelerator = start_accelerator(settings.precision, config.tracker, folder, settings.process_deadline_s)
         if self.accelerator.num_processes > 1:
             screen.message(f"{self.accelerator.num_processes} processes")
+        seed_random_states(derive_seed(config.seed, "process", self.accelerator.process_index))
         self.screen = screen
         self.events = EventLog(settings.event_policies, screen.message, several=self.accelerator.num_processes > 1)
         self.env = None if config.env is None else config.env.build()
