@@ -50,8 +50,14 @@ def start_accelerator(
 
     Raises:
         ConfigError: no tracker has that name, or a launcher was asked for several processes and started one.
-        TrainerError: bf16 is not supported here, the tracker's package is missing, or the model would be sharded.
+        TrainerError: bf16 is not supported here, torch's default dtype was changed, the tracker's package is missing,
+            or the model would be sharded.
     """
+    if torch.get_default_dtype() != torch.float32:  # weights, log-probs and masks would be of different types
+        raise fg.TrainerError(
+            f"torch's default dtype is {torch.get_default_dtype()}: call torch.set_default_dtype(torch.float32) before "
+            'training; trainer.precision = "bf16" trains in lower precision'
+        )
     if tracker is not None:
         check_tracker(tracker.name)
     # accelerate keeps the precision of the first run in a process; the next run may need another one.
