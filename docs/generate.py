@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: command line, configuration, metrics, kinds, names, benchmarks.
+"""Writes the pages that are made from the code: command line, configuration, metrics, events, kinds, names, benchmarks.
 
 Run: python docs/generate.py
 """
@@ -11,6 +11,7 @@ from _generate.api import home, kinds_page, names_page
 from _generate.benchmarks import benchmarks_page, copy_figures
 from _generate.cli import cli_page
 from _generate.configuration import configuration_page
+from _generate.events import events_page
 from _generate.metrics import metrics_page
 
 DOCS = Path(__file__).parent
@@ -18,6 +19,7 @@ PAGES = {
     "reference/cli.md": cli_page,
     "reference/configuration.md": configuration_page,
     "reference/metrics.md": metrics_page,
+    "reference/events.md": events_page,
     "reference/kinds.md": kinds_page,
     "reference/fdiv_gym.md": names_page,
     "benchmarks.md": benchmarks_page,

@@ -38,3 +38,17 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("cache")
     os.environ["FDIV_GYM_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settings_end_with_their_module(cache_folder):
+    """A setting that a module leaves behind changes whichever module the same process runs next."""
+    before = _settings()
+    yield
+    assert _settings() == before, "this module left FDIV_GYM_... variables behind: set them with monkeypatch"
+
+
+def _settings() -> dict[str, str]:
+    written_by_each_command = "FDIV_GYM_DEBUG"
+    names = [name for name in os.environ if name.startswith("FDIV_GYM_") and name != written_by_each_command]
+    return {name: os.environ[name] for name in names}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from fdiv_gym.errors import ConfigError, did_you_mean
 
@@ -85,15 +85,17 @@ _KINDS = (
     EventKind(
         "wrong_sign",
         "warn",
-        "first-order effect of a descent step on the log-probs of the responses above their group's mean, relative to "
-        "those below, over a window of measured steps",
-        "check the sign of the objective's loss and of the reward",
+        "first-order effect of the reward on the log-probs of responses above their group's mean, against those below, at "
+        "every tenth step: from -1 to 1, wrong below -0.5",
+        "check the sign of the objective's loss and of its advantages",
+        RECORDED,
     ),
     EventKind(
         "reference_tied",
         "warn",
         "whether the reference shares memory with the policy, or its weights changed since the start",
         "give the reference a copy of the weights, and let nothing write into it",
+        RECORDED,
     ),
     EventKind(
         "constant_reward",
@@ -107,6 +109,7 @@ _KINDS = (
         "warn",
         "median over a window of the mean log-ratio of policy to reference, in nats a token",
         "lower trainer.learning_rate, or raise the weight of the divergence",
+        RECORDED,
     ),
     EventKind(
         "nonfinite",
@@ -118,7 +121,7 @@ _KINDS = (
     EventKind(
         "nonfinite_weights",
         "stop",
-        "the weights after the updates of a step",
+        "the weights, and the log-probs of one response under them, after the updates of a step",
         "lower trainer.learning_rate, and resume from the last checkpoint",
         ("stop",),
     ),
@@ -168,6 +171,42 @@ _KINDS = (
 
 TRAINING_EVENTS: Mapping[str, EventKind] = {kind.name: kind for kind in _KINDS}
 """Every kind of event, by its name."""
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """How often an event occurred in a run.
+
+    Args:
+        name: of the event.
+        policy: that it had, at its last occurrence.
+        count: the number of steps.
+        first_step: the first of them.
+        last_step: the last of them.
+        message: at the first occurrence.
+    """
+
+    name: str
+    policy: str
+    count: int
+    first_step: int
+    last_step: int
+    message: str
+
+
+def occurrences(lines: Iterable[Mapping[str, Any]]) -> list[Occurrences]:
+    """The events in the lines of ``metrics.jsonl``, in the order of their first steps; damaged records are left out."""
+    found: dict[str, Occurrences] = {}
+    for line in lines:
+        step, records = line.get("step"), line.get("events")
+        for record in records if isinstance(records, list) else ():
+            name = record.get("name") if isinstance(record, Mapping) else None
+            if not isinstance(name, str) or not isinstance(step, int):
+                continue
+            message, policy = str(record.get("message", "")), str(record.get("policy", ""))
+            before = found.get(name, Occurrences(name, policy, 0, step, step, message))
+            found[name] = replace(before, policy=policy, count=before.count + 1, last_step=step)
+    return list(found.values())
 
 
 def event_policies(changes: Mapping[str, str]) -> dict[str, Policy]:

@@ -41,6 +41,8 @@ _STEPS = {
     "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1.",
     "response/tokens": "Mean number of tokens in a response of the first process.",
     "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
+    "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "
+    "estimate of the entropy of the next token.",
     "component/<name>": "Mean of the verdicts' component <name> over the first process's responses that have it.",
     "curriculum/<name>": "The number <name> in the state of the environment's curriculum after the step.",
     "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, through "
@@ -93,12 +95,16 @@ _STEPS = {
     "weights/positive_share": "Mean share of the importance weight on responses with a positive advantage, from 0 to "
     "1.",
     "lam": "Weight of the preference stream in f-hal at this step, from 0 to 1.",
+    "events": "What was noticed at the step, only if there was something: records of name, policy, message and the "
+    "measured values.",
     # the distance from the reference, on the step's rollouts
     "divergence/estimate": "Estimate of D_f(policy || reference) on the first process's rollouts, for the objective's "
     "divergence, or kl if it has none.",
     "divergence/standard_error": "Standard error of divergence/estimate.",
     "divergence/beyond_guard": "Share of the first process's rollouts whose scaled log-ratio is beyond the "
     "divergence's guard, from 0 to 1.",
+    "divergence/log_ratio": "Mean log pi_old - log pi_ref of a token over the first process's rollouts, in nats, an "
+    "estimate of the KL divergence from the reference for each token.",
     # times
     "time/seconds": "Wall-clock time of the step, in seconds.",
     "time/rollout_seconds": "Time for drawing and judging the step's responses, in seconds.",

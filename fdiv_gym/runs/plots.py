@@ -28,6 +28,13 @@ TRAINING = (
     ("Response length", {"tokens": "response/tokens"}, "tokens"),
 )  # fmt: skip
 
+#: Only where a step takes several updates: with one update the policy is the old one.
+SEVERAL_UPDATES = (
+    ("Ratio to the old policy", {"1 %": "ratio/p01", "median": "ratio/p50", "99 %": "ratio/p99"}, "quantile over tokens"),
+    ("KL divergence to the old policy", {"estimate": "ratio/kl_old"}, "nats a token"),
+    ("Clipped tokens", {"low": "rollouts/clipped_low", "high": "rollouts/clipped_high"}, "share"),
+    ("Updates of a step", {"updates": "updates/count"}, "optimizer steps"),
+)
 
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 """Colours of the curves of a run, or of the runs of a comparison, in order."""
@@ -66,7 +73,8 @@ def plots_of(runs: Sequence[Curves]) -> dict[str, str]:
         plots["Held-out score"] = _scores(runs)
     curriculum = sorted({key for run in runs for line in run.metrics[-1:] for key in line if key[:11] == "curriculum/"})
     extra = [("Curriculum", {key.partition("/")[2]: key for key in curriculum}, "state")]
-    for title, curves, unit in (*TRAINING, *extra):
+    several = any(y > 1 for run in runs for _, y in _points(run.metrics, "updates/count"))
+    for title, curves, unit in (*TRAINING, *(SEVERAL_UPDATES if several else ()), *extra):
         present = {label: key for label, key in curves.items() if any(_points(r.metrics, key) for r in runs)}
         if present:
             plots[title] = _curves(runs, present, unit)

@@ -14,6 +14,7 @@ from fdiv_gym.errors import ConfigError, FdivGymError, MissingExtraError, Traine
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.config import dotted
+from fdiv_gym.runs.events import occurrences
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
 from fdiv_gym.runs.pages import complete_samples, evaluation_table, number, sample_table, score_cards, score_intervals, text
@@ -51,7 +52,8 @@ def write_report(path: str | Path, output: str | Path | None = None) -> Path:
         samples=sample_table(samples),
         damaged=len(lines) - len(samples),
         evaluation=evaluation_table(curves.evaluations[-1:]) if curves.evaluations else {},
-        last=dict(curves.metrics[-1]) if curves.metrics else {},
+        events=occurrences(curves.metrics),
+        last={key: value for key, value in curves.metrics[-1].items() if key != "events"} if curves.metrics else {},
         meaning=lambda key: meaning_of(key, classes) or "",
     )
     return _write(html, Path(output) if output is not None else run.path / "report.html")

@@ -37,6 +37,7 @@ STEPS = 4
 SMALL = {
     "steps": STEPS, "prompts_per_step": 4, "group_size": 8, "learning_rate": 0.01, "warmup_steps": 0,
     "evaluate_tasks": 2, "evaluate_samples": 1, "evaluate_every": 2, "checkpoint_every": 2, "keep_checkpoints": 9,
+    "events": {"wrong_sign": "ignore"},  # to measure it, prepare and loss are evaluated beside the updates
 }  # fmt: skip
 
 

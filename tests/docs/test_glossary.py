@@ -5,6 +5,7 @@ Real runs of two steps, for each objective and judge.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from pathlib import Path
@@ -40,10 +41,23 @@ class Silent(fg.Judge):
         return {**super().counters(), "asked": float(self.asked)}
 
 
+class WithoutEffect(type(fg.get_objective("rloo"))):
+    """A loss whose derivative is 0, which is an event."""
+
+    def loss(self, stream: Any, batch: Any) -> Any:
+        output = super().loss(stream, batch)
+        return dataclasses.replace(output, loss=0.0 * output.loss)
+
+
 WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "unscored": {
         "env": {"id": "safety/Preference-v0", "judge": Silent},
         "objective": {"name": "f-grpo", "weighting": "softmax"},
+        "trainer": {"max_unscored": 1.0},
+    },
+    "an event": {
+        "env": {"id": "safety/Preference-v0", "judge": Silent},
+        "objective": {"name": WithoutEffect},
         "trainer": {"max_unscored": 1.0},
     },
     "truncated sampling": {"env": ADDITION, "engine": {"top_p": 0.9, "top_k": 8}},

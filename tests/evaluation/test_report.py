@@ -19,7 +19,7 @@ from fdiv_gym.runs.pages import (
     score_intervals,
     text,
 )
-from fdiv_gym.runs.plots import smoothed
+from fdiv_gym.runs.plots import Curves, plots_of, smoothed
 from fdiv_gym.runs.report import facts_of
 
 
@@ -50,6 +50,17 @@ def test_smoothing_keeps_constants_and_the_first_value():
     assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
     first, second = smoothed([1.0, 0.0], span=3)
     assert (first, second) == (1.0, pytest.approx(0.25 / 0.75))
+
+
+def test_ratios_to_the_old_policy_are_drawn_where_a_step_takes_several_updates():
+    line = {"step": 1, "loss": 0.5, "ratio/p01": 0.9, "ratio/p50": 1.0, "ratio/p99": 1.1, "ratio/kl_old": 0.01}
+
+    def titles(updates):
+        return set(plots_of([Curves("run", [{**line, "updates/count": updates}], [], {})]))
+
+    several = {"Ratio to the old policy", "KL divergence to the old policy", "Updates of a step"}
+    assert titles(1.0) == {"Loss"}  # the policy is the old one: nothing to see
+    assert titles(4.0) == {"Loss"} | several
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def config_file(folder: Path, more: str = "") -> Path:
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """``fdiv-gym ARGUMENTS``, not waited for."""
+    """``fdiv-gym ARGUMENTS``, not waited for; its standard output has the lines of progress."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **environment},

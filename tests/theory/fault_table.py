@@ -318,6 +318,8 @@ OTHERS = (
           ("trained_policy_is_the_sampled_one",)),
     Fault("engine, temperature ignored", "fdiv_gym_transformers.engine:draw", "logits / sampling.temperature",
           "logits", ("sampling_is_tempered", "trained_policy_is_the_sampled_one")),
+    Fault("unbiased k3 without its ratio", BASELINES + "on_policy:OnPolicy.loss",
+          "to_reference * exp(self.ratio(log_ratio, batch))", "to_reference", ("unbiased_k3",)),
     Fault("uniform weights differ between branches", FGRPO + ":group_weights", "return torch.ones_like(advantages)",
           "return torch.where(advantages > 0, 1.5, 1.0).double()",
           ("uniform_weights_keep_the_proportion", "formula_of_f_grpo", "loss_is_the_variational_form")),

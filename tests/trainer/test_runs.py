@@ -27,8 +27,9 @@ from fdiv_gym_accelerate.settings import TrainerOptions
 def straight(tmp_path_factory):
     """A finished run of four steps."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
-    os.environ["FDIV_GYM_QUIET"] = "1"
-    return train(tiny_config(), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDIV_GYM_QUIET", "1")
+        return train(tiny_config(), folder)
 
 
 def test_a_run_leaves_everything_behind(straight):

@@ -83,6 +83,15 @@ class EventLog:
             if self.policies[name] == "stop":
                 raise fg.TrainerError(f"step {step}: {name}: {event.message} (trainer.events.{name} = 'stop')")
 
+    def table(self) -> list[str]:
+        """One line for each event that occurred; [] if there was none."""
+        rows = [
+            f"  {self.policies[name]:<5} {name:<20} {total['count']} steps, from {total['first_step']} to "
+            f"{total['last_step']}"
+            for name, total in self._totals.items()
+        ]
+        return ["events of the run (messages: metrics.jsonl)", *rows] if rows else []
+
     def summary(self) -> dict[str, dict[str, Any]]:
         """Policy, count, first and last step of every event that occurred."""
         return {name: {"policy": self.policies[name], **total} for name, total in self._totals.items()}

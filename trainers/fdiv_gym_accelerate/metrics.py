@@ -16,7 +16,7 @@ from fdiv_gym_accelerate.update import Gradients
 
 
 def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
-    """Rewards, all-equal groups, unscored responses and lengths of this process's rollouts."""
+    """Rewards, all-equal groups, unscored responses, lengths and entropy of this process's rollouts."""
     scores = [[r for r in group.rewards if r is not None] for group in groups]
     flat = [r for group in scores for r in group]
     count = sum(len(group.trajectories) for group in groups)
@@ -28,6 +28,9 @@ def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
         "response/tokens": sum(t.response_length for t in trajectories) / count,
         "response/cut_off": sum(t.stop_reason == "length" for t in trajectories) / count,
     }
+    tokens = sum(t.response_length for t in trajectories)
+    if tokens:
+        line["response/entropy"] = -sum(t.logprob for t in trajectories) / tokens
     for name in sorted({n for t in trajectories if t.verdict for n in t.verdict.components}):
         parts = [t.verdict.components[name] for t in trajectories if t.verdict and name in t.verdict.components]
         line[f"component/{name}"] = sum(parts) / len(parts)
@@ -82,7 +85,12 @@ def divergence_line(objective: fg.Objective, stream: StreamBatch) -> dict[str, f
     beta = getattr(objective.options, "beta", 1.0)
     with boundary(divergence, "share_beyond_guard"):
         beyond = float(divergence.share_beyond_guard(torch.as_tensor(beta) * (old - ref)))
-    return {"divergence/estimate": value, "divergence/standard_error": error, "divergence/beyond_guard": beyond}
+    return {
+        "divergence/estimate": value,
+        "divergence/standard_error": error,
+        "divergence/beyond_guard": beyond,
+        "divergence/log_ratio": float((old - ref).sum()) / max(int(stream.lengths.sum()), 1),
+    }
 
 
 def check_unscored(step: int, unscored: float, limit: float, groups: Sequence[fg.TrajectoryGroup]) -> None:

@@ -67,11 +67,13 @@ class BatchUpdates:
         left_out: list[dict[str, float]] = []
         ratios, stopped = Ratios(), False
         for part in self._parts(step, rows):
-            gradients, coefficients = self._gradient(step, part)
+            gradients, coefficients, groups = self._gradient(step, part)
             gap = gradients.logprob_gap if gap is None else gap
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
             norm = math.nan if stopped else self._clip(gradients)
+            if norm == 0 and not lines + left_out:  # later the bounds of a clipped objective may end it
+                self._report_no_gradient(groups)
             allowed = self.events.agree()
             line = metrics.gradient_line(gradients, norm, coefficients)
             # Without signal AdamW's momentum and weight decay would still move the weights.
@@ -145,8 +147,10 @@ class BatchUpdates:
         for update in range(self.settings.updates_per_rollout):
             yield from mini_batches(rows, self.settings.minibatches, self.seed, "minibatches", step, update, process)
 
-    def _gradient(self, step: int, part: StepRows) -> tuple[Gradients, Mapping[Stream, fg.Coefficients]]:
-        """Put the gradient of a mini-batch into the parameters."""
+    def _gradient(
+        self, step: int, part: StepRows
+    ) -> tuple[Gradients, Mapping[Stream, fg.Coefficients], fg.GroupBatch | None]:
+        """Put the gradient of a mini-batch into the parameters; with its groups of all processes."""
         for stream in part.streams.values():
             self.updater.score_policy(stream)
         gathered = part.gathered()
@@ -154,7 +158,21 @@ class BatchUpdates:
         self.callbacks.call("after_advantages", step, coefficients)
         several = self.settings.updates_per_step > 1
         gradients = self.updater.accumulate(part.streams, coefficients, gathered.own, ratios_of_all=several)
-        return gradients, coefficients
+        return gradients, coefficients, gathered.groups
+
+    def _report_no_gradient(self, groups: fg.GroupBatch | None) -> None:
+        """Report a gradient of exactly zero, unless no group has different rewards."""
+        if groups is None or bool(groups.all_equal().all()):
+            return
+        mixed = int(torch.bincount(groups.index[~groups.all_equal()]).count_nonzero())
+        self.events.report(
+            "no_gradient",
+            f"the gradient is exactly 0 although {mixed} of {groups.count} groups have different rewards, so nothing "
+            "is learned: the loss does not reach the policy's weights, its coefficients are 0, or a learning "
+            "rate that is too high has made the policy's probabilities exactly 0 and 1",
+            mixed=mixed,
+            groups=groups.count,
+        )
 
     def _report_no_update(self, step: int, taken: int, kl: float | None) -> None:
         """The policy cannot have left the old one before the first update: then it is the engine that differs."""

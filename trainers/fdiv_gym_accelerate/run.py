@@ -15,12 +15,13 @@ from fdiv_gym.data import load_preferences
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.models import ChatEncoder
 from fdiv_gym.objectives import Stream
-from fdiv_gym.registry import boundary, close_plugin, restore_state, sampling_of, state_of
+from fdiv_gym.registry import boundary, close_plugin, restore_state, sampling_of, score_range_of, state_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed, run_episodes
 from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
     PROVENANCE,
+    SUMMARY,
     TIMEOUTS,
     RunFolder,
     provenance_of,
@@ -52,6 +53,7 @@ from fdiv_gym_accelerate.start import (
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.totals import Totals
 from fdiv_gym_accelerate.update import Updater
+from fdiv_gym_accelerate.watch import Watch
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -126,6 +128,8 @@ class Run:
         self.updates = BatchUpdates(
             self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events
         )
+        score_range = (0.0, 1.0) if self.env is None else score_range_of(self.env)
+        self.watch = Watch(self.events, self.updater, score_range)
         self.ledger = TimeoutLedger(
             [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
         )
@@ -169,7 +173,11 @@ class Run:
         self.step = step
         line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
         self._log(line, groups)
-        self.events.end_step(step)
+        try:
+            self.events.end_step(step)
+        except fg.TrainerError:
+            self.finish("stopped")
+            raise
 
     def _rollouts(self, step: int, line: dict[str, float]) -> list[fg.TrajectoryGroup]:
         assert self.env is not None
@@ -193,9 +201,14 @@ class Run:
         return groups
 
     def _update(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> dict[str, float]:
-        """The step's optimizer steps, at one learning rate; then sync the engine."""
+        """The step's optimizer steps, at one learning rate, and what was noticed; then sync the engine."""
+        line = {"learning_rate": self.schedule.get_last_lr()[0]}
+        if not self.watch.before_updates(groups or ()):
+            self.schedule.step()
+            return {"updates/count": 0.0} | line
         rows = self._rows(step, groups)
-        line = self.updates.run(step, rows) | {"learning_rate": self.schedule.get_last_lr()[0]}
+        line = self.updates.run(step, rows) | line
+        self.watch.after_updates(step, rows)
         if "rollouts" in rows.streams:
             line |= metrics.divergence_line(self.objective, rows.streams["rollouts"])
         self.schedule.step()
@@ -258,6 +271,7 @@ class Run:
                 "positions": self._positions(),
                 "ranks": ranks,
                 "events": self.events.state_dict(),
+                "windows": self.watch.state_dict(),
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -270,7 +284,16 @@ class Run:
             self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
         self.accelerator.wait_for_everyone()
 
-    def summary(self, status: str) -> dict[str, Any]:
+    def finish(self, status: str) -> dict[str, Any]:
+        """Print the events of the run, and write ``summary.json``; its contents."""
+        for text in self.events.table():
+            self.screen.message(text)
+        summary = self._summary(status)
+        if self.accelerator.is_main_process:
+            self.folder.write_json(SUMMARY, summary)
+        return summary
+
+    def _summary(self, status: str) -> dict[str, Any]:
         """The contents of ``summary.json``, with the first and the last evaluation."""
         return {
             "status": status,
@@ -344,6 +367,7 @@ class Run:
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
+            self.watch.load_state_dict(extra["windows"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])

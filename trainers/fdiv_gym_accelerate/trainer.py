@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import fdiv_gym as fg
-from fdiv_gym.runs import SUMMARY, RunFolder
+from fdiv_gym.runs import RunFolder
 from fdiv_gym_accelerate.checkpoint import check_room
 from fdiv_gym_accelerate.interrupt import Interrupt
 from fdiv_gym_accelerate.run import Run
@@ -63,9 +63,7 @@ class AccelerateTrainer(fg.Trainer):
         return self._finish(run, finished)
 
     def _finish(self, run: Run, finished: bool) -> fg.RunResult:
-        summary = run.summary("finished" if finished else "interrupted")
-        if run.accelerator.is_main_process:
-            run.folder.write_json(SUMMARY, summary)
+        summary = run.finish("finished" if finished else "interrupted")
         result = fg.RunResult(run.folder.path, summary["status"], run.step, summary)
         run.callbacks.call("at_end", result)
         return result

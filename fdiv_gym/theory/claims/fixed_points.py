@@ -1,4 +1,4 @@
-"""Claims on GRPO without clipping: its fixed points, with an exact KL and with k3 as a loss."""
+"""Claims on GRPO without clipping: its fixed points, with an exact KL and with k3 as a loss; and its unbiased terms."""
 
 from __future__ import annotations
 
@@ -161,6 +161,28 @@ def registered_penalty() -> Claim:
     return Claim(name, OURS, worst, 1e-10, detail=f"{count} divergences, coefficient 8, 16 responses")
 
 
+def unbiased_k3() -> Claim:
+    """Registered ``grpo`` with ``unbiased_k3``: off the sampling policy, the gradient of KL(pi || pi_ref)."""
+    name = "registered grpo, unbiased_k3: gradient - gradient of KL"
+    if "grpo" not in [entry.name for entry in list_entries("objective")]:
+        return Claim(name, OURS, 0.0, None, detail="no objective 'grpo' is installed")
+    counts, beta = torch.tensor([5, 3, 6, 2]), 3.0
+    # The group contains each response in proportion to its old probability: the sum is the expectation.
+    drawn, old = torch.repeat_interleave(torch.arange(4), counts), counts.double() / 16
+    groups = GroupBatch.of_equal_size(torch.ones(16, dtype=torch.float64), 16, old.log()[drawn])
+    objective = get_objective("grpo", beta=beta, unbiased_k3=True)
+    generator, worst = torch.Generator().manual_seed(0), 0.0
+    for _ in range(20):
+        logits, base = torch.randn(2, 4, generator=generator, dtype=torch.float64)
+        logits, reference = logits.requires_grad_(True), torch.log_softmax(base, 0)
+        logps = torch.log_softmax(logits, 0)
+        loss = rollout_loss(objective, groups, logps[drawn], reference[drawn], old.log()[drawn])
+        divergence = beta * (logps.exp() * (logps - reference)).sum()
+        (got,), (expected,) = (torch.autograd.grad(value, logits, retain_graph=True) for value in (loss, divergence))
+        worst = max(worst, float((got - expected).abs().max()))
+    return Claim(name, "arXiv 2512.02556", worst, 1e-10, detail="20 random policies and references, beta 3")
+
+
 CLAIMS = (
     exact_fixed_point,
     k3_fixed_point,
@@ -169,4 +191,5 @@ CLAIMS = (
     k3_is_not_the_kl,
     registered_grpo,
     registered_penalty,
+    unbiased_k3,
 )
