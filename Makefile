@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FAST := not slow and not gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format bench docs clean
+.PHONY: help demo test test-all lint format bench soak docs clean
 
 help:
 	@echo "make demo      train the embedded model on additions and show the result (about 3 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-all  the full demonstrations that make test leaves out (under 30 minutes)"
 	@echo "make lint      ruff, mypy, import contracts"
 	@echo "make bench     the benchmarks that need no GPU, into benchmarks/results/"
+	@echo "make soak      random kills, planted verdicts and minutes of load (about 30 minutes; not in make test-all)"
 	@echo "make docs      build the documentation into site/"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -45,6 +46,9 @@ format: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/first_run.py
+
+soak: $(VENV)/.installed
+	$(BIN)/python benchmarks/reliability.py
 
 docs: $(VENV)/.installed
 	$(BIN)/mkdocs build --strict

@@ -19,6 +19,19 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("gate")
 
 
+@pytest.fixture(autouse=True)
+def plugin_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Runs in tests do not check their plugins first: many pass broken classes to see what the run says of them.
+
+    A test with the mark ``plugin_checks`` has the checks of a real run.
+    """
+    if request.node.get_closest_marker("plugin_checks") is None:
+        from fdiv_gym import testing
+
+        for name in ("check_run_plugins", "check_started_engine"):  # not looked up first: that would import torch
+            monkeypatch.setitem(vars(testing), name, lambda *args, **options: None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory):
     """Embedded models are built in a folder of the test session."""

@@ -24,6 +24,7 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
 | `python benchmarks/isolation.py` | a batch scored in a process of its own against one scored in the run | `benchmarks/results/isolation.md` |
+| `python benchmarks/reliability.py` | random kills of runs, planted faults of scorers, minutes of load (`make soak`); prints its tables | `benchmarks/results/reliability.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |
 | `python benchmarks/tabular.py` | divergences on exact tables; prints its table | [theory](theory/index.md#defaults-and-what-was-measured) |
 

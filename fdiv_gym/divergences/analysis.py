@@ -160,15 +160,20 @@ def _inner_growth(expression: Any, v: Any) -> float:
     """The steepest rate among all parts of the expression: a part of a bounded quotient may overflow."""
     import sympy
 
+    def size(part: Any, sign: int) -> float:
+        value = _number(part, {v: sympy.Integer(sign * FAR)})
+        return 0.0 if value is None or value == 0 else float(sympy.log(abs(value)).evalf(15))
+
     rates = [0.0]
     for part in set(sympy.preorder_traversal(expression)):
         for sign in (-1, 1):
-            value = _number(part, {v: sympy.Integer(sign * FAR)})
-            if value is None or value == 0:
-                continue
-            size = float(sympy.log(abs(value)).evalf(15))
-            vanishes = size < 0 and not _inside_log(expression, part)
-            rates.append(0.0 if vanishes else abs(size) / FAR)  # underflow to 0 is harmless
+            whole = size(part, sign)
+            vanishes = whole < 0 and not _inside_log(expression, part)
+            rates.append(0.0 if vanishes else abs(whole) / FAR)  # underflow to 0 is harmless
+            if part.is_Mul:  # factors may overflow together, and one that underflows may balance them
+                sizes = [size(factor, sign) for factor in part.args]
+                grown, shrunk = sum(s for s in sizes if s > 0), -sum(s for s in sizes if s < 0)
+                rates.append((grown if vanishes else max(grown, shrunk if grown else 0.0)) / FAR)
     rate = max(rates)
     return rate if rate > 0.02 else 0.0
 

@@ -192,12 +192,16 @@ class Divergence(_options.Configurable):
             drawn_from: the distribution of the samples.
 
         Returns:
-            Mean and standard error (NaN for a single sample).
+            Mean and standard error (NaN for a single sample); finite where every term is, except for a standard error
+            that does not fit in float64.
         """
         terms = self.terms(log_ratio.flatten(), drawn_from)
         n = terms.numel()
-        spread = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else math.nan
-        return (float(terms.mean()) if n else math.nan), spread
+        largest = float(terms.max()) if n else math.nan
+        # Sums and squares of terms above 1e150 may overflow where the results do not.
+        unit = largest if 1e150 < largest < math.inf else 1.0
+        spread = float((terms / unit).std(correction=1)) / math.sqrt(n) * unit if n > 1 else math.nan
+        return (float((terms / unit).mean()) * unit if n else math.nan), spread
 
     def _conjugate_of_slope(self, w: Tensor) -> Tensor:
         """f*(f'(e^w)) = e^w f'(e^w) - f(e^w), fp64 in and out."""

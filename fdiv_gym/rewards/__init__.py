@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fdiv_gym._lazy import lazy
 
 if TYPE_CHECKING:
+    from fdiv_gym.rewards.cache import held_verdicts as held_verdicts
     from fdiv_gym.rewards.exact import Evaluated as Evaluated
     from fdiv_gym.rewards.exact import NotExactError as NotExactError
     from fdiv_gym.rewards.exact import evaluate as evaluate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "cache": ["held_verdicts"],
         "verifier": ["Fixture", "FixtureKind", "Verifier", "check_pairs", "get_verifier"],
         "judge": ["CachedJudge", "Judge", "JudgeUsage", "get_judge", "run_async"],
         "extraction": ["Extracted", "AnswerFormat", "extract", "reference_answer"],

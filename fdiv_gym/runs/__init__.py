@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.folder import SAMPLES as SAMPLES
     from fdiv_gym.runs.folder import SUMMARY as SUMMARY
     from fdiv_gym.runs.folder import TIMEOUTS as TIMEOUTS
+    from fdiv_gym.runs.folder import TOTALS as TOTALS
     from fdiv_gym.runs.folder import RunFolder as RunFolder
     from fdiv_gym.runs.glossary import GLOSSARY as GLOSSARY
     from fdiv_gym.runs.glossary import Term as Term
@@ -53,7 +54,9 @@ __getattr__, __dir__, __all__ = lazy(
         "changes": ["record_changes"],
         "config": ["RunConfig", "TrackerConfig", "apply_overrides", "load_config", "parse_config"],
         "events": ["Event", "EventKind", "Policy", "TRAINING_EVENTS", "event_policies"],
-        "folder": ["CONFIG", "EVALUATIONS", "METRICS", "PROVENANCE", "RunFolder", "SAMPLES", "SUMMARY", "TIMEOUTS"],
+        "folder": [
+            "CONFIG", "EVALUATIONS", "METRICS", "PROVENANCE", "RunFolder", "SAMPLES", "SUMMARY", "TIMEOUTS", "TOTALS",
+        ],  # fmt: skip
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
         "launch": ["is_main_process", "resume_run", "train"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],

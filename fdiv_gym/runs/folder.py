@@ -7,6 +7,7 @@
     metrics.jsonl      one line for each step; times under "time/"
     evaluations.jsonl  one line for each evaluation on the held-out tasks
     samples.jsonl      prompts, responses and verdicts
+    totals.jsonl       the environment's totals after each scoring, where it counts any
     checkpoints/       step-000100/ with model/ (safetensors), state.pt and manifest.json
     summary.json       written at the end
 """
@@ -19,7 +20,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
 SAMPLES = "samples.jsonl"
 TIMEOUTS = "timeouts.jsonl"  # timeouts of all steps are kept and replayed on resume
+TOTALS = "totals.jsonl"  # totals after each scoring; those after the checkpoint are taken over when it is repeated
 WRITER = ".writer"  # the process that has locked the folder; without the lock it means nothing
 
 
@@ -91,7 +93,7 @@ class RunFolder:
         if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self._numbered():
             return
         self._remove_tracker_files()
-        for name in (CONFIG, PROVENANCE, WRITER):
+        for name in (CONFIG, PROVENANCE, TOTALS, WRITER):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with other files is kept
             (self.path / "checkpoints").rmdir()
@@ -197,21 +199,24 @@ class RunFolder:
     def keep_until(self, step: int) -> None:
         """Truncate the JSON-lines files to ``step``, the step of the checkpoint from which a run resumes.
 
-        Lines without a step (timeouts) are kept; an incomplete line is removed.
+        Lines without a step (timeouts, totals) are kept; an incomplete line is removed.
 
         Raises:
             TrainerError: a step is not a number, or a file cannot be read or written.
         """
-        for name in (METRICS, EVALUATIONS, SAMPLES, TIMEOUTS):
-            self._sizes.pop(name, None)
+        for name in (METRICS, EVALUATIONS, SAMPLES, TIMEOUTS, TOTALS):
             if not (self.path / name).exists():
                 continue
-            kept = [record for record in self.lines(name) if self._step(name, record, step) <= step]
-            temporary = self.path / f".{name}"
-            with self.writing(name):
-                with open_own(temporary, "w") as file:
-                    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-                os.replace(temporary, self.path / name)
+            self.rewrite(name, [record for record in self.lines(name) if self._step(name, record, step) <= step])
+
+    def rewrite(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Replace a JSON-lines file atomically by one that holds these records."""
+        self._sizes.pop(name, None)
+        temporary = self.path / f".{name}"
+        with self.writing(name):
+            with open_own(temporary, "w") as file:
+                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            os.replace(temporary, self.path / name)
 
     def _step(self, name: str, record: Mapping[str, Any], default: int) -> int:
         step = record.get("step", default)

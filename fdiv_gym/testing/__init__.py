@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from fdiv_gym.testing.env import check_environment as check_environment
     from fdiv_gym.testing.judge import check_judge as check_judge
     from fdiv_gym.testing.objective import check_objective as check_objective
+    from fdiv_gym.testing.quick import check_run_plugins as check_run_plugins
+    from fdiv_gym.testing.quick import check_started_engine as check_started_engine
+    from fdiv_gym.testing.quick import is_foreign as is_foreign
     from fdiv_gym.testing.report import CannotCheckError as CannotCheckError
     from fdiv_gym.testing.report import Check as Check
     from fdiv_gym.testing.report import Report as Report
@@ -26,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "report": ["CannotCheckError", "Check", "Report"],
         "divergence": ["check_divergence"],
+        "quick": ["check_run_plugins", "check_started_engine", "is_foreign"],
         "objective": ["check_objective"],
         "small": ["check_advantage", "check_aggregation", "check_callback"],
         "env": ["check_environment"],

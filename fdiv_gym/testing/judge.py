@@ -33,7 +33,7 @@ def check_judge(judge: Judge, ordered: Ordered = (), *, deterministic: bool = Tr
     """
     report = Report(label_of(judge))
     checks: dict[str, Callable[[Judge, Report, float], None]] = {
-        "verdicts": _verdicts,
+        "verdicts": check_verdicts,
         "empty-batch": _empty_batch,
         "hostile": _hostile,
         "running-loop": _running_loop,
@@ -62,7 +62,8 @@ def _scores(judge: Judge, texts: Sequence[str], seconds: float) -> list[float | 
     return [v.score for v in within(seconds, lambda: judge.judge_batch([TASK] * len(texts), texts))]
 
 
-def _verdicts(judge: Judge, report: Report, seconds: float) -> None:
+def check_verdicts(judge: Judge, report: Report, seconds: float) -> None:
+    """One Verdict in range for each of three ordinary responses."""
     low, high = judge.score_range
     report.check("verdicts", low < high, f"score_range is {judge.score_range}, expected (low, high) with low < high")
     verdicts = within(seconds, lambda: asyncio.run(judge.judge([TASK] * len(ANSWERS), ANSWERS)))

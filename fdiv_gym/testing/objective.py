@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -35,30 +35,10 @@ def check_objective(objective: Objective) -> Report:
     with report.section("form"):
         objective = copy.deepcopy(objective)
         objective.at_step(5, 10)
-        _form(objective, report)
+        check_form(objective, report)
     if not report.ok:
         return report  # the other checks cannot run
-    checks = {
-        "pure": _pure,
-        "schedule": _schedule,
-        "reference": _reference,
-        "sign": _sign,
-        "gradient": _gradient,
-        "mask": invariants.mask,
-        "padding": invariants.padding,
-        "permutation": invariants.permutation,
-        "micro-batch": invariants.micro_batches,
-        "skip": invariants.skipping,
-        "all-equal": invariants.all_equal,
-        "carried-advantages": invariants.carried,
-        "single-response": invariants.single_response,
-        "unscorable": invariants.unscorable,
-        "single-preferences": invariants.single_preferences,
-        "duplicates": invariants.duplicates,
-        "bfloat16": precision.half_precision,
-        "extremes": precision.extremes,
-    }
-    for name, check in checks.items():
+    for name, check in CHECKS.items():
         with report.section(name):
             check(objective, report)
     return report
@@ -86,7 +66,8 @@ def _plain(value: Any) -> Any:
     return value.raw() if isinstance(value.raw(), (str, Mapping)) else value.name
 
 
-def _form(objective: Objective, report: Report) -> None:
+def check_form(objective: Objective, report: Report) -> None:
+    """What ``prepare`` and ``loss`` return has the right types and shapes."""
     step = make_step()
     prepared = prepare(objective, step)
     report.check(
@@ -252,3 +233,26 @@ def _difference(objective: Objective, step: Step, stream: Stream, direction: Ten
     ahead = evaluate(objective, step.with_logps(stream, logps + size * direction)).value
     behind = evaluate(objective, step.with_logps(stream, logps - size * direction)).value
     return float(ahead - behind) / (2 * size)
+
+
+CHECKS: dict[str, Callable[[Objective, Report], None]] = {
+    "pure": _pure,
+    "schedule": _schedule,
+    "reference": _reference,
+    "sign": _sign,
+    "gradient": _gradient,
+    "mask": invariants.mask,
+    "padding": invariants.padding,
+    "permutation": invariants.permutation,
+    "micro-batch": invariants.micro_batches,
+    "skip": invariants.skipping,
+    "all-equal": invariants.all_equal,
+    "carried-advantages": invariants.carried,
+    "single-response": invariants.single_response,
+    "unscorable": invariants.unscorable,
+    "single-preferences": invariants.single_preferences,
+    "duplicates": invariants.duplicates,
+    "bfloat16": precision.half_precision,
+    "extremes": precision.extremes,
+}
+"""The checks after the form, by name."""

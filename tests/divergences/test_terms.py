@@ -5,6 +5,8 @@ import math
 import mpmath
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fdiv_gym as fg
 
@@ -95,6 +97,31 @@ def test_slope(name, options, f, slope_at_one):
 def test_kl_at_800_nats_is_799():
     assert fg.get_divergence("kl").estimate(t64(800.0))[0] == pytest.approx(799, rel=1e-14)
     assert fg.get_divergence("kl").estimate(t64(-800.0))[0] == math.inf  # e^800 - 801
+
+
+@pytest.mark.parametrize("drawn_from", ["policy", "reference"])
+@pytest.mark.parametrize(("name", "options", "f", "slope_at_one"), CASES, ids=IDS)
+@settings(max_examples=15, deadline=None)
+@given(log_ratios=st.lists(st.floats(-1e4, 1e4).filter(lambda w: w == 0 or abs(w) > 1e-4), min_size=1, max_size=6))
+def test_an_estimate_is_finite_where_the_true_value_is(name, options, f, slope_at_one, drawn_from, log_ratios):
+    with mpmath.workdps(60):
+        ratios = [mpmath.exp(mpmath.mpf(w)) for w in log_ratios]
+        terms = [f(t) - slope_at_one * (t - 1) for t in ratios]
+        terms = [x / t for x, t in zip(terms, ratios, strict=True)] if drawn_from == "policy" else terms
+        expected = as_float(sum(terms) / len(terms))
+        largest = max(terms)
+    found = fg.get_divergence(name, **options).estimate(t64(*log_ratios), drawn_from)[0]
+    if largest < 1e300:  # up to a factor above 1e300 the slope of f does not fit in float64
+        assert found == pytest.approx(expected, rel=1e-9)
+    elif largest > 1e310:
+        assert found == math.inf
+
+
+def test_the_mean_of_terms_near_the_largest_float_is_finite():
+    largest, ratio = math.exp(708.9), math.exp(-0.5)  # the sum of four such terms does not fit in float64
+    mean, error = fg.get_divergence("pearson").estimate(t64(708.9, 708.9, 708.9, 708.4))
+    assert mean == pytest.approx(largest * ((3 + ratio) / 4), rel=1e-10)
+    assert error == pytest.approx(largest * ((1 - ratio) / 4), rel=1e-10)
 
 
 @pytest.mark.parametrize(

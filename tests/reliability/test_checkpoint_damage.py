@@ -154,3 +154,14 @@ def test_text_in_the_summary_is_no_traceback(run, content):
             write_report(run.path)
     done = CliRunner().invoke(app, ["train", "--resume", str(run.path)])
     assert done.exit_code == 0 if content.startswith("{") else isinstance(done.exception, fg.TrainerError)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_changed_default_dtype_is_one_clear_error(tmp_path, dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        with pytest.raises(fg.TrainerError, match=rf"^torch's default dtype is {dtype}: call torch.set_default_dtype"):
+            train(load_config(config_file(tmp_path)), tmp_path / "run")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not (tmp_path / "run").exists()

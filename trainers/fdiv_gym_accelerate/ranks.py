@@ -29,19 +29,26 @@ class RankState:
         self._saved: dict[str, float] = {}
         self._before: dict[str, float] = {}
 
-    def counters(self) -> dict[str, float]:
+    def totals(self) -> dict[str, float]:
         """The environment's totals since the start of the run, through every resume; this process's own."""
         if self._env is None:
             return {}
         found = counters_of(self._env)
         names = [*found, *(name for name in self._saved if name not in found)]
-        totals = {n: self._saved.get(n, 0) + found.get(n, 0) - self._before.get(n, 0) for n in names}
-        # Sums of prices in another order differ in the last digits.
-        return {name: float(f"{v:.12g}") if isinstance(v, float) else v for name, v in totals.items()}
+        return {n: self._saved.get(n, 0) + found.get(n, 0) - self._before.get(n, 0) for n in names}
+
+    def counters(self) -> dict[str, float]:
+        """``totals`` for the log, with twelve digits: sums of prices in another order differ in the last ones."""
+        return {n: float(f"{v:.12g}") if isinstance(v, float) else v for n, v in self.totals().items()}
+
+    def continue_from(self, totals: Mapping[str, float]) -> None:
+        """Count on from these totals."""
+        self._saved = dict(totals)
+        self._before = {} if self._env is None else counters_of(self._env)
 
     def gathered(self) -> list[dict[str, Any]]:
         """The states of all processes, in every one of them."""
-        states: list[dict[str, Any]] = gather_object([{"random": random_states(), "counters": self.counters()}])
+        states: list[dict[str, Any]] = gather_object([{"random": random_states(), "counters": self.totals()}])
         return states
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -52,8 +59,14 @@ class RankState:
                 f"the checkpoint is of {len(states)} processes and {processes} resume: other random draws from here on"
             )
         restore_random_states(states[index % len(states)]["random"])
-        self._saved = dict(states[index]["counters"]) if index < len(states) else {}
-        self._before = {} if self._env is None else counters_of(self._env)
+        self.continue_from(states[index]["counters"] if index < len(states) else {})
+
+
+def seed_random_states(seed: int) -> None:
+    """Seed all global random generators, so that a plugin that uses them draws the same in every run of this seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def random_states() -> dict[str, Any]:

@@ -36,14 +36,16 @@ from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import bound_of
 from fdiv_gym_accelerate.minibatches import StepRows
-from fdiv_gym_accelerate.ranks import RankState
+from fdiv_gym_accelerate.ranks import RankState, seed_random_states
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
+from fdiv_gym_accelerate.scoring_events import ScoringWatch
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
+    check_engine,
     check_sampling,
     check_updates,
     demonstrations_of,
@@ -52,6 +54,7 @@ from fdiv_gym_accelerate.start import (
     start_tracker,
 )
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
+from fdiv_gym_accelerate.totals import Totals
 from fdiv_gym_accelerate.update import Updater
 from fdiv_gym_accelerate.watch import Watch
 
@@ -89,6 +92,7 @@ class Run:
         self.accelerator = start_accelerator(settings.precision, config.tracker, folder, settings.process_deadline_s)
         if self.accelerator.num_processes > 1:
             screen.message(f"{self.accelerator.num_processes} processes")
+        seed_random_states(derive_seed(config.seed, "process", self.accelerator.process_index))
         self.screen = screen
         self.events = EventLog(settings.event_policies, screen.message, several=self.accelerator.num_processes > 1)
         self.env = None if config.env is None else config.env.build()
@@ -109,6 +113,8 @@ class Run:
         self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
         check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
+        if settings.check_plugins and self.env is not None:
+            check_engine(config.engine, self.engine, self.env, self.encoder, self.screen.message)
         self.preferences = self._preference_source()
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
@@ -144,10 +150,14 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self._begun = time.monotonic()
+        changed = False
         if resume:
             if self.accelerator.is_main_process:
                 refuse_changed_plugins(folder, config)
-            self._resume()
+            changed = self._resume()
+        self.totals = Totals(
+            self.rank, folder, write=self.accelerator.is_main_process, discard_after=self.step if changed else None
+        )
         self.records = Records(folder, settings.samples_max_mb, self.screen.message)
         if self.accelerator.is_main_process:
             if not folder.read_json(PROVENANCE):
@@ -184,12 +194,15 @@ class Run:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         tasks = self.tasks.step(step)[process::processes]
         sampling = sampling_of(self.engine, derive_seed(self.config.seed, "rollouts", step, process))
-        with self.accelerator.autocast():
+        watch = ScoringWatch(self.events, self.env)
+        watch.before(step, tasks)
+        with self.totals.scoring("rollouts", step), self.accelerator.autocast():
             groups = run_episodes(
                 self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling,
                 after_rollouts=lambda drawn: self.callbacks.call("after_rollouts", step, drawn),
                 ledger=self.ledger,
             )  # fmt: skip
+        watch.after(groups)
         self.callbacks.call("after_verdicts", step, groups)
         self.tasks.observe(groups)
         line |= metrics.rollout_line(groups)
@@ -243,7 +256,8 @@ class Run:
 
     def evaluate(self) -> None:
         """Evaluate the policy: writes one line of evaluations.jsonl and its samples."""
-        line, samples = self.evaluator.evaluate(self.step)
+        with self.totals.scoring("evaluation", self.step):
+            line, samples = self.evaluator.evaluate(self.step)
         if not line:
             return
         if self.accelerator.is_main_process:
@@ -346,7 +360,8 @@ class Run:
         self.screen.message(f"preferences: {metrics.counts_line(source.counts)}")
         return source
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Restore the state of the newest checkpoint; whether the configuration has changed."""
         recorded = self.folder.read_json(PROVENANCE)
         for what, value in self._identity().items():
             if recorded.get(what, value) != value:
@@ -369,8 +384,11 @@ class Run:
                 with boundary(self.objective, "load_state_dict"):
                     self.objective.load_state_dict(extra["objective"])
             self._send_weights()
+        changes: dict[str, list[Any]] = {}
         if self.accelerator.is_main_process:
-            for key, (old, new) in record_changes(self.folder, self.config, self.step).items():
+            changes = record_changes(self.folder, self.config, self.step)
+            for key, (old, new) in changes.items():
                 self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
             self.folder.keep_until(self.step if checkpoint is not None else -1)
         self.accelerator.wait_for_everyone()
+        return bool(changes)

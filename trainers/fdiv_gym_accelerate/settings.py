@@ -86,6 +86,10 @@ class TrainerOptions(fg.Options):
         """What each event leads to."""
         return event_policies(self.events)
 
+    check_plugins: bool = True
+    """Check the run's plugins from other distributions, and those passed from Python, for about two seconds before the
+    run, with the quick part of their conformance kits; a failure stops the run before its first step."""
+
     @property
     def updates_per_step(self) -> int:
         """Optimizer steps of a step, if none is left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs
 import fdiv_gym as fg
 from fdiv_gym.data import PreferenceData
 from fdiv_gym.models import (
+    ChatEncoder,
     Demonstrations,
     EnvDemonstrations,
     ModelConfig,
@@ -24,6 +26,7 @@ from fdiv_gym.models import (
     weights_hash,
 )
 from fdiv_gym.objectives import Streams
+from fdiv_gym.registry import sampling_of
 from fdiv_gym.runs import RunFolder, TrackerConfig
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -47,8 +50,14 @@ def start_accelerator(
 
     Raises:
         ConfigError: no tracker has that name, or a launcher was asked for several processes and started one.
-        TrainerError: bf16 is not supported here, the tracker's package is missing, or the model would be sharded.
+        TrainerError: bf16 is not supported here, torch's default dtype was changed, the tracker's package is missing,
+            or the model would be sharded.
     """
+    if torch.get_default_dtype() != torch.float32:  # weights, log-probs and masks would be of different types
+        raise fg.TrainerError(
+            f"torch's default dtype is {torch.get_default_dtype()}: call torch.set_default_dtype(torch.float32) before "
+            'training; trainer.precision = "bf16" trains in lower precision'
+        )
     if tracker is not None:
         check_tracker(tracker.name)
     # accelerate keeps the precision of the first run in a process; the next run may need another one.
@@ -217,3 +226,22 @@ def check_sampling(sampling: fg.Sampling, settings: TrainerOptions, streams: Str
             "the policy in training is the whole one. Remove it (fdiv-gym eval may have it), or correct for it by "
             'trainer.correction = "token" and trainer.old_logps = "recomputed"'
         )
+
+
+def check_engine(
+    ref: fg.PluginRef[fg.Engine],
+    engine: fg.Engine,
+    env: fg.TextEnv,
+    encoder: ChatEncoder,
+    report: Callable[[str], None],
+) -> None:
+    """Check a few completions of a started engine on prompts of the run, unless the engine is of fdiv-gym.
+
+    Raises:
+        PluginError: they break the contract of engines.
+    """
+    from fdiv_gym.testing import check_started_engine, is_foreign
+
+    if is_foreign(ref):
+        prompts = [encoder.prompt(task.prompt) for task in env.task_list("train")[:2]]
+        check_started_engine(engine, prompts, encoder.tokenizer, sampling_of(engine, 11), report)

@@ -26,8 +26,12 @@ class AccelerateTrainer(fg.Trainer):
 
     def fit(self, config: fg.RunConfig, folder: Path, *, resume: bool = False) -> fg.RunResult:
         """Train; see ``fdiv_gym.Trainer.fit``."""
+        from fdiv_gym.testing import check_run_plugins
+
         screen = make_screen()
         try:
+            if self.options.check_plugins:
+                check_run_plugins(config, screen.message)
             run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
             try:
                 with Interrupt(screen.message, run.accelerator) as interrupt:
