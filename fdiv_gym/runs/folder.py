@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import TrainerError, did_you_mean
+from fdiv_gym.files import open_for_appending, read_text, replacing
 from fdiv_gym.manifest import damage_of, flush_folder, seal
 from fdiv_gym.registry.messages import is_unicode
 
@@ -123,7 +124,7 @@ class RunFolder:
             TrainerError: the file is damaged.
         """
         try:
-            record: Any = json.loads((self.path / name).read_text(encoding="utf-8"))
+            record: Any = json.loads(read_text(self.path / name))
         except FileNotFoundError:
             return {}
         except (ValueError, OSError, RecursionError) as error:
@@ -135,14 +136,9 @@ class RunFolder:
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a JSON file atomically: a reader gets the old or the new content."""
         with self.writing(name):
-            temporary = self.path / f".{name}.{os.getpid()}"
-            try:
-                with temporary.open("w", encoding="utf-8") as file:
-                    json.dump(record, file, indent=2, allow_nan=False, default=str)
-                    file.write("\n")
-                os.replace(temporary, self.path / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with replacing(self.path / name) as file:
+                json.dump(record, file, indent=2, allow_nan=False, default=str)
+                file.write("\n")
 
     def append(self, name: str, *records: Mapping[str, Any]) -> None:
         """Append lines to a JSON-lines file; numbers that are not finite become null.
@@ -153,9 +149,9 @@ class RunFolder:
         if size < expected:
             what = "was removed" if not (self.path / name).exists() else "was cut"
             self._report(f"{self.path / name} {what} during the run: {expected - size} bytes written before are lost")
-        with self.writing(name), (self.path / name).open("a", encoding="utf-8") as file:
+        with self.writing(name), open_for_appending(self.path / name) as file:
             for record in records:
-                file.write(_json_line(record) + "\n")
+                file.write(json_line(record) + "\n")
         self._sizes[name] = self.size(name)
 
     def size(self, name: str) -> int:
@@ -176,7 +172,7 @@ class RunFolder:
             return []
         # A crash may cut a line inside a character; such a line is damaged in any case.
         try:
-            texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+            texts = read_text(path, errors="replace").split("\n")
         except OSError as error:
             raise TrainerError(f"{path} cannot be read: {error.strerror}") from None
         records = []
@@ -206,11 +202,8 @@ class RunFolder:
             if not (self.path / name).exists():
                 continue
             kept = [record for record in self.lines(name) if self._step(name, record, step) <= step]
-            temporary = self.path / f".{name}"
-            with self.writing(name):
-                with temporary.open("w", encoding="utf-8") as file:
-                    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-                os.replace(temporary, self.path / name)
+            with self.writing(name), replacing(self.path / name) as file:
+                file.writelines(json_line(record) + "\n" for record in kept)
 
     def _step(self, name: str, record: Mapping[str, Any], default: int) -> int:
         step = record.get("step", default)
@@ -228,6 +221,19 @@ class RunFolder:
             if _step_of(path) is None:
                 raise TrainerError(f"{path} is no checkpoint: its name must be step-NUMBER; rename or move it")
         return self._numbered()
+
+    def refuse_linked_checkpoints(self) -> None:
+        """Refuse to write if ``checkpoints`` is a link: old checkpoints would be removed from another folder.
+
+        Raises:
+            TrainerError: it is a symbolic link.
+        """
+        place = self.path / "checkpoints"
+        if place.is_symlink():
+            raise TrainerError(
+                f"{place} is a link to {os.readlink(place)}, where a resumed run would remove checkpoints: "
+                "move them into the run folder, or link to the whole run folder"
+            )
 
     def _numbered(self) -> list[Path]:
         found = ((_step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
@@ -283,7 +289,8 @@ def similar_runs(path: Path) -> str:
     return f" ({did_you_mean(str(path), beside)})" if beside else ""
 
 
-def _json_line(record: Mapping[str, Any]) -> str:
+def json_line(record: Mapping[str, Any]) -> str:
+    """One line of a JSON-lines file, without its end; numbers that are not finite become null."""
     line = json.dumps(_finite(record), ensure_ascii=False)
     # A lone surrogate has no UTF-8 form; JSON can escape it.
     return line if is_unicode(line) else json.dumps(_finite(record))

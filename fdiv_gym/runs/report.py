@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError, FdivGymError, MissingExtraError, TrainerError
+from fdiv_gym.files import replacing
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.config import dotted
@@ -117,7 +116,7 @@ def curves_of(run: RunFolder, name: str = "") -> Curves:
         raise TrainerError(f"the run in {run.path} has no metrics yet: nothing to report")
     for file, lines in ((METRICS, metrics), (EVALUATIONS, evaluations)):
         for place, line in enumerate(lines, 1):
-            if not isinstance(line.get("step"), int):
+            if not isinstance(line.get("step"), int) or not is_number(line["step"]):
                 raise TrainerError(f"{run.path / file}, record {place} is damaged: it has no step")
     return Curves(name or run.path.name, metrics, evaluations, score_intervals(complete_samples(run.lines(SAMPLES))))
 
@@ -159,15 +158,11 @@ def _plugin_classes(provenance: Mapping[str, Any]) -> list[type[Any]]:
 
 def _write(html: str, target: Path) -> Path:
     """Write the page whole or not at all; a lone surrogate of a response has no UTF-8 form and is escaped."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, target)
+        with replacing(target, errors="backslashreplace") as file:
+            file.write(html)
     except OSError as error:
         raise TrainerError(f"cannot write the report to {target}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return target
 
 
