@@ -206,7 +206,7 @@ class RunFolder:
                 file.writelines(json_line(record) + "\n" for record in kept)
 
     def _step(self, name: str, record: Mapping[str, Any], default: int) -> int:
-        step = record.get("step", default)
+        step = record.get("step", default if name == TIMEOUTS else None)
         if type(step) is not int:
             raise TrainerError(f"{self.path / name} is damaged: the step of a line is {step!r}, not a number")
         return step

@@ -21,6 +21,7 @@ from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
     PROVENANCE,
+    SUMMARY,
     TIMEOUTS,
     RunFolder,
     provenance_of,
@@ -127,6 +128,7 @@ class Run:
             settings, config.seed, self.policy.tokenizer.pad_token_id, self.ledger,
         )  # fmt: skip
         self.step = 0
+        self._saved: int | None = None  # step of the newest checkpoint
         self.seconds = 0.0
         self._begun = time.monotonic()
         if resume:
@@ -232,7 +234,9 @@ class Run:
         return bool(lines and lines[-1]["step"] == self.step)
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, unless there is one of this step: to replace it would risk both."""
+        if self._saved == self.step:
+            return
         ranks = self.rank.gathered()
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
@@ -249,6 +253,7 @@ class Run:
             step, policy = self.step, self.policy
             save_checkpoint(self.folder, step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra)
             self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
+        self._saved = self.step
         self.accelerator.wait_for_everyone()
 
     def summary(self, status: str) -> dict[str, Any]:
@@ -289,6 +294,17 @@ class Run:
             identity["preference_data"] = self.preference_data.fingerprint
         return identity
 
+    def _forget_what_follows(self, has_checkpoint: bool) -> None:
+        """Cut the records to the step of the checkpoint; a summary of fewer steps than the run will have is removed."""
+        recorded = len(self.folder.lines(METRICS))
+        if recorded and not has_checkpoint:
+            self.screen.message(
+                f"there is no checkpoint: the run starts again, its {recorded} recorded steps are removed"
+            )
+        self.folder.keep_until(self.step if has_checkpoint else -1)
+        if self.step < self.settings.steps:
+            (self.folder.path / SUMMARY).unlink(missing_ok=True)
+
     def _task_source(self) -> TaskSource | None:
         if self.env is None or "rollouts" not in self.objective.streams:
             return None
@@ -320,6 +336,7 @@ class Run:
         checkpoint = broadcast_object_list(chosen)[0]
         if checkpoint is not None:
             self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
+            self._saved = self.step
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
             curriculum = active_curriculum(self.env)
@@ -332,5 +349,5 @@ class Run:
         if self.accelerator.is_main_process:
             for key, (old, new) in record_changes(self.folder, self.config, self.step).items():
                 self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
-            self.folder.keep_until(self.step if checkpoint is not None else -1)
+            self._forget_what_follows(checkpoint is not None)
         self.accelerator.wait_for_everyone()
