@@ -8,6 +8,8 @@ import json
 import os
 from pathlib import Path
 
+from fdiv_gym.files import open_for_reading, read_text
+
 MANIFEST = "manifest.json"
 WEIGHTS_AND_STATE = (".safetensors", ".bin", ".pt")
 
@@ -27,9 +29,9 @@ def seal(folder: Path) -> None:
 
 
 def damage_of(folder: Path) -> str | None:
-    """What differs from the manifest, or None: a file that is missing or changed, or weights that were added."""
+    """What differs from the manifest, or None: a file is missing or changed; weights, or a pipe, were added."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        files = json.loads(read_text(folder / MANIFEST))["sha256"]
         wanted = {str(name): str(digest) for name, digest in files.items()}
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
@@ -43,13 +45,16 @@ def damage_of(folder: Path) -> str | None:
                 return f"{name} differs from its SHA-256"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
+    strange = next((path for path in folder.rglob("*") if not path.is_file() and not path.is_dir()), None)
+    if strange is not None:  # who opens a pipe waits for ever
+        return f"{strange.relative_to(folder).as_posix()} is not a regular file"
     added = [path.relative_to(folder).as_posix() for path in _files(folder) if path.suffix in WEIGHTS_AND_STATE]
     return next((f"{name} was added" for name in added if name not in wanted), None)
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_for_reading(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from typing import Any
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.samples import is_sample
-from fdiv_gym.runs.folder import SAMPLES, WRITER, RunFolder
+from fdiv_gym.files import replacing
+from fdiv_gym.runs.folder import SAMPLES, WRITER, RunFolder, json_line
 from fdiv_gym.runs.lock import locked
-from fdiv_gym.runs.own_file import open_own
 from fdiv_gym.types.task import Task
 
 PLAN = "evaluation.json"
@@ -94,9 +93,6 @@ def complete_records(store: RunFolder, tasks: Sequence[Task], plan: Plan) -> lis
         if line["task_hash"] != tasks[number // plan.samples].hash:
             raise ConfigError(f"{place}, line {number + 1}: the environment's tasks have changed")
     if len(kept) < len(lines) or place.exists():
-        temporary = store.path / f".{SAMPLES}"
-        with store.writing(SAMPLES):
-            with open_own(temporary, "w") as file:
-                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
-            os.replace(temporary, place)
+        with store.writing(SAMPLES), replacing(place) as file:
+            file.writelines(json_line(line) + "\n" for line in kept)
     return kept

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.report import write_comparison as write_comparison
     from fdiv_gym.runs.report import write_report as write_report
     from fdiv_gym.runs.result import RunResult as RunResult
-    from fdiv_gym.runs.signals import leave_closed_terminal as leave_closed_terminal
+    from fdiv_gym.runs.signals import REPEATED_S as REPEATED_S
+    from fdiv_gym.runs.signals import leave_closed_output as leave_closed_output
     from fdiv_gym.runs.signals import stop_signals as stop_signals
     from fdiv_gym.runs.signals import stopped_as_by_ctrl_c as stopped_as_by_ctrl_c
     from fdiv_gym.runs.trainer import Trainer as Trainer
@@ -61,7 +62,7 @@ __getattr__, __dir__, __all__ = lazy(
         "launch": ["is_main_process", "resume_run", "train"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],
         "result": ["RunResult"],
-        "signals": ["leave_closed_terminal", "stop_signals", "stopped_as_by_ctrl_c"],
+        "signals": ["REPEATED_S", "leave_closed_output", "stop_signals", "stopped_as_by_ctrl_c"],
         "trainer": ["Trainer", "get_trainer"],
         "callback": ["Callback", "EVENTS", "get_callback"],
         "report": ["write_comparison", "write_report"],

@@ -21,11 +21,16 @@ def refuse_edited_configuration(run: RunFolder) -> None:
     """Refuse to resume if ``config.json`` is not what the run started with, or was accepted since.
 
     Raises:
-        ConfigError: naming the keys with both values.
+        ConfigError: naming the keys with both values; or a run with checkpoints has no record to compare with.
     """
     began = run.read_json(PROVENANCE).get("config")
-    if not isinstance(began, Mapping):  # interrupted before anything was recorded
-        return
+    if not isinstance(began, Mapping):
+        if run.checkpoints():
+            raise ConfigError(
+                f"{run.path / PROVENANCE} does not tell what the run started with, although it has checkpoints: "
+                f"restore the file, or {RESUME_CHANGED}"
+            )
+        return  # interrupted before anything was recorded
     changed = differences(began, dotted(run.config()))
     if changed:
         raise ConfigError(

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import TrainerError, did_you_mean
+from fdiv_gym.files import open_for_appending, read_text, replacing
 from fdiv_gym.manifest import damage_of, flush_folder, seal
 from fdiv_gym.registry.messages import is_unicode
-from fdiv_gym.runs.own_file import open_own
 
 # The names of the files; a separate assignment for each, so that the reference can list them.
 CONFIG = "config.json"
@@ -126,7 +126,7 @@ class RunFolder:
             TrainerError: the file is damaged.
         """
         try:
-            record: Any = json.loads((self.path / name).read_text(encoding="utf-8"))
+            record: Any = json.loads(read_text(self.path / name))
         except FileNotFoundError:
             return {}
         except (ValueError, OSError, RecursionError) as error:
@@ -138,14 +138,9 @@ class RunFolder:
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a JSON file atomically: a reader gets the old or the new content."""
         with self.writing(name):
-            temporary = self.path / f".{name}.{os.getpid()}"
-            try:
-                with open_own(temporary, "w") as file:
-                    json.dump(record, file, indent=2, allow_nan=False, default=str)
-                    file.write("\n")
-                os.replace(temporary, self.path / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with replacing(self.path / name) as file:
+                json.dump(record, file, indent=2, allow_nan=False, default=str)
+                file.write("\n")
 
     def append(self, name: str, *records: Mapping[str, Any]) -> None:
         """Append lines to a JSON-lines file; numbers that are not finite become null.
@@ -156,9 +151,9 @@ class RunFolder:
         if size < expected:
             what = "was removed" if not (self.path / name).exists() else "was cut"
             self._report(f"{self.path / name} {what} during the run: {expected - size} bytes written before are lost")
-        with self.writing(name), open_own(self.path / name, "a") as file:
+        with self.writing(name), open_for_appending(self.path / name) as file:
             for record in records:
-                file.write(_json_line(record) + "\n")
+                file.write(json_line(record) + "\n")
         self._sizes[name] = self.size(name)
 
     def size(self, name: str) -> int:
@@ -179,7 +174,7 @@ class RunFolder:
             return []
         # A crash may cut a line inside a character; such a line is damaged in any case.
         try:
-            texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+            texts = read_text(path, errors="replace").split("\n")
         except OSError as error:
             raise TrainerError(f"{path} cannot be read: {error.strerror}") from None
         records = []
@@ -212,14 +207,11 @@ class RunFolder:
     def rewrite(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Replace a JSON-lines file atomically by one that holds these records."""
         self._sizes.pop(name, None)
-        temporary = self.path / f".{name}"
-        with self.writing(name):
-            with open_own(temporary, "w") as file:
-                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-            os.replace(temporary, self.path / name)
+        with self.writing(name), replacing(self.path / name) as file:
+            file.writelines(json_line(record) + "\n" for record in records)
 
     def _step(self, name: str, record: Mapping[str, Any], default: int) -> int:
-        step = record.get("step", default)
+        step = record.get("step", default if name in (TIMEOUTS, TOTALS) else None)
         if type(step) is not int:
             raise TrainerError(f"{self.path / name} is damaged: the step of a line is {step!r}, not a number")
         return step
@@ -234,6 +226,19 @@ class RunFolder:
             if _step_of(path) is None:
                 raise TrainerError(f"{path} is no checkpoint: its name must be step-NUMBER; rename or move it")
         return self._numbered()
+
+    def refuse_linked_checkpoints(self) -> None:
+        """Refuse to write if ``checkpoints`` is a link: old checkpoints would be removed from another folder.
+
+        Raises:
+            TrainerError: it is a symbolic link.
+        """
+        place = self.path / "checkpoints"
+        if place.is_symlink():
+            raise TrainerError(
+                f"{place} is a link to {os.readlink(place)}, where a resumed run would remove checkpoints: "
+                "move them into the run folder, or link to the whole run folder"
+            )
 
     def _numbered(self) -> list[Path]:
         found = ((_step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
@@ -289,7 +294,8 @@ def similar_runs(path: Path) -> str:
     return f" ({did_you_mean(str(path), beside)})" if beside else ""
 
 
-def _json_line(record: Mapping[str, Any]) -> str:
+def json_line(record: Mapping[str, Any]) -> str:
+    """One line of a JSON-lines file, without its end; numbers that are not finite become null."""
     line = json.dumps(_finite(record), ensure_ascii=False)
     # A lone surrogate has no UTF-8 form; JSON can escape it.
     return line if is_unicode(line) else json.dumps(_finite(record))

@@ -121,6 +121,7 @@ def _configuration(config: RunConfig | Mapping[str, Any] | str | Path) -> RunCon
 
 
 def _resume(run: RunFolder, config: RunConfig, allow_plugin_change: bool) -> RunResult:
+    run.refuse_linked_checkpoints()
     if not allow_plugin_change:
         refuse_changed_plugins(run, config)
         refuse_unknown_sources(run, config)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fdiv_gym.errors import ConfigError
+from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.files import open_for_reading, replacing
 from fdiv_gym.runs.folder import WRITER, RunFolder
-from fdiv_gym.runs.own_file import open_own
 
 _held: dict[int, int] = {}  # open descriptor -> the process that opened it
 
@@ -29,7 +29,7 @@ def locked(folder: Path, what: str, advice: str) -> Iterator[None]:
 
     Raises:
         ConfigError: another process has locked it; the message names the process.
-        TrainerError: it cannot be created.
+        TrainerError: it cannot be created or locked.
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -52,22 +52,25 @@ def _lock(folder: Path, what: str, advice: str) -> int | None:
         return None
     while True:
         _create(folder, what)
-        held = os.open(folder, os.O_RDONLY)
+        with RunFolder(folder).writing(what):
+            held = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same(folder, held):
                 break
-        except OSError:
+        except BlockingIOError:
             os.close(held)
             raise ConfigError(f"{_writer(folder)} is writing into {folder}: wait until it ends, or {advice}") from None
+        except OSError as error:  # a file system without locks
+            os.close(held)
+            raise TrainerError(f"cannot lock {what} {folder}: {error.strerror}; {advice}") from None
         except BaseException:
             os.close(held)
             raise
         os.close(held)  # the process that held the lock removed the folder before this one had it
     _held[held] = os.getpid()
     with contextlib.suppress(OSError):  # a full disk is reported by whoever writes next
-        (folder / WRITER).unlink(missing_ok=True)
-        with open_own(folder / WRITER, "w") as file:
+        with replacing(folder / WRITER) as file:
             file.write(f"{os.getpid()}\n")
     return held
 
@@ -88,7 +91,8 @@ def _writer(folder: Path) -> str:
     """The process that holds the lock; it may have the lock and not yet have written its number."""
     for _ in range(20):
         with contextlib.suppress(OSError, ValueError):
-            return f"process {int((folder / WRITER).read_text())}"
+            with open_for_reading(folder / WRITER) as file:
+                return f"process {int(file.read(20))}"
         time.sleep(0.01)
     return "another process"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -152,8 +153,10 @@ def _points(lines: Lines, key: str) -> list[tuple[int, float]]:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value of a JSON file is a number; ``true`` is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a value of a JSON file is a number; ``true`` is none, nor is an integer beyond the largest float."""
+    if isinstance(value, int):
+        return type(value) is int and abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 def _axes(ylabel: str, xlabel: str) -> tuple[Any, Any]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError, FdivGymError, MissingExtraError, TrainerError
+from fdiv_gym.files import replacing
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.messages import printable, shorten
 from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.events import occurrences
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
-from fdiv_gym.runs.own_file import open_own
 from fdiv_gym.runs.pages import complete_samples, evaluation_table, number, sample_table, score_cards, score_intervals, text
 from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of
 
@@ -120,7 +118,7 @@ def curves_of(run: RunFolder, name: str = "") -> Curves:
         raise TrainerError(f"the run in {run.path} has no metrics yet: nothing to report")
     for file, lines in ((METRICS, metrics), (EVALUATIONS, evaluations)):
         for place, line in enumerate(lines, 1):
-            if not isinstance(line.get("step"), int):
+            if not isinstance(line.get("step"), int) or not is_number(line["step"]):
                 raise TrainerError(f"{run.path / file}, record {place} is damaged: it has no step")
     return Curves(name or run.path.name, metrics, evaluations, score_intervals(complete_samples(run.lines(SAMPLES))))
 
@@ -162,16 +160,11 @@ def _plugin_classes(provenance: Mapping[str, Any]) -> list[type[Any]]:
 
 def _write(html: str, target: Path) -> Path:
     """Write the page whole or not at all; control characters, marks of direction and lone surrogates are escaped."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with open_own(temporary, "w") as file:
+        with replacing(target) as file:
             file.write(printable(html))
-        os.replace(temporary, target)
     except OSError as error:
         raise TrainerError(f"cannot write the report to {target}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return target
 
 

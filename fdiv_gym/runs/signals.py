@@ -1,15 +1,25 @@
-"""The signals that ask a command to stop: Ctrl-C, SIGTERM, and SIGHUP when its terminal is closed."""
+"""The signals that ask a command to stop: Ctrl-C, SIGTERM, and SIGHUP when its terminal is closed.
+
+One request may arrive as several signals: ``timeout`` sends SIGTERM to its child and then to the group of processes,
+and when a terminal is closed both the system and the shell send SIGHUP. What follows within ``REPEATED_S`` is the same
+request, except Ctrl-C in a run of one process, where the user may insist.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+REPEATED_S = 2.0
+"""Seconds within which further signals are the same request."""
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -26,8 +36,17 @@ def stopped_as_by_ctrl_c() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    begun = -math.inf
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal begun
+        leave_closed_output()
+        if time.monotonic() - begun > REPEATED_S:
+            begun = time.monotonic()
+            raise KeyboardInterrupt
+
     numbers = [number for number in stop_signals() if number is not signal.SIGINT]
-    previous: dict[int, Any] = {number: signal.signal(number, _interrupt) for number in numbers}
+    previous: dict[int, Any] = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
@@ -35,18 +54,13 @@ def stopped_as_by_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    leave_closed_terminal()
-    raise KeyboardInterrupt
-
-
-def leave_closed_terminal() -> None:
-    """Send the output nowhere if it went to a terminal that was closed: writing there would be an error."""
+def leave_closed_output() -> None:
+    """Send the output nowhere if it went to a terminal or a pipe that was closed: writing there would be an error."""
     if not hasattr(select, "poll"):
         return
     for stream in (1, 2):
         with contextlib.suppress(OSError):
-            if not os.isatty(stream) and not _was_terminal(stream):
+            if not _can_be_closed(stream):
                 continue
             poll = select.poll()
             poll.register(stream, 0)
@@ -56,8 +70,9 @@ def leave_closed_terminal() -> None:
                 os.close(nowhere)
 
 
-def _was_terminal(stream: int) -> bool:
+def _can_be_closed(stream: int) -> bool:
     # A terminal that was closed is a character device still, and no longer a tty.
     import stat
 
-    return stat.S_ISCHR(os.fstat(stream).st_mode)
+    mode = os.fstat(stream).st_mode
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)

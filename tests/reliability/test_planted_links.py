@@ -29,9 +29,9 @@ def run(tmp_path):
 
 def test_a_truncated_file_is_not_written_through_a_link(run, mine):
     (run.path / METRICS).write_text('{"step": 1, "note": "$(hostile)"}\n')
-    (run.path / f".{METRICS}").symlink_to(mine)
-    with pytest.raises(fg.TrainerError, match=r"cannot write metrics.jsonl .* is a symbolic link"):
-        run.keep_until(1)
+    (run.path / f".{METRICS}.{os.getpid()}").symlink_to(mine)
+    run.keep_until(1)
+    assert [line["step"] for line in run.lines(METRICS)] == [1]
     assert mine.read_text() == "mine"
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_appended_through_a_link(run, mine, exists):
     if not exists:
         mine.unlink()
     (run.path / EVALUATIONS).symlink_to(mine)
-    with pytest.raises(fg.TrainerError, match=r"evaluations.jsonl is a symbolic link, which is not followed"):
+    with pytest.raises(fg.TrainerError, match=r"cannot write evaluations.jsonl .* is a link or a pipe"):
         run.append(EVALUATIONS, {"step": 1})
     assert mine.exists() is exists
     assert not exists or mine.read_text() == "mine"
@@ -48,8 +48,8 @@ def test_nothing_is_appended_through_a_link(run, mine, exists):
 
 def test_a_json_file_is_not_written_through_a_link(run, mine):
     (run.path / f".summary.json.{os.getpid()}").symlink_to(mine)
-    with pytest.raises(fg.TrainerError, match="is a symbolic link"):
-        run.write_json("summary.json", {})
+    run.write_json("summary.json", {"steps": 1})
+    assert run.read_json("summary.json") == {"steps": 1}
     assert mine.read_text() == "mine"
 
 
@@ -62,17 +62,14 @@ def test_the_lock_replaces_a_link(run, mine):
 
 def test_an_evaluation_is_not_cut_through_a_link(run, mine):
     (run.path / SAMPLES).write_text("")
-    (run.path / f".{SAMPLES}").symlink_to(mine)
-    plan = type("Plan", (), {"samples": 1, "batch": 1})
-    with pytest.raises(fg.TrainerError, match="is a symbolic link"):
-        complete_records(run, [], plan)
+    (run.path / f".{SAMPLES}.{os.getpid()}").symlink_to(mine)
+    assert complete_records(run, [], type("Plan", (), {"samples": 1, "batch": 1})) == []
     assert mine.read_text() == "mine"
 
 
 def test_a_report_is_not_written_through_a_link(run, mine):
     (run.path / f".report.html.{os.getpid()}").symlink_to(mine)
-    with pytest.raises(fg.TrainerError, match="is a symbolic link"):
-        _write("<p>", run.path / "report.html")
+    assert _write("<p>", run.path / "report.html").read_text() == "<p>"
     assert mine.read_text() == "mine"
     assert _write("\ud83d", run.path / "report.html").read_text() == "\\ud83d"
 

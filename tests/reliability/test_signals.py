@@ -101,6 +101,103 @@ def test_a_closed_terminal_is_no_error(tmp_path):
     assert RunFolder(folder).read_json("summary.json")["status"] == "interrupted"
 
 
+def checkpointless(folder):
+    """A run that saves no checkpoint unless it is told to stop."""
+    config = config_file(folder)
+    config.write_text(config.read_text().replace("checkpoint_every = 2", "checkpoint_every = 0"))
+    return config
+
+
+def test_a_signal_that_is_sent_twice_is_one_request(tmp_path):
+    """As ``timeout`` sends SIGTERM, and the system and the shell SIGHUP when a terminal is closed."""
+    folder = tmp_path / "run"
+    process = start("train", checkpointless(tmp_path), "--output", folder)
+    try:
+        wait_for_steps(folder, 1, process)
+        process.send_signal(signal.SIGHUP)
+        assert any("stopping after this step" in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        end(process)
+    assert process.returncode == 130, errors
+    summary = RunFolder(folder).read_json("summary.json")
+    assert RunFolder(folder).checkpoints()[-1].name == f"step-{summary['steps']:06d}"
+
+
+def test_a_repeated_signal_of_the_same_request_does_not_interrupt_the_clean_up(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("fdiv_gym.runs.signals.time.monotonic", lambda: now[0])
+    with stopped_as_by_ctrl_c():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        now[0] += 3
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_who_presses_ctrl_c_twice_is_obeyed_at_once_and_a_repeated_sigterm_is_not(monkeypatch):
+    from fdiv_gym_accelerate.interrupt import Interrupt
+
+    now = [100.0]
+    monkeypatch.setattr("fdiv_gym_accelerate.interrupt.time.monotonic", lambda: now[0])
+    told: list[str] = []
+    with Interrupt(told.append) as interrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.agreed()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        now[0] += 3
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert len(told) == 1
+
+
+def test_a_line_that_cannot_be_printed_does_not_end_the_step():
+    from fdiv_gym_accelerate.interrupt import Interrupt
+
+    def fails(text: str) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")
+
+    with Interrupt(fails) as interrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.requested
+
+
+def test_a_run_whose_output_was_closed_goes_on_and_saves_a_checkpoint(tmp_path):
+    """As ``fdiv-gym train ... | tee log`` with Ctrl-C, which ends ``tee`` too."""
+    folder = tmp_path / "run"
+    process = start("train", checkpointless(tmp_path), "--output", folder)
+    try:
+        wait_for_steps(folder, 1, process)
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert process.returncode == 130, errors
+    assert RunFolder(folder).read_json("summary.json")["status"] == "interrupted"
+    assert RunFolder(folder).checkpoints()
+
+
+def test_lines_to_a_pipe_that_nobody_reads_are_no_error():
+    """In a process of its own, whose standard output is replaced."""
+    import sys
+
+    code = "from fdiv_gym_accelerate.screen import PlainScreen as P; p = P(); [p.message(str(i)) for i in range(3)]"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert done.returncode == 0
+    assert done.stderr == "the output was closed: the run goes on without it\n"
+
+
 def start_ranks(config, folder, port: int, *options: str):
     """Two processes of one run without a launcher that would end them."""
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}

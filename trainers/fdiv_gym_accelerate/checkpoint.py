@@ -92,6 +92,12 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
         raise fg.TrainerError(
             f"checkpoint {folder} is damaged: {error}; remove it to resume from an older one"
         ) from None
+    named = folder.name.removeprefix("step-").lstrip("0") or "0"
+    if not isinstance(state, dict) or type(state.get("step")) is not int or str(state["step"]) != named:
+        found = state.get("step") if isinstance(state, dict) else None
+        raise fg.TrainerError(
+            f"checkpoint {folder} is not of the step in its name: its state is of step {found!r}; rename or remove it"
+        )
     broken = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
     if broken is not None:
         raise fg.TrainerError(

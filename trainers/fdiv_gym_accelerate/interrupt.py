@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -12,10 +13,9 @@ from typing import Any, Self
 import torch
 from accelerate import Accelerator
 
-from fdiv_gym.runs import leave_closed_terminal, stop_signals
+from fdiv_gym.runs import REPEATED_S, leave_closed_output, stop_signals
 
-REPEATED_S = 2.0
-"""A launcher and the terminal both send a signal to every process: what comes within this time is one request."""
+STOPPING = "stopping after this step (Ctrl-C again: stop now and lose the steps since the last checkpoint)"
 
 
 class Interrupt:
@@ -53,10 +53,13 @@ class Interrupt:
         return bool(self._accelerator.reduce(asked, reduction="sum").item() > 0)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        leave_closed_terminal()
+        leave_closed_output()
         if self.requested:
-            if self._accelerator is not None and time.monotonic() - self._first < REPEATED_S:
+            insists = number == signal.SIGINT and self._accelerator is None  # a launcher repeats Ctrl-C as well
+            if not insists and time.monotonic() - self._first < REPEATED_S:
                 return
             raise KeyboardInterrupt
         self.requested, self._first = True, time.monotonic()
-        self._report("stopping after this step (Ctrl-C again: stop now and lose the steps since the last checkpoint)")
+        # The output may be closed at this moment, or the signal came while a line was written to it.
+        with contextlib.suppress(OSError, RuntimeError):
+            self._report(STOPPING)

@@ -148,6 +148,7 @@ class Run:
             settings, config.seed, self.policy.tokenizer.pad_token_id, self.ledger,
         )  # fmt: skip
         self.step = 0
+        self._saved: int | None = None  # step of the newest checkpoint
         self.seconds = 0.0
         self._begun = time.monotonic()
         changed = False
@@ -272,7 +273,9 @@ class Run:
         return bool(lines and lines[-1]["step"] == self.step)
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, unless there is one of this step: to replace it would risk both."""
+        if self._saved == self.step:
+            return
         ranks = self.rank.gathered()
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
@@ -291,6 +294,7 @@ class Run:
             step, policy = self.step, self.policy
             save_checkpoint(self.folder, step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra)
             self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
+        self._saved = self.step
         self.accelerator.wait_for_everyone()
 
     def finish(self, status: str) -> dict[str, Any]:
@@ -341,6 +345,17 @@ class Run:
             identity["preference_data"] = self.preference_data.fingerprint
         return identity
 
+    def _forget_what_follows(self, has_checkpoint: bool) -> None:
+        """Cut the records to the step of the checkpoint; a summary of fewer steps than the run will have is removed."""
+        recorded = len(self.folder.lines(METRICS))
+        if recorded and not has_checkpoint:
+            self.screen.message(
+                f"there is no checkpoint: the run starts again, its {recorded} recorded steps are removed"
+            )
+        self.folder.keep_until(self.step if has_checkpoint else -1)
+        if self.step < self.settings.steps:
+            (self.folder.path / SUMMARY).unlink(missing_ok=True)
+
     def _task_source(self) -> TaskSource | None:
         if self.env is None or "rollouts" not in self.objective.streams:
             return None
@@ -373,6 +388,7 @@ class Run:
         checkpoint = broadcast_object_list(chosen)[0]
         if checkpoint is not None:
             self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
+            self._saved = self.step
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
@@ -389,6 +405,6 @@ class Run:
             changes = record_changes(self.folder, self.config, self.step)
             for key, (old, new) in changes.items():
                 self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
-            self.folder.keep_until(self.step if checkpoint is not None else -1)
+            self._forget_what_follows(checkpoint is not None)
         self.accelerator.wait_for_everyone()
         return bool(changes)

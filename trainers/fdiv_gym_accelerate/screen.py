@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from fdiv_gym.registry import printable
+from fdiv_gym.runs import leave_closed_output
 
 STEP_METRICS = (
     ("reward/mean", "reward", "{:.3f}", "mean reward"),
@@ -73,8 +76,13 @@ class PlainScreen:
         self.message(f"evaluation at step {step}  " + score_line(metrics))
 
     def message(self, text: str) -> None:
-        """Print one line of text."""
-        print(printable(text), flush=True)  # noqa: T201 - this is the screen
+        """Print one line of text; a run whose output nobody reads any more goes on without it."""
+        try:
+            print(printable(text), flush=True)  # noqa: T201 - this is the screen
+        except BrokenPipeError:
+            leave_closed_output()
+            with contextlib.suppress(OSError):
+                print("the output was closed: the run goes on without it", file=sys.stderr, flush=True)  # noqa: T201
 
     def stop(self) -> None:
         """Nothing to close."""
