@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -47,16 +49,34 @@ def settings(
         discovery.refuse_broken()
 
 
-# In the order of the help text.
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with a message when it is interrupted: typer itself ends it without one."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except KeyboardInterrupt:
+            _exit_interrupted()
+
+    return run
+
+
+def _exit_interrupted() -> NoReturn:
+    echo("interrupted; run the same command again", err=True)
+    sys.exit(ExitStatus.INTERRUPTED)
+
+
+# In the order of the help text; train and evaluate have messages of their own.
 app.command("train", no_args_is_help=True)(train)
-app.command("report", no_args_is_help=True)(report)
+app.command("report", no_args_is_help=True)(_interruptible(report))
 app.command("eval", no_args_is_help=True)(evaluate)
-app.command("rescore", no_args_is_help=True)(rescore)
-app.command("plugins")(plugins)
-app.command("list")(list_)
-app.command("describe", no_args_is_help=True)(describe)
-app.command("check", no_args_is_help=True)(check)
-app.command("new", no_args_is_help=True)(new)
+app.command("rescore", no_args_is_help=True)(_interruptible(rescore))
+app.command("plugins")(_interruptible(plugins))
+app.command("list")(_interruptible(list_))
+app.command("describe", no_args_is_help=True)(_interruptible(describe))
+app.command("check", no_args_is_help=True)(_interruptible(check))
+app.command("new", no_args_is_help=True)(_interruptible(new))
 
 
 def main() -> None:
@@ -74,8 +94,7 @@ def main() -> None:
         _show_error(str(error))
         sys.exit(ExitStatus.ERROR)
     except KeyboardInterrupt:
-        echo("interrupted; run the same command again", err=True)
-        sys.exit(ExitStatus.INTERRUPTED)
+        _exit_interrupted()
     except BrokenPipeError:
         sys.exit(ExitStatus.BROKEN_PIPE)
     except Exception as error:
