@@ -205,7 +205,7 @@ def page(choosing: dict[str, list[dict[str, Any]]], runs: dict[str, list[dict[st
         "# Two defaults of f-grpo",
         "",
         f"`python benchmarks/defaults.py`: `examples/addition.toml`, {job.steps} steps, {len(seeds)} seeds "
-        f"({seeds[0]} to {seeds[-1]}), each with an initial model of its own. Before training: greedy "
+        f"({seeds[0]} to {seeds[-1]}), all from one initial model. Before training: greedy "
         f"{interval(before['greedy'])}, sampled {interval(before['sampled'])}. Brackets are 95 % t-intervals over "
         "seeds. Differences are to the default of the same divergence, in pairs of one seed; the intervals are not "
         "corrected for the number of comparisons.",
