@@ -36,6 +36,8 @@ def damage_of(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"its {MANIFEST} cannot be read ({type(error).__name__})"
     for name, digest in wanted.items():
+        if not (folder / name).is_file():  # a device or a pipe, named by a hostile manifest, may have no end
+            return f"{name} cannot be read (it is missing, or no file)"
         try:
             if sha256_of(folder / name) != digest:
                 return f"{name} differs from its SHA-256"

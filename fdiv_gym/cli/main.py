@@ -13,6 +13,7 @@ from fdiv_gym.cli.check import check
 from fdiv_gym.cli.describe import describe
 from fdiv_gym.cli.eval import evaluate
 from fdiv_gym.cli.exit_status import ExitStatus
+from fdiv_gym.cli.library_messages import make_printable
 from fdiv_gym.cli.list import list_
 from fdiv_gym.cli.new import new
 from fdiv_gym.cli.plugins import plugins
@@ -62,6 +63,7 @@ def main() -> None:
     """Entry point of the console script."""
     from fdiv_gym.runs import stopped_as_by_ctrl_c
 
+    make_printable()
     try:
         with stopped_as_by_ctrl_c():
             app()

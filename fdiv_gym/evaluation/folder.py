@@ -21,6 +21,7 @@ from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.samples import is_sample
 from fdiv_gym.runs.folder import SAMPLES, WRITER, RunFolder
 from fdiv_gym.runs.lock import locked
+from fdiv_gym.runs.own_file import open_own
 from fdiv_gym.types.task import Task
 
 PLAN = "evaluation.json"
@@ -95,6 +96,7 @@ def complete_records(store: RunFolder, tasks: Sequence[Task], plan: Plan) -> lis
     if len(kept) < len(lines) or place.exists():
         temporary = store.path / f".{SAMPLES}"
         with store.writing(SAMPLES):
-            temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
+            with open_own(temporary, "w") as file:
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
             os.replace(temporary, place)
     return kept

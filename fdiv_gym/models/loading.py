@@ -28,7 +28,6 @@ def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_
         TrainerError: no such model, a folder without weights or with pickled ones, weights that are not finite, or a
             model that needs code of its own without ``trust_remote_code``.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     check_model_folder(folder)
@@ -40,7 +39,9 @@ def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_
                 folder, revision=revision, dtype=torch.float32, output_loading_info=True, local_files_only=offline,
                 trust_remote_code=trust_remote_code, use_safetensors=True,
             )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except TrainerError:
+        raise
+    except Exception as error:  # a wrong configuration raises any class: of transformers, safetensors or Python
         raise TrainerError(f"cannot load a model from {str(folder)!r}: {reason_of(error)}") from None
     if found["missing_keys"]:  # transformers would initialise them at random, differently for policy and reference
         some = ", ".join(sorted(found["missing_keys"])[:3])
@@ -64,7 +65,7 @@ def load_tokenizer(folder: str | Path, revision: str | None = None, *, trust_rem
         tokenizer = AutoTokenizer.from_pretrained(
             folder, revision=revision, local_files_only=offline, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the library tokenizers raises Exception itself, a wrong configuration any class
         raise TrainerError(f"cannot load a tokenizer from {str(folder)!r}: {reason_of(error)}") from None
     if tokenizer.eos_token_id is None:
         raise TrainerError(f"the tokenizer of {str(folder)!r} has no end token, so responses cannot end")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import TrainerError
+from fdiv_gym.registry.messages import cause_of, printable
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 ARGUMENTS = "training_args.bin"  # transformers' Trainer writes it beside weights; nothing reads it
@@ -24,13 +25,22 @@ def refuse_code(folder: str | Path, revision: str | None = None, *, offline: boo
         trust_remote_code: whether the model's own Python code may run.
 
     Raises:
-        TrainerError: weights in pickles, or a configuration that names Python code, a kernel of the hub or a pickle.
+        TrainerError: weights in pickles, an adapter, or a configuration that names Python code, a kernel of the hub or
+            a pickle, or that is no table.
         OSError: the configuration cannot be read.
     """
     from transformers import PretrainedConfig
+    from transformers.utils import find_adapter_config_file
 
     refuse_pickles(Path(folder))
+    if find_adapter_config_file(str(folder), revision=revision, local_files_only=offline):
+        raise TrainerError(
+            f"model {str(folder)!r} has an adapter (adapter_config.json), which transformers would add to the model "
+            "without a word: merge it into its base model, or remove it"
+        )
     found, _ = PretrainedConfig.get_config_dict(str(folder), revision=revision, local_files_only=offline)
+    if not isinstance(found, dict):
+        raise TrainerError(f"model {str(folder)!r}: its config.json holds no JSON object")
     for key, value in _strings(found):
         if key == "transformers_weights" and not value.endswith((".safetensors", ".safetensors.index.json")):
             raise TrainerError(f"model {str(folder)!r}: its config.json names the weights {value!r}; {_ONLY}")
@@ -76,7 +86,8 @@ def reason_of(error: BaseException) -> str:
         return f"it needs Python code of its own; {_TRUST}"
     if "model.safetensors" in text or "use_safetensors" in text:
         return f"{text}; {_ONLY}"
-    return text
+    # Texts of other classes, e.g. of a KeyError, mean little without the class.
+    return printable(text) if isinstance(error, (OSError, ValueError, RuntimeError)) else cause_of(error)
 
 
 _ONLY = "only safetensors are read, because reading a pickle can run code: convert the weights, or ask the author to"

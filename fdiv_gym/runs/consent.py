@@ -13,7 +13,9 @@ from fdiv_gym.registry.messages import printable
 from fdiv_gym.registry.options import Options
 from fdiv_gym.runs.config import RunConfig
 
-URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
+URL = re.compile(r"[\s\x00-\x20]*[A-Za-z][A-Za-z0-9+.:-]*://")
+"""The start of a text that is a URL, chained ones of fsspec (``simplecache::https://``) included."""
+_IGNORED = str.maketrans("", "", "\t\r\n")  # Python's urllib removes them from a URL, wherever they stand
 
 
 def require_consent(
@@ -44,7 +46,7 @@ def require_consent(
     servers = [server for server in endpoints(config) if server not in given]
     if not servers:
         return
-    named = printable(", ".join(servers))
+    named = printable(", ".join(" ".join(server.split()) for server in servers))
     if not trust_endpoints:
         raise ConfigError(
             f"the configuration in {folder} sends prompts and responses to {named}: "
@@ -64,12 +66,13 @@ def endpoints(config: RunConfig) -> list[str]:
 
 
 def urls(value: Any) -> Iterator[str]:
-    """Every text in nested JSON that is a URL."""
+    """Every text in nested JSON that is a URL, keys of tables included."""
     if isinstance(value, str):
-        if URL.match(value):
+        if URL.match(value.translate(_IGNORED)):
             yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from urls(key)
             yield from urls(item)
     elif isinstance(value, (list, tuple)):
         for item in value:

@@ -26,6 +26,7 @@ from typing import Any
 from fdiv_gym.errors import TrainerError, did_you_mean
 from fdiv_gym.manifest import damage_of, flush_folder, seal
 from fdiv_gym.registry.messages import is_unicode
+from fdiv_gym.runs.own_file import open_own
 
 # The names of the files; a separate assignment for each, so that the reference can list them.
 CONFIG = "config.json"
@@ -137,7 +138,7 @@ class RunFolder:
         with self.writing(name):
             temporary = self.path / f".{name}.{os.getpid()}"
             try:
-                with temporary.open("w", encoding="utf-8") as file:
+                with open_own(temporary, "w") as file:
                     json.dump(record, file, indent=2, allow_nan=False, default=str)
                     file.write("\n")
                 os.replace(temporary, self.path / name)
@@ -153,7 +154,7 @@ class RunFolder:
         if size < expected:
             what = "was removed" if not (self.path / name).exists() else "was cut"
             self._report(f"{self.path / name} {what} during the run: {expected - size} bytes written before are lost")
-        with self.writing(name), (self.path / name).open("a", encoding="utf-8") as file:
+        with self.writing(name), open_own(self.path / name, "a") as file:
             for record in records:
                 file.write(_json_line(record) + "\n")
         self._sizes[name] = self.size(name)
@@ -208,7 +209,7 @@ class RunFolder:
             kept = [record for record in self.lines(name) if self._step(name, record, step) <= step]
             temporary = self.path / f".{name}"
             with self.writing(name):
-                with temporary.open("w", encoding="utf-8") as file:
+                with open_own(temporary, "w") as file:
                     file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
                 os.replace(temporary, self.path / name)
 

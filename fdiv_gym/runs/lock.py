@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.runs.folder import WRITER, RunFolder
+from fdiv_gym.runs.own_file import open_own
 
 _held: dict[int, int] = {}  # open descriptor -> the process that opened it
 
@@ -65,7 +66,9 @@ def _lock(folder: Path, what: str, advice: str) -> int | None:
         os.close(held)  # the process that held the lock removed the folder before this one had it
     _held[held] = os.getpid()
     with contextlib.suppress(OSError):  # a full disk is reported by whoever writes next
-        (folder / WRITER).write_text(f"{os.getpid()}\n")
+        (folder / WRITER).unlink(missing_ok=True)
+        with open_own(folder / WRITER, "w") as file:
+            file.write(f"{os.getpid()}\n")
     return held
 
 

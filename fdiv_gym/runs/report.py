@@ -12,11 +12,12 @@ from typing import Any
 
 from fdiv_gym.errors import ConfigError, FdivGymError, MissingExtraError, TrainerError
 from fdiv_gym.registry.discovery import discovery
-from fdiv_gym.registry.messages import shorten
+from fdiv_gym.registry.messages import printable, shorten
 from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.events import occurrences
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
+from fdiv_gym.runs.own_file import open_own
 from fdiv_gym.runs.pages import complete_samples, evaluation_table, number, sample_table, score_cards, score_intervals, text
 from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of
 
@@ -160,10 +161,11 @@ def _plugin_classes(provenance: Mapping[str, Any]) -> list[type[Any]]:
 
 
 def _write(html: str, target: Path) -> Path:
-    """Write the page whole or not at all; a lone surrogate of a response has no UTF-8 form and is escaped."""
+    """Write the page whole or not at all; control characters, marks of direction and lone surrogates are escaped."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+        with open_own(temporary, "w") as file:
+            file.write(printable(html))
         os.replace(temporary, target)
     except OSError as error:
         raise TrainerError(f"cannot write the report to {target}: {error.strerror}") from None

@@ -134,8 +134,8 @@ class Classifier(CachedJudge):
             model = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, **where
             )
-        except (OSError, ValueError, KeyError, fg.TrainerError) as error:
-            reason = str(error).strip().split("\n")[0]
+        except Exception as error:  # a wrong configuration or tokenizer raises any class
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise fg.JudgeError(f"judge 'classifier' cannot load {self.options.model!r}: {reason}") from None
         finally:
             if bars:

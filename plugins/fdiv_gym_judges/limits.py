@@ -39,11 +39,7 @@ class Gate:
         while not self._free.acquire(blocking=False):
             await asyncio.sleep(POLL_S)
         try:
-            with self._lock:
-                start = max(time.monotonic(), self._next)
-                self._next = start + self._interval
-            await asyncio.sleep(max(0.0, start - time.monotonic()))
-            while (left := self._held_until - time.monotonic()) > 0:
+            while (left := self._left()) > 0:
                 await asyncio.sleep(left)
         except BaseException:
             self._free.release()
@@ -52,6 +48,15 @@ class Gate:
 
     async def __aexit__(self, *_: object) -> None:
         self._free.release()
+
+    def _left(self) -> float:
+        """Seconds until a request may be tried again; 0 admits one, which counts for the rate from now on."""
+        with self._lock:
+            now = time.monotonic()
+            left = max(self._next, self._held_until) - now
+            if left <= 0:
+                self._next = now + self._interval
+            return max(0.0, left)
 
     def hold(self, seconds: float) -> None:
         """Admit no request for ``seconds``."""

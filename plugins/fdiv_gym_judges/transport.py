@@ -12,10 +12,12 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.rewards import CachedJudge, JudgeUsage
-from fdiv_gym_judges.keys import BASE_URL, DEFAULT_URL, DEFAULT_VARIABLE, key_for, keys_file
+from fdiv_gym_judges.keys import BASE_URL, DEFAULT_URL, DEFAULT_VARIABLE, is_loopback, key_for, keys_file
 from fdiv_gym_judges.limits import Gate, ReplyTooLargeError, limit_reply, retry_after
 
 RETRIED_STATUS = (408, 409, 429)
+LARGEST_COUNT = 10**9
+"""Tokens of one request that a server may report; a larger number is not counted."""
 
 
 class ServerOptions(CachedJudge.Options):
@@ -113,7 +115,9 @@ class Server:
             api_key=self._key or "none", base_url=self._options.address, timeout=self._options.timeout_s, max_retries=0,
             default_headers={"Accept-Encoding": "identity"},
             http_client=DefaultAsyncHttpxClient(
-                follow_redirects=False, timeout=self._options.timeout_s, event_hooks={"response": [limit_reply]}
+                follow_redirects=False, timeout=self._options.timeout_s, event_hooks={"response": [limit_reply]},
+                # No proxy of the environment gets what is meant for this machine, the key included.
+                mounts={"http://": None, "https://": None} if is_loopback(self._options.address) else None,
             ),
         )  # fmt: skip
         client.organization = client.project = None  # the package reads them from the environment, for any host
@@ -199,4 +203,5 @@ def _too_large(error: BaseException | None) -> ReplyTooLargeError | None:
 
 def _count(used: Any, name: str) -> int:
     value = getattr(used, name, 0)
-    return value if isinstance(value, int) and value > 0 else 0
+    # More than any model reads is no count, and sums of such integers have no float.
+    return value if type(value) is int and 0 < value <= LARGEST_COUNT else 0

@@ -74,3 +74,20 @@ def test_an_error_of_a_command_is_printable(raised):
     assert done.returncode in (1, 2)
     assert b"\\x1b]0;owned\\x07" in done.stderr
     assert not ACTING.search(done.stderr.decode())
+
+
+def test_messages_of_libraries_are_printable():
+    code = (
+        "import logging, sys, warnings\nfrom fdiv_gym.cli import main\n"
+        f"TEXT = {HOSTILE!r}\n"
+        "def app():\n"
+        "    logging.getLogger('library').warning('\\x1b[1mloads\\x1b[0m %s', TEXT)\n"
+        "    warnings.warn(TEXT)\n"
+        "main.app = app\nmain.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+    shown = done.stderr.decode()
+    assert done.returncode == 0
+    assert f"loads {SHOWN}" in shown
+    assert f"UserWarning: {SHOWN}" in shown
+    assert not ACTING.search(shown)

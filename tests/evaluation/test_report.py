@@ -235,3 +235,17 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
         write_report(run)
     assert (run / "report.html").read_text() == old
     assert not list(run.glob(".report*"))
+
+
+def test_names_of_another_persons_run_act_on_no_reader(tmp_path):
+    hostile = '"><script>a</script>\x1b]0;x\x07\u202e\ud800'
+    (tmp_path / "config.json").write_text(json.dumps({"env": {"id": hostile}, hostile: {hostile: hostile}}))
+    (tmp_path / "summary.json").write_text(
+        json.dumps({"status": hostile, "before": {hostile: 1}, "after": {hostile: 1}})
+    )
+    lines = [{"step": step, hostile: 1.0, "reward/mean": 0.5} for step in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = write_report(tmp_path).read_text()
+    assert "\\x1b]0;x\\x07\\u202e\\ud800" in page
+    assert "<script>a" not in page
+    assert not set(page) & set("\x1b\x07\u202e")

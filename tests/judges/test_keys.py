@@ -7,6 +7,7 @@ from fdiv_gym.evaluation import rescore
 from fdiv_gym.evaluation.plan import configure
 from fdiv_gym.manifest import seal
 from fdiv_gym.runs import resume_run
+from fdiv_gym.runs.consent import urls
 from fdiv_gym.testing.servers import FaultyServer
 from fdiv_gym_judges.keys import BASE_URL, key_for, keys_file
 
@@ -149,3 +150,48 @@ def test_code_of_a_run_folders_model_needs_consent(tmp_path):
 def test_every_port_is_accepted_and_none_beyond():
     accepted = [port for port in range(1, 70_000) if BASE_URL.fullmatch(f"http://127.0.0.1:{port}/v1")]
     assert accepted == list(range(1, 65_536))
+
+
+def test_no_proxy_gets_what_is_for_this_machine(server, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with FaultyServer() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.address.removesuffix("/v1"))
+        judge = fg.get_judge("llm", model="m", base_url=server.address, retries=0)
+        assert judge.judge_batch([TASK], ["x"])[0].is_scored
+        assert (len(proxy.heard), len(server.heard)) == (0, 1)
+
+
+def test_no_part_of_a_key_stays_in_a_reply_that_is_cut(server, keys, monkeypatch):
+    key = "sk-" + "0123456789" * 5
+    keys(f'["{server.address.split("/")[2]}"]\nkey = "{key}"\n')
+    body = json.loads(server._body("", json.dumps({"response": ""})))
+    body["choices"][0]["message"]["content"] = key * 9
+    monkeypatch.setattr(server, "_answer", lambda handler, text: server._send(handler, json.dumps(body)))
+    judge = fg.get_judge("llm", model="m", base_url=server.address, retries=0)
+    detail = judge.judge_batch([TASK], ["x"])[0].detail
+    assert "[key]" in detail
+    assert "0123" not in detail
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "ht\ntp://a.org",
+        "\x01http://a.org",
+        "\thttp:\r//a.org",
+        "simplecache::https://a.org/x",
+        "HTTP://a.org",
+        {"http://a.org": 1},
+    ],
+)
+def test_a_url_in_disguise_is_found(hidden):
+    assert len(list(urls({"options": [{"server": hidden}]}))) == 1
+    assert list(urls({"rubric": "better than what is at http://a.org", "ratio": "1://2"})) == []
+
+
+def test_a_url_of_several_lines_is_shown_on_one(folder, capsys, monkeypatch):
+    monkeypatch.setattr("fdiv_gym.runs.consent.endpoints", lambda config: ["http://a.org/\n\nall is well\x1b[8m"])
+    configure(str(folder), trust_endpoints=True)
+    assert "sent to http://a.org/ all is well\\x1b[8m, named in" in capsys.readouterr().err

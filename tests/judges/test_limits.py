@@ -1,6 +1,7 @@
 import asyncio
 import email.utils
 import gzip
+import itertools
 import json
 import threading
 import time
@@ -117,3 +118,33 @@ def test_the_texts_are_quoted_between_marks_that_they_cannot_contain(server, mon
     assert first == last.replace("/", "", 1)
     assert first not in data
     assert json.loads(data) == {"request": TASK.prompt, "response": hostile}
+
+
+def test_the_rate_holds_after_a_pause_too():
+    entered = []
+
+    async def enter(gate):
+        async with gate:
+            entered.append(time.monotonic())
+
+    async def all_at_once():
+        gate = Gate(4, rate=20)
+        gate.hold(0.4)
+        await asyncio.gather(*(enter(gate) for _ in range(4)))
+
+    asyncio.run(all_at_once())
+    assert min(later - earlier for earlier, later in itertools.pairwise(entered)) > 0.045
+
+
+@pytest.mark.parametrize(
+    "reported", [10**400, 10**10, -1, 1.5, True, "7"], ids=["1e400", "1e10", "negative", "real", "truth", "text"]
+)
+def test_an_unbelievable_number_of_tokens_is_not_counted(server, monkeypatch, reported):
+    body = json.loads(server._body("", json.dumps({"response": "<score=10>"})))
+    body["usage"] = {"prompt_tokens": reported, "completion_tokens": 5}
+    monkeypatch.setattr(server, "_answer", lambda handler, text: server._send(handler, json.dumps(body)))
+    judge = make(server, price_prompt=1.0, price_completion=2.0)
+    assert judge.judge_batch([TASK], ["x"])[0].score == 1
+    counted = judge.counters()
+    assert (counted["prompt_tokens"], counted["completion_tokens"], counted["calls"]) == (0, 5, 1)
+    assert counted["cost"] == pytest.approx(1e-5)

@@ -136,6 +136,53 @@ def test_a_pickle_is_refused_by_name(folder, plant, named):
     assert named in str(refused.value)
 
 
+CONFIGURATIONS = [[], {"n_embd": "abc"}, {"n_head": 0}, {"activation_function": "\x1b]0;x\x07"}, {"model_type": ["x"]}]
+CONFIGURATIONS += [{"id2label": 5}, {"quantization_config": 5}, {"quantization_config": {"quant_method": "gptq"}}]
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS, ids=str)
+def test_a_wrong_configuration_of_a_model_is_one_line(folder, config):
+    known = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(known | config if config else config))
+    with pytest.raises(fg.TrainerError, match=r"\Acannot load a model from|\Amodel .* holds no JSON object") as refused:
+        load_model(folder)
+    assert "\x1b" not in str(refused.value)
+
+
+TOKENIZERS = [
+    ("tokenizer.json", {"model": {"type": "BPE"}}), ("tokenizer.json", {"pre_tokenizer": {"type": "x"}}),
+    ("tokenizer_config.json", {"eos_token": 5}), ("tokenizer_config.json", {"extra_special_tokens": [5]}),
+    ("tokenizer_config.json", {"auto_map": 5}), ("tokenizer_config.json", {"chat_template": [1]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change"), TOKENIZERS, ids=str)
+def test_a_wrong_tokenizer_is_one_line(folder, name, change):
+    edit(folder / name, **change)
+    with pytest.raises(fg.TrainerError, match=r"\Acannot load a tokenizer from"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 100_000], ids=["a list", "deep"])
+def test_a_tokenizers_configuration_that_is_no_table_is_one_line(folder, text):
+    (folder / "tokenizer_config.json").write_text(text)
+    with pytest.raises(fg.TrainerError, match=r"\Acannot load a tokenizer from"):
+        load_tokenizer(folder)
+
+
+def test_an_adapter_beside_the_weights_is_refused(folder):
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "someone/else", "r": 1, "target_modules": ["c_attn"]}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    with pytest.raises(fg.TrainerError, match=r"has an adapter \(adapter_config.json\).* merge it"):
+        load_model(folder)
+
+
+def test_a_classifier_with_damaged_weights_is_one_line(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(fg.JudgeError, match=r"judge 'classifier' cannot load .*header"):
+        fg.get_judge("classifier", model=str(folder))
+
+
 def test_a_classifier_reads_neither_pickles_nor_code(folder, tmp_path):
     own_code(folder, tmp_path / "ran")
     with pytest.raises(fg.JudgeError, match="Python code of its own"):
