@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -69,6 +70,17 @@ class Words(fg.TextEnv):
 
     def _exits(self, task: fg.Task) -> fg.Verdict:
         os._exit(0)
+
+    def _abandons(self, task: fg.Task) -> fg.Verdict:
+        child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+        Path(self.options.note).write_text(str(child.pid))
+        os._exit(3)
+
+    def _litters(self, task: fg.Task) -> fg.Verdict:
+        for fd in range(3, 256):
+            with contextlib.suppress(OSError):
+                os.write(fd, b"\0\0\0\0\0\0\0\2{}")
+        return fg.Verdict.scored(1.0)
 
     def _raises(self, task: fg.Task) -> fg.Verdict:
         raise ValueError("\x1b]0;no such word")
