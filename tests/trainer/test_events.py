@@ -142,9 +142,14 @@ def test_a_share_of_unscored_responses_that_rises(tmp_path):
 
 def test_the_entropy_collapses(tmp_path):
     found = run(tmp_path, 20, env=Rare, objective=Greedy, learning_rate=0.1)
-    assert found.at("entropy_collapse") == [20]
+    assert found.at("entropy_collapse") == [18, 19, 20]
     record = found.first("entropy_collapse")
     assert record["entropy"] < 0.02 * record["entropy_at_start"]
+
+
+def test_a_learning_rate_that_is_too_high_without_a_reference(tmp_path):
+    found = run(tmp_path, 12, learning_rate=1.0)  # deterministic from the third step on
+    assert "entropy_collapse" in found.names
 
 
 @pytest.mark.parametrize(
@@ -295,7 +300,7 @@ def test_policies_name_the_near_miss(tmp_path):
     with pytest.raises(fg.ConfigError, match=r"'events'.*event 'wrong_sign' takes one of ignore, info, warn, stop"):
         fg.get_trainer("accelerate", events={"wrong_sign": "skip"})
     stops = {name for name, policy in event_policies({}).items() if policy in ("skip", "stop")}
-    assert stops == {"engine_gap", "nonfinite", "nonfinite_weights"}
+    assert stops == {"engine_gap", "engine_text", "nonfinite", "nonfinite_weights"}
     assert all(kind.default in kind.allowed for kind in TRAINING_EVENTS.values())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fdiv_gym_accelerate import causes
 from fdiv_gym_accelerate.causes import Cause
-from fdiv_gym_accelerate.gap import Bound
+from fdiv_gym_accelerate.gap import Bound, Gap
 from fdiv_gym_accelerate.policy import Padded, Row, token_logits
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Updater
@@ -69,6 +69,8 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
     p, q = suspects.tokens(suspects.policy), suspects.tokens(suspects.engine)
     if not p.numel() or not bool(torch.isfinite(p).all()):
         return None
+    if not Gap.of(p, q, torch.ones_like(p, dtype=torch.bool)).exceeds(bound):
+        return None  # the fault is in another process, or beyond these tokens: here everything explains everything
     logits = response_logits(updater, suspects.padded)
     chosen = suspects.padded.ids[:, 1:][suspects.padded.mask]
     of_rows = [[row[m] for row, m in zip(values, mask, strict=True)] for values in (policy, engine)]

@@ -267,6 +267,7 @@ class Run:
                 "ranks": ranks,
                 "events": self.events.state_dict(),
                 "windows": self.watch.state_dict(),
+                "agreement": self.agreement.state_dict(),
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -362,6 +363,7 @@ class Run:
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
             self.watch.load_state_dict(extra["windows"])
+            self.agreement.load_state_dict(extra["agreement"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])
