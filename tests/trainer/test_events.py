@@ -179,6 +179,12 @@ def with_policy(monkeypatch, change):
     monkeypatch.setattr(run_module, "load_policy", lambda *args, **kwargs: change(load(*args, **kwargs)))
 
 
+def test_log_probs_that_an_update_of_the_step_broke_are_not_the_objectives_fault(tmp_path):
+    found = run(tmp_path, 2, learning_rate=1e30, updates_per_rollout=2)
+    assert found.error.startswith("step 1: nonfinite: the gradient is not finite (norm 0.0, loss nan)")
+    assert (found.names, found.lines[0]["updates/count"]) == ({"nonfinite", "nonfinite_weights"}, 1)
+
+
 def test_a_reference_that_is_the_policy(tmp_path, monkeypatch):
     with_policy(monkeypatch, lambda policy: dataclasses.replace(policy, reference=policy.model))
     found = run(tmp_path, 2, objective="f-grpo")

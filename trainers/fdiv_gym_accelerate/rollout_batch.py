@@ -81,7 +81,9 @@ class BatchUpdates:
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
             norm = math.nan if stopped else self._clip(gradients)
-            if norm == 0 and not lines + left_out:  # later the bounds of a clipped objective may end it
+            if (
+                norm == 0 and math.isfinite(gradients.loss) and not lines + left_out
+            ):  # later the bounds of a clipped objective may end it
                 self._report_no_gradient(step, part, groups)
             allowed = self.events.agree()
             line = metrics.gradient_line(gradients, norm, coefficients)
@@ -115,8 +117,9 @@ class BatchUpdates:
         if not (math.isfinite(norm) and math.isfinite(gradients.loss)):
             self.events.report(
                 "nonfinite",
-                f"the gradient is not finite (norm {norm}, loss {gradients.loss}): the learning rate is too high, or "
-                "the objective overflows at these log-ratios; lower trainer.learning_rate",
+                f"the gradient is not finite (norm {norm}, loss {gradients.loss}): the learning rate is too high, the "
+                "policy's log-probs are not finite, or the objective overflows at these log-ratios; lower "
+                "trainer.learning_rate",
                 grad_norm=norm,
                 loss=gradients.loss,
             )

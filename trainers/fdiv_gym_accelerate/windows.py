@@ -24,7 +24,7 @@ EXPLODING_STEPS = 5
 LARGEST_LOG_RATIO = 3.0
 """Nats a token; the demonstration's runs end below 0.4."""
 COLLAPSED = 0.02
-"""Share of the highest entropy of the first steps below which it has collapsed, unless the rewards are near the best."""
+"""Share of the first steps' highest entropy below which it has collapsed, unless the rewards are near the best."""
 NEAR_BEST = 0.9
 """Share of the way from the lowest to the highest score of the run."""
 RISE = 0.1
