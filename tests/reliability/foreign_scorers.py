@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fdiv_gym as fg
 
@@ -37,6 +38,8 @@ class Words(fg.TextEnv):
         """A path that a fault writes to."""
         judge: fg.PluginRef[fg.Judge] = fg.PluginRef("rule")
         """A judge that is named and not used."""
+        helper: Any = None
+        """What has no JSON form."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)

@@ -236,6 +236,9 @@ def test_the_place_of_a_plugin(build):
     assert place_of(judged, None) is Place.WATCHED
     with pytest.raises(fg.errors.ConfigError, match=r"isolate = true is not possible.*'rule' was passed"):
         place_of(judged, True)
+    assert place_of(build(helper=len), None) is Place.WATCHED
+    with pytest.raises(fg.errors.ConfigError, match=r"not possible, because an option of .* has no JSON form"):
+        place_of(build(helper=len), True)
     with pytest.raises(fg.errors.ConfigError, match=r"'isolat' .did you mean 'isolate'"):
         build(isolat=True)
 
