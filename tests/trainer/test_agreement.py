@@ -221,6 +221,8 @@ def test_a_process_without_a_gap_explains_nothing(compared):
     updates, stream = compared
     bound = updates.agreement.bound
     assert likely_cause(updates.updater, stream, bound) is None
+    equal = replace(stream, padded=replace(stream.padded, old_logps=updates.updater.token_logps(stream)))
+    assert likely_cause(updates.updater, equal, bound) is None
     everything = range(len(stream.lengths))
     assert likely_cause(updates.updater, offset(stream, everything, slice(None), 0.5), bound).name == "constant"
 
