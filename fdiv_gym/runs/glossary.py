@@ -68,7 +68,7 @@ _STEPS = {
     "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",
     "engine/logprob_gap": "Largest difference between a token's log-prob at sampling time and before the step's first "
     "update, in nats, over the response tokens (with one update from the engine's log-probs: over the rows of its "
-    "gradient, 0 if there are none); near 0 if the engine samples from the policy in training.",
+    "gradient, and over all if there are none); near 0 if the engine samples from the policy in training.",
     "engine/logprob_gap_mean": "Mean of the same differences over the same tokens, in nats, 0 or more.",
     "correction/mean": "Mean over response tokens of the weights pi_old/q of policy against engine, after the bounds; "
     "with correction only.",

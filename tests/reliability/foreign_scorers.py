@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fdiv_gym as fg
 
@@ -36,6 +38,8 @@ class Words(fg.TextEnv):
         """A path that a fault writes to."""
         judge: fg.PluginRef[fg.Judge] = fg.PluginRef("rule")
         """A judge that is named and not used."""
+        helper: Any = None
+        """What has no JSON form."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
@@ -69,6 +73,17 @@ class Words(fg.TextEnv):
 
     def _exits(self, task: fg.Task) -> fg.Verdict:
         os._exit(0)
+
+    def _abandons(self, task: fg.Task) -> fg.Verdict:
+        child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+        Path(self.options.note).write_text(str(child.pid))
+        os._exit(3)
+
+    def _litters(self, task: fg.Task) -> fg.Verdict:
+        for fd in range(3, 256):
+            with contextlib.suppress(OSError):
+                os.write(fd, b"\0\0\0\0\0\0\0\2{}")
+        return fg.Verdict.scored(1.0)
 
     def _raises(self, task: fg.Task) -> fg.Verdict:
         raise ValueError("\x1b]0;no such word")

@@ -5,6 +5,8 @@ import copy
 import os
 import pickle
 import random
+import sys
+import threading
 import time
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +19,7 @@ from fdiv_gym.evaluation import rescore, sample_records
 from fdiv_gym.registry import close_plugin, counters_of, scoped_registry
 from fdiv_gym.rollouts import TimeoutLedger, score_checked
 from fdiv_gym.rollouts.isolation.child import Child
+from fdiv_gym.rollouts.isolation.deadline import LONGEST_S, deadline_s
 from fdiv_gym.rollouts.isolation.place import Place, place_of
 from fdiv_gym.runs import RunFolder, load_config, train
 from fdiv_gym_math.addition import Addition
@@ -186,6 +189,40 @@ def test_a_worker_killed_between_batches_is_replaced_and_draws_alike(far):
     assert random.getstate() == state
 
 
+def test_threads_share_a_worker_which_outlives_the_one_that_started_it(build):
+    env = build()
+    found = {}
+
+    def score(name):
+        found[name] = [scored(env, "where", *name) for _ in range(20)]
+
+    def in_threads(names):
+        threads = [threading.Thread(target=score, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    in_threads(["0"])
+    assert found["0"][0][0].detail == scored(env, "where")[0].detail
+    in_threads(["001", "010", "100", "111"])
+    for name in ("001", "010", "100", "111"):  # each thread has the answers to its own responses
+        assert [[v.score for v in verdicts[1:]] for verdicts in found[name]] == [[float(c == "0") for c in name]] * 20
+
+
+def test_a_lost_worker_leaves_neither_processes_nor_an_answer_to_the_next_batch(build, tmp_path):
+    env = build(note=str(tmp_path / "note"))
+    assert scored(env, "abandons")[0].detail.endswith("ended with status 3")
+    wait_until(lambda: gone((tmp_path / "note").read_text()))
+    assert scored(env, "litters")[0].detail.endswith("sent what is no answer")
+    assert [verdict.score for verdict in scored(env, "0", "1")] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e300])
+def test_a_deadline_is_at_most_a_year(seconds):
+    assert deadline_s(fg.TextEnv.Options(score_deadline_s=seconds), 10_000) == LONGEST_S < threading.TIMEOUT_MAX
+
+
 def test_the_place_of_a_plugin(build):
     assert place_of(build(), None) is Place.WORKER
     assert place_of(build(), False) is Place.WATCHED
@@ -199,6 +236,9 @@ def test_the_place_of_a_plugin(build):
     assert place_of(judged, None) is Place.WATCHED
     with pytest.raises(fg.errors.ConfigError, match=r"isolate = true is not possible.*'rule' was passed"):
         place_of(judged, True)
+    assert place_of(build(helper=len), None) is Place.WATCHED
+    with pytest.raises(fg.errors.ConfigError, match=r"not possible, because an option of .* has no JSON form"):
+        place_of(build(helper=len), True)
     with pytest.raises(fg.errors.ConfigError, match=r"'isolat' .did you mean 'isolate'"):
         build(isolat=True)
 
@@ -210,9 +250,13 @@ def test_an_environment_that_only_this_process_can_build_is_refused(build):
         scored(env, "0")
 
 
-def test_a_task_that_cannot_be_sent_is_refused_with_the_name_of_the_plugin(far):
+def test_a_task_that_cannot_be_sent_is_refused_with_the_name_of_the_plugin(far, monkeypatch):
     task = fg.Task("x", "1", MappingProxyType({}))
     with pytest.raises(fg.errors.PluginError, match=r"^environment 'foreign/Words-v0' .*mappingproxy.*isolate = false"):
+        score_checked(far, [task], ["1"])
+    monkeypatch.setattr(sys.modules["__main__"], "Own", type("Own", (), {"__module__": "__main__"}), raising=False)
+    task = fg.Task("x", "1", {"own": sys.modules["__main__"].Own()})  # as in a notebook
+    with pytest.raises(fg.errors.PluginError, match=r"^environment 'foreign/Words-v0' .*attribute 'Own'.*isolate"):
         score_checked(far, [task], ["1"])
 
 

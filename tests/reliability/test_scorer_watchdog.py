@@ -1,5 +1,6 @@
 """A plugin that scores in the process of the run ends it with its name; a worker ends with its parent."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from fdiv_gym.rollouts.isolation.watchdog import _exit_is_no_success
 
 SCRIPT = Path(__file__).with_name("scoring_script.py")
 
@@ -62,3 +65,14 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_threads_that_overlap_restore_the_exit():
+    leave = os._exit
+    one, other = _exit_is_no_success("one"), _exit_is_no_success("other")
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(one)
+        second.enter_context(other)
+        first.close()
+        assert os._exit is not leave
+    assert os._exit is leave

@@ -1,10 +1,13 @@
 """Engine and policy disagree: planted engines through a real training, each stopped with its cause named."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest_trainer import tiny_config, train
 from planted_engines import (
     BaseTwo,
+    Changed,
     Hot,
     Late,
     Offset,
@@ -19,16 +22,18 @@ from planted_engines import (
     TopP,
     Transformers,
 )
+from updates_harness import make_updates
 
 import fdiv_gym as fg
 from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym_accelerate.diagnosis import likely_cause
+from fdiv_gym_accelerate.streams import rollout_stream
+from fdiv_gym_math.addition import Addition
 
 
 @pytest.fixture(autouse=True)
 def some_answers_are_right(monkeypatch):
     """The tiny model is never right: without this every reward is equal and no weight moves."""
-    from fdiv_gym_math.addition import Addition
-
     monkeypatch.setattr(Addition, "score", lambda *given: fg.Verdict.scored(float(sum(map(ord, given[-1])) % 2)))
 
 
@@ -174,3 +179,66 @@ class HalfOffset(Offset):
 def test_a_fault_in_part_of_the_batch_is_named(tmp_path):
     with pytest.raises(fg.TrainerError, match=r"^step 1: engine_gap: .*off by a constant of -0\.5"):
         train(planted(HalfOffset), tmp_path / "run")
+
+
+def test_a_step_without_any_gradient_is_compared_too(tmp_path, monkeypatch):
+    """Responses that all belong to other prompts score 0, so that no row has a gradient."""
+    monkeypatch.setattr(Addition, "score", lambda *given: fg.Verdict.scored(0.0))
+    with pytest.raises(fg.TrainerError, match=r"^step 1: engine_gap: .*fit another prompt of the batch"):
+        train(planted(SwappedPrompts, objective={"name": "rloo"}), tmp_path / "run")
+
+
+class Zero(Changed):
+    """No log-probs at all."""
+
+    def change(self, completion):
+        return replace(completion, logprobs=(0.0,) * len(completion.logprobs))
+
+
+def test_log_probs_of_zero_are_named(tmp_path):
+    with pytest.raises(fg.TrainerError, match=r"Likely cause: they are all 0\. Let the engine return the log-prob"):
+        train(planted(Zero), tmp_path / "run")
+
+
+@pytest.fixture
+def compared(tiny, groups):
+    """The agreement of a run, the rows of a step, and what was reported."""
+    model, tokenizer, _ = tiny
+    updates = make_updates(fg.get_objective("rloo"), model, None, logprob_tolerance=1e-3)
+    stream = rollout_stream(groups, tokenizer.pad_token_id)
+    return updates, stream
+
+
+def offset(stream, rows, places, by):
+    """The rows with the engine's log-probs off by a number at some places of some rows."""
+    stream = replace(stream, padded=replace(stream.padded, old_logps=stream.padded.old_logps.clone()))
+    for row in rows:
+        stream.padded.old_logps[row, stream.padded.mask[row].nonzero()[places, 0]] -= by
+    return stream
+
+
+def test_a_process_without_a_gap_explains_nothing(compared):
+    updates, stream = compared
+    bound = updates.agreement.bound
+    assert likely_cause(updates.updater, stream, bound) is None
+    equal = replace(stream, padded=replace(stream.padded, old_logps=updates.updater.token_logps(stream)))
+    assert likely_cause(updates.updater, equal, bound) is None
+    everything = range(len(stream.lengths))
+    assert likely_cause(updates.updater, offset(stream, everything, slice(None), 0.5), bound).name == "constant"
+
+
+def test_a_fault_that_comes_to_a_corrected_one_is_looked_for(compared, groups):
+    updates, stream = compared
+    agreement = updates.agreement
+    every, kept = range(len(stream.lengths)), []
+    agreement.events.policies["engine_gap"] = "warn"
+    for by in (0.01, 0.02, 0.1):
+        off = offset(stream, every, slice(None), by)
+        agreement.check(1, updates.updater.engine_gap(off), off, groups)
+        kept.append(agreement.state_dict()["cause"]["finding"])
+    assert kept == ["they are off by a constant of -0.01"] * 2 + ["they are off by a constant of -0.1"]
+    copy = make_updates(fg.get_objective("rloo"), updates.updater.model, None).agreement
+    copy.load_state_dict(agreement.state_dict())
+    assert copy.state_dict() == agreement.state_dict()
+    agreement.check(2, updates.updater.engine_gap(stream), stream, groups)
+    assert agreement.state_dict() == {"agreed_until": 2, "cause": None, "cause_at": pytest.approx(0.1, rel=0.01)}

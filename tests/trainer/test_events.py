@@ -142,9 +142,14 @@ def test_a_share_of_unscored_responses_that_rises(tmp_path):
 
 def test_the_entropy_collapses(tmp_path):
     found = run(tmp_path, 20, env=Rare, objective=Greedy, learning_rate=0.1)
-    assert found.at("entropy_collapse") == [20]
+    assert found.at("entropy_collapse") == [18, 19, 20]
     record = found.first("entropy_collapse")
     assert record["entropy"] < 0.02 * record["entropy_at_start"]
+
+
+def test_a_learning_rate_that_is_too_high_without_a_reference(tmp_path):
+    found = run(tmp_path, 12, learning_rate=1.0)  # deterministic from the third step on
+    assert "entropy_collapse" in found.names
 
 
 @pytest.mark.parametrize(
@@ -172,6 +177,12 @@ def with_policy(monkeypatch, change):
     """Let ``change`` replace the policy that a run loads."""
     load = run_module.load_policy
     monkeypatch.setattr(run_module, "load_policy", lambda *args, **kwargs: change(load(*args, **kwargs)))
+
+
+def test_log_probs_that_an_update_of_the_step_broke_are_not_the_objectives_fault(tmp_path):
+    found = run(tmp_path, 2, learning_rate=1e30, updates_per_rollout=2)
+    assert found.error.startswith("step 1: nonfinite: the gradient is not finite (norm 0.0, loss nan)")
+    assert (found.names, found.lines[0]["updates/count"]) == ({"nonfinite", "nonfinite_weights"}, 1)
 
 
 def test_a_reference_that_is_the_policy(tmp_path, monkeypatch):

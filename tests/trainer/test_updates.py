@@ -1,6 +1,7 @@
 """Several updates of one rollout batch: their losses by hand, their differences, and their mini-batches."""
 
 import copy
+import dataclasses
 import itertools
 
 import numpy as np
@@ -150,6 +151,24 @@ def preference_rows(groups, pad_token):
     units = [unit for i in range(0, 3 * len(groups), 3) for unit in ([i, i + 1], [i + 2])]
     stream.padded = type(stream.padded)(stream.padded.ids, stream.padded.attention, stream.padded.mask, None)
     return StepRows({"preferences": StreamBatch(stream.padded, units)}, chosen=[True, False, True] * len(groups))
+
+
+class WithoutEffect(type(fg.get_objective("kto"))):
+    """The loss has a derivative, which is 0."""
+
+    def loss(self, stream, batch):
+        output = super().loss(stream, batch)
+        return dataclasses.replace(output, loss=output.loss * 0.0)
+
+
+def test_preferences_without_a_gradient_are_noticed_at_the_first_step(tiny, groups):
+    model, tokenizer = copy.deepcopy(tiny[0]), tiny[1]
+    for objective, step, expected in ((WithoutEffect(), 1, True), (WithoutEffect(), 2, False), (None, 1, False)):
+        updates = make_updates(objective or fg.get_objective("kto"), model, copy.deepcopy(model))
+        updates.run(step, preference_rows(groups, tokenizer.pad_token_id))
+        found = updates.events.records(step)
+        assert [event["name"] for event in found] == ["no_gradient"] * expected
+        assert all("although this first step has preferences" in event["message"] for event in found)
 
 
 @pytest.mark.parametrize("name", ["kldo", "bco"])

@@ -57,6 +57,13 @@ def test_all_equal_at_the_best_score_is_saturation():
     assert noticed([GOOD] * 10 + [replace(top, lowest=0.5, highest=0.5)] * 10).keys() >= {"equal_groups"}
 
 
+def test_a_run_that_begins_at_the_highest_possible_score_is_saturated():
+    top = replace(EQUAL, lowest=1.0, highest=1.0, reward=256.0, varied=3)
+    assert noticed([top] * 10, score_range=(0.0, 1.0)) == {"saturated": [10]}
+    assert noticed([top] * 10, score_range=(0.0, 2.0)) == {"equal_groups": [10]}
+    assert noticed([replace(top, varied=32)] * 10, score_range=(0.0, 1.0)) == {"constant_reward": [10]}
+
+
 def test_a_reward_that_never_differed_within_a_group_is_constant():
     by_task = replace(EQUAL, lowest=0.25, highest=0.75)
     assert noticed([by_task] * 11) == {"constant_reward": [10, 11]}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -25,6 +26,8 @@ UNKNOWN = Cause(
     "difference by trainer.correction",
     math.inf,
 )  # fmt: skip
+GROWN = 3.0
+"""Growth of the mean gap after which its cause is looked for again."""
 #: What importance weights make up for: tokens that were drawn from another distribution, whose log-probs are right.
 CORRECTABLE = ("stale", "temperature", "truncation", "unknown")
 
@@ -47,6 +50,7 @@ class Agreement:
         self.settings, self.events = settings, events
         self._agreed_until: int | None = None
         self._cause: Cause | None = None
+        self._cause_at = 0.0
 
     def correct(self, stream: StreamBatch) -> dict[str, float]:
         """Weigh the rows by the policy's recomputed log-probs against the engine's; the metrics of the weights.
@@ -80,7 +84,7 @@ class Agreement:
         if whole.exceeds(self.bound):
             self._report(step, whole, stream)
         elif whole.tokens:
-            self._agreed_until = step
+            self._agreed_until, self._cause = step, None
         return {"engine/logprob_gap": whole.largest, "engine/logprob_gap_mean": whole.mean}
 
     def _check_texts(self, groups: Sequence[fg.TrajectoryGroup]) -> None:
@@ -95,10 +99,14 @@ class Agreement:
             )
 
     def _report(self, step: int, gap: Gap, stream: StreamBatch) -> None:
-        """Report the gap of all processes with its cause, which is looked for at the first such step of the run."""
-        if self._cause is None:
+        """Report the gap of all processes with its cause.
+
+        The cause is looked for at the first step that disagrees, and again when the gap has grown: another fault may
+        have come to one that is corrected.
+        """
+        if self._cause is None or gap.mean > GROWN * self._cause_at:
             found = self._gathered(self._cause_of(step, stream))
-            self._cause = min(found, key=lambda cause: cause.remaining)
+            self._cause, self._cause_at = min(found, key=lambda cause: cause.remaining), gap.mean
         cause = self._cause
         if self.settings.correction != "none" and cause.name in CORRECTABLE:
             return
@@ -123,6 +131,16 @@ class Agreement:
                 math.inf,
             )
         return UNKNOWN
+
+    def state_dict(self) -> dict[str, Any]:
+        """What earlier steps showed, for checkpoints."""
+        cause = None if self._cause is None else asdict(self._cause)
+        return {"agreed_until": self._agreed_until, "cause": cause, "cause_at": self._cause_at}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self._agreed_until, self._cause_at = state["agreed_until"], state["cause_at"]
+        self._cause = None if state["cause"] is None else Cause(**state["cause"])
 
     def _gathered(self, value: Any) -> list[Any]:
         """The values of all processes."""

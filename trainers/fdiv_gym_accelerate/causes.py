@@ -60,6 +60,8 @@ def constant(p: Tensor, q: Tensor) -> Cause:
 def factor(p: Tensor, q: Tensor) -> Cause:
     """All log-probs are multiplied by the same number: a logarithm of another base."""
     value = float((p.double() * q.double()).sum() / p.double().square().sum().clamp(min=1e-30))
+    if not q.any():
+        return Cause("base", "they are all 0", "let the engine return the log-prob of each sampled token", 0.0)
     base = next((name for ratio, name in LOG_BASES.items() if abs(value / ratio - 1) < 0.01), "")
     return Cause(
         "base", f"they are {value:.3g} times the policy's{base and f', logarithms to {base}'}",

@@ -71,6 +71,8 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
     p, q = suspects.tokens(suspects.policy), suspects.tokens(suspects.engine)
     if not p.numel() or not bool(torch.isfinite(p).all()):
         return None
+    if not Gap.of(p, q, torch.ones_like(p, dtype=torch.bool)).exceeds(bound):
+        return None  # the fault is in another process, or beyond these tokens: here everything explains everything
     logits = response_logits(updater, suspects.padded)
     chosen = suspects.padded.ids[:, 1:][suspects.padded.mask]
     of_rows = [[row[m] for row, m in zip(values, mask, strict=True)] for values in (policy, engine)]

@@ -75,12 +75,16 @@ class BatchUpdates:
             gradients, coefficients, groups = self._gradient(step, part)
             if rollouts is not None and "engine/logprob_gap" not in engine_line:
                 gap = gradients.gap if gap is None else gap
+                if not gap.tokens:  # no row of this process has a gradient: an engine at fault may be the cause
+                    gap = self.updater.engine_gap(rollouts)
                 engine_line |= self.agreement.check(step, gap, rollouts, rows.groups)
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
             norm = math.nan if stopped else self._clip(gradients)
-            if norm == 0 and not lines + left_out:  # later the bounds of a clipped objective may end it
-                self._report_no_gradient(groups)
+            if (
+                norm == 0 and math.isfinite(gradients.loss) and not lines + left_out
+            ):  # later the bounds of a clipped objective may end it
+                self._report_no_gradient(step, part, groups)
             allowed = self.events.agree()
             line = metrics.gradient_line(gradients, norm, coefficients)
             # Without signal AdamW's momentum and weight decay would still move the weights.
@@ -113,8 +117,9 @@ class BatchUpdates:
         if not (math.isfinite(norm) and math.isfinite(gradients.loss)):
             self.events.report(
                 "nonfinite",
-                f"the gradient is not finite (norm {norm}, loss {gradients.loss}): the learning rate is too high, or "
-                "the objective overflows at these log-ratios; lower trainer.learning_rate",
+                f"the gradient is not finite (norm {norm}, loss {gradients.loss}): the learning rate is too high, the "
+                "policy's log-probs are not finite, or the objective overflows at these log-ratios; lower "
+                "trainer.learning_rate",
                 grad_norm=norm,
                 loss=gradients.loss,
             )
@@ -165,18 +170,26 @@ class BatchUpdates:
         gradients = self.updater.accumulate(part.streams, coefficients, gathered.own, ratios_of_all=several)
         return gradients, coefficients, gathered.groups
 
-    def _report_no_gradient(self, groups: fg.GroupBatch | None) -> None:
-        """Report a gradient of exactly zero, unless no group has different rewards."""
-        if groups is None or bool(groups.all_equal().all()):
+    def _report_no_gradient(self, step: int, part: StepRows, groups: fg.GroupBatch | None) -> None:
+        """Report a gradient of exactly zero, unless nothing in the mini-batch should have one.
+
+        Preferences have one at the first step; later a loss with a margin may be satisfied by all of them.
+        """
+        mixed = 0 if groups is None else int(torch.bincount(groups.index[~groups.all_equal()]).count_nonzero())
+        count = 0 if groups is None else groups.count
+        if mixed:
+            what = f"{mixed} of {count} groups have different rewards"
+        elif step == 1 and "preferences" in part.streams:
+            what = "this first step has preferences"
+        else:
             return
-        mixed = int(torch.bincount(groups.index[~groups.all_equal()]).count_nonzero())
         self.events.report(
             "no_gradient",
-            f"the gradient is exactly 0 although {mixed} of {groups.count} groups have different rewards, so nothing "
-            "is learned: the loss does not reach the policy's weights, its coefficients are 0, or a learning "
-            "rate that is too high has made the policy's probabilities exactly 0 and 1",
+            f"the gradient is exactly 0 although {what}, so nothing is learned: the loss does not reach the policy's "
+            "weights, its coefficients are 0, or a learning rate that is too high has made the policy's probabilities "
+            "exactly 0 and 1",
             mixed=mixed,
-            groups=groups.count,
+            groups=count,
         )
 
     def _report_no_update(self, step: int, taken: int, kl: float | None) -> None:

@@ -284,6 +284,7 @@ class Run:
                 "ranks": ranks,
                 "events": self.events.state_dict(),
                 "windows": self.watch.state_dict(),
+                "agreement": self.agreement.state_dict(),
             }
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
@@ -393,6 +394,7 @@ class Run:
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
             self.watch.load_state_dict(extra["windows"])
+            self.agreement.load_state_dict(extra["agreement"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:
                 restore_state(curriculum, extra["curriculum"])

@@ -43,7 +43,7 @@ def text_fault(groups: Sequence[fg.TrajectoryGroup], tokenizer: Any) -> TextFaul
         return None
     plain: list[str] = tokenizer.batch_decode([bodies[i] for i in wrong], skip_special_tokens=True)
     pairs = [(bare(trajectories[i].text), bare(decoded[i])) for i in wrong]
-    others = {bare(text) for text in decoded}
+    others = {bare(text) for text in decoded} - {""}
     if all(text == bare(other) for (text, _), other in zip(pairs, plain, strict=True)):
         finding = "special tokens are missing from the text, where a verifier would see them"
     elif all(text in others for text, _ in pairs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ class Gradients:
     """Losses and metrics of one gradient.
 
     Args:
-        loss: value of the loss, summed over all processes.
+        loss: value of the loss, summed over all processes; NaN if log-probs of the policy are not finite.
         stream_losses: the part of each stream.
         stream_norms: gradient norm of each stream alone, where there is more than one.
         metrics: the metrics of the objective, summed.
@@ -154,6 +155,9 @@ class Updater:
         total = 0.0
         for index in stream.slices(self.micro_batch_size, keep):
             batch, gap = self._micro_batch(stream, index, rows)
+            if not bool(batch.logps[batch.mask].isfinite().all()):  # the policy's fault, and not the objective's
+                total = math.nan
+                continue
             output = output_of(self.objective, name, batch)
             with boundary(self.objective, "the gradient of its loss"):
                 self.accelerator.backward(output.loss)

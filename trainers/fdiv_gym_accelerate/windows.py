@@ -24,7 +24,7 @@ EXPLODING_STEPS = 5
 LARGEST_LOG_RATIO = 3.0
 """Nats a token; the demonstration's runs end below 0.4."""
 COLLAPSED = 0.02
-"""Share of the first steps' entropy below which it has collapsed, unless the rewards are near the best."""
+"""Share of the first steps' highest entropy below which it has collapsed, unless the rewards are near the best."""
 NEAR_BEST = 0.9
 """Share of the way from the lowest to the highest score of the run."""
 RISE = 0.1
@@ -97,7 +97,8 @@ def equal_rewards(history: History) -> Event | None:
     groups, varied = sum(r.groups for r in window), sum(r.varied for r in window)
     what = f"in {len(window)} steps all {groups} groups had equal rewards"
     values = {"steps": len(window), "groups": groups, "lowest": low, "highest": high}
-    if low == high == history.highest > history.lowest:
+    best = history.highest > history.lowest or (high == history.score_range[1] and 2 * varied < groups)
+    if low == high == history.highest and best:
         return Event("saturated", f"{what}, {high:g}, the best of the run: nothing is left to learn here", values)
     if not history.mixed and 2 * varied >= groups and not low == high == history.score_range[0]:
         return Event(
@@ -145,7 +146,8 @@ def divergence_explodes(history: History) -> Event | None:
 def entropy_collapse(history: History) -> Event | None:
     """The policy has become deterministic without being right."""
     window = history.last(STEPS)
-    start = _mean(reading.entropy for reading in history.first)
+    # The highest: a learning rate that is too high makes the policy deterministic within the first steps.
+    start = max((r.entropy for r in history.first if r.entropy is not None), default=None)
     now = _mean(reading.entropy for reading in window or ())
     reward = _mean(reading.mean_reward for reading in window or ())
     if window is None or start is None or now is None or reward is None or not now < COLLAPSED * start:

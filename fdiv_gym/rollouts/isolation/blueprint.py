@@ -78,4 +78,8 @@ def obstacle(plugin: Configurable) -> str:
             return f"{entry.name!r} is a class that no plugin registered"
         if passed:
             return f"{entry.name!r} was passed as an instance"
+    try:
+        PluginRef.of(plugin.kind, plugin).table()
+    except PluginError:
+        return f"an option of {plugin.registered_name()!r} has no JSON form"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pickle
@@ -13,15 +14,15 @@ from typing import Any
 
 from fdiv_gym import errors
 from fdiv_gym.errors import FdivGymError, PluginError
-from fdiv_gym.registry.messages import cause_of
 from fdiv_gym.registry.process import start_python
 from fdiv_gym.rollouts.isolation.blueprint import Blueprint
 from fdiv_gym.rollouts.isolation.frames import read_frame, write_frame
-from fdiv_gym.rollouts.isolation.worker import LARGEST_VERDICT
+from fdiv_gym.rollouts.isolation.worker import LARGEST_VERDICT, unsendable
 
 START_S = 300.0
 """Seconds in which a plugin must be built; it may load a model."""
 _BOOT = "from fdiv_gym.rollouts.isolation.worker import main; main()"
+NO_ANSWER = "sent what is no answer"
 _SMALLEST_REPLY = 2**20
 
 
@@ -48,6 +49,7 @@ class Child:
         self.owner = os.getpid()
         self._label = label
         self._ended = False
+        self._numbers = itertools.count()
         requests, own_requests = os.pipe()
         own_replies, replies = os.pipe()
         try:
@@ -63,7 +65,7 @@ class Child:
         self._requests = open(own_requests, "wb", buffering=0)  # noqa: SIM115 - closed by end()
         self._replies = open(own_replies, "rb")  # noqa: SIM115 - closed by end()
         try:
-            self.counters: dict[str, float] = self._ask(pickle.dumps(blueprint), START_S, _SMALLEST_REPLY)["counters"]
+            self.counters: dict[str, float] = self._ask((blueprint,), START_S, _SMALLEST_REPLY)["counters"]
         except LateError:
             raise PluginError(f"{label}: its scoring process was not ready in {START_S:.0f} s") from None
         except LostError as error:
@@ -87,13 +89,15 @@ class Child:
             PluginError: the batch cannot be sent to another process.
         """
         try:
-            payload = pickle.dumps((deadline_s, against, responses))
+            batch = pickle.dumps((against, responses))
         except Exception as error:
-            raise PluginError(
-                f"{self._label}: a task cannot be sent to the scoring process ({cause_of(error)}): its data must be "
-                "plain JSON values; or set env.isolate = false"
-            ) from None
-        return self._ask(payload, deadline_s, _SMALLEST_REPLY + len(responses) * (LARGEST_VERDICT + 2))
+            raise PluginError(f"{self._label}: {unsendable(error)}") from None
+        longest = _SMALLEST_REPLY + len(responses) * (LARGEST_VERDICT + 2)
+        answer = self._ask((deadline_s, batch), deadline_s, longest)
+        if len(answer.get("verdicts", ())) != len(responses):
+            self.end()
+            raise LostError(NO_ANSWER)
+        return answer
 
     def end(self) -> None:
         """Kill the process and every process of its session; may be called more than once."""
@@ -101,14 +105,16 @@ class Child:
             return
         self._ended = True
         if self.owner == os.getpid():
+            # Also if the worker itself ended: the processes that it started are in its group, which keeps its id.
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                if self.process.returncode is None:
-                    os.killpg(self.process.pid, signal.SIGKILL)
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self._requests.close()
         self._replies.close()
 
-    def _ask(self, payload: bytes, deadline_s: float, longest: int) -> dict[str, Any]:
+    def _ask(self, request: tuple[Any, ...], deadline_s: float, longest: int) -> dict[str, Any]:
+        number = next(self._numbers)
+        payload = pickle.dumps((number, *request))
         late = threading.Event()
 
         def kill() -> None:  # then the pipe closes, and the read below returns
@@ -131,11 +137,14 @@ class Child:
             raise
         finally:
             timer.cancel()
-        answer = _parsed(reply)
+        timer.join()  # it may be about to kill
+        answer = _parsed(reply, number)
         if answer is None:
             problem = self._ending()
             self.end()
             raise LateError if late.is_set() else LostError(problem)
+        if late.is_set():  # the answer was just in time
+            self.end()
         if "failed" in answer:
             name, text = answer["failed"]
             raise getattr(errors, str(name), PluginError)(text)
@@ -145,15 +154,17 @@ class Child:
         try:
             status = self.process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return "sent what is no answer"
+            return NO_ANSWER
         if status < 0:
             return f"was killed by signal {-status}"
         return f"ended with status {status}"
 
 
-def _parsed(reply: bytes | None) -> dict[str, Any] | None:
+def _parsed(reply: bytes | None, number: int) -> dict[str, Any] | None:
+    """The answer to the request of this number; None if it is none, e.g. what a plugin wrote into the pipe."""
     try:
         answer = json.loads(reply or b"")
     except ValueError:
         return None
-    return answer if isinstance(answer, dict) else None
+    own = isinstance(answer, dict) and answer.get("number") == number
+    return answer if own and answer.keys() & {"counters", "failed"} else None

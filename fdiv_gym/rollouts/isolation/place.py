@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
@@ -58,6 +59,7 @@ def place_of(plugin: Configurable, isolate: bool | None) -> Place:
 
 
 _told: set[str] = set()
+_making = threading.Lock()
 
 
 def scored_in_place(
@@ -86,7 +88,10 @@ def scored_in_place(
     if place is Place.HERE:
         return here(), True
     if place is Place.WORKER:
-        plugin.deputy = scorer = IsolatedScorer(plugin, options)
+        with _making:  # one scorer for the threads that score this plugin
+            if not isinstance(plugin.deputy, IsolatedScorer):
+                plugin.deputy = IsolatedScorer(plugin, options)
+        scorer: IsolatedScorer = plugin.deputy
         return scorer.score(against, responses)
     label, limit = label_of(plugin), deadline_s(options, len(responses))
     _tell_watched(plugin, label, options)

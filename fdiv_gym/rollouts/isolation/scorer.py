@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ class IsolatedScorer:
     def __init__(self, plugin: Configurable, options: ScoringOptions) -> None:
         self._plugin = weakref.ref(plugin)
         self._label = label_of(plugin)
+        self._locks: dict[int, threading.Lock] = {}  # by the id of this process: a fork may copy one that is held
         self._options = options
         self._blueprint = Blueprint.of(plugin)
         self._child: Child | None = None
@@ -46,12 +49,17 @@ class IsolatedScorer:
     def score(self, against: Sequence[Any], responses: Sequence[str]) -> tuple[list[Verdict], bool]:
         """The verdicts of one batch, and whether each is that of its own pair.
 
-        A batch over its deadline is ``timeout`` as a whole, one whose worker ended is ``error`` as a whole.
+        A batch over its deadline is ``timeout`` as a whole, one whose worker ended is ``error`` as a whole. Batches of
+        several threads are scored one after the other.
 
         Raises:
             EnvError: scoring exceeded its deadline repeatedly, or broke its contract.
             PluginError: the plugin cannot be built in another process.
         """
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            return self._scored(against, responses)
+
+    def _scored(self, against: Sequence[Any], responses: Sequence[str]) -> tuple[list[Verdict], bool]:
         count, limit = len(responses), deadline_s(self._options, len(responses))
         child = self._running()
         try:

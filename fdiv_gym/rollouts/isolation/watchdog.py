@@ -90,21 +90,35 @@ class Watchdog:
 
 @contextlib.contextmanager
 def _exit_is_no_success(label: str) -> Iterator[None]:
-    """Inside ``with``, ``os._exit(0)`` of this process says who called it, and its status is 1."""
-    leave: Any = os._exit
+    """Inside ``with``, ``os._exit(0)`` of this process says who called it, and its status is 1.
+
+    Several threads may be inside; the last one to leave restores the function.
+    """
     owner = os.getpid()
 
     def named(status: int) -> None:
         if os.getpid() == owner:  # a forked process of the plugin ends by this function rightly
-            os.write(2, printable(f"{label} called os._exit({status}) while scoring: the run ends here\n").encode())
+            names = ", ".join(dict.fromkeys(_scoring))
+            os.write(2, printable(f"{names} called os._exit({status}) while scoring: the run ends here\n").encode())
             status = status or 1
-        leave(status)
+        _LEAVE(status)
 
-    os._exit = named  # type: ignore[assignment]
+    with _patching:
+        _scoring.append(label)
+        os._exit = named  # type: ignore[assignment]
     try:
         yield
     finally:
-        os._exit = leave
+        with _patching:
+            _scoring.remove(label)
+            if not _scoring:
+                os._exit = _LEAVE
+
+
+_LEAVE: Any = os._exit
+_scoring: list[str] = []
+"""The plugins that score in this process now."""
+_patching = threading.Lock()
 
 
 watchdog = Watchdog()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from fdiv_gym.errors import FdivGymError, PluginError
-from fdiv_gym.registry.guard import batch_or_alone, counters_of, verdicts_of, verified_by
+from fdiv_gym.registry.guard import batch_or_alone, counters_of, label_of, verdicts_of, verified_by
 from fdiv_gym.registry.messages import cause_of
 from fdiv_gym.rollouts.isolation.frames import read_frame, write_frame
 from fdiv_gym.types.verdict import Verdict
@@ -45,10 +45,11 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Build the plugin that the first message describes, then score one batch for each message."""
     with contextlib.ExitStack() as stack:
         try:
-            plugin = stack.enter_context(pickle.loads(read_frame(incoming, LARGEST_REQUEST) or b"").built())
-            ready = {"counters": _counters(plugin)}
+            number, blueprint = pickle.loads(read_frame(incoming, LARGEST_REQUEST) or b"")
+            plugin = stack.enter_context(blueprint.built())
+            ready = {"number": number, "counters": _counters(plugin)}
         except BaseException as error:
-            write_frame(outgoing, _failure(error))
+            write_frame(outgoing, _failure(0, error))
             return
         write_frame(outgoing, json.dumps(ready).encode())
         while request := read_frame(incoming, LARGEST_REQUEST):
@@ -66,7 +67,11 @@ def end_with_parent(parent: int) -> None:
 
 
 def _answer(plugin: Any, request: bytes) -> bytes:
-    deadline_s, against, responses = pickle.loads(request)
+    number, deadline_s, batch = pickle.loads(request)
+    try:
+        against, responses = pickle.loads(batch)
+    except Exception as error:  # e.g. an instance of a class of the run's own __main__
+        return _failure(number, PluginError(f"{label_of(plugin)}: {unsendable(error)}"))
     with open(os.devnull, "w") as nowhere:
         faulthandler.dump_traceback_later(deadline_s + SLACK_S, exit=True, file=nowhere)
         try:
@@ -74,10 +79,19 @@ def _answer(plugin: Any, request: bytes) -> bytes:
             verdicts = _judged(plugin, against, responses)
             rest = json.dumps(_counters(plugin))
         except FdivGymError as error:
-            return _failure(error)
+            return _failure(number, error)
         finally:
             faulthandler.cancel_dump_traceback_later()
-    return f'{{"verdicts": [{", ".join(map(_encoded, verdicts))}], "counters": {rest}}}'.encode()
+    every = ", ".join(map(_encoded, verdicts))
+    return f'{{"number": {number}, "verdicts": [{every}], "counters": {rest}}}'.encode()
+
+
+def unsendable(error: Exception) -> str:
+    """What to say about a task that pickle refuses, in either process."""
+    return (
+        f"a task cannot be sent to the scoring process ({cause_of(error)}): its data must be plain JSON values; or set "
+        "env.isolate = false"
+    )
 
 
 def _judged(plugin: Any, against: Sequence[Any], responses: Sequence[str]) -> list[Verdict]:
@@ -101,10 +115,10 @@ def _encoded(verdict: Verdict) -> str:
     return text
 
 
-def _failure(error: BaseException) -> bytes:
+def _failure(number: int, error: BaseException) -> bytes:
     known = isinstance(error, FdivGymError)
     name, text = (type(error).__name__, str(error)) if known else (PluginError.__name__, cause_of(error))
-    return json.dumps({"failed": [name, text]}).encode()
+    return json.dumps({"number": number, "failed": [name, text]}).encode()
 
 
 def _seed(against: Sequence[Any], responses: Sequence[str]) -> None:
