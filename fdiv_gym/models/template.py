@@ -15,6 +15,7 @@ from typing import Any
 
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.registry.messages import cause_of
+from fdiv_gym.registry.watchdog import watchdog
 
 LONGEST_TEMPLATE = 200_000
 """Characters of a template."""
@@ -22,6 +23,8 @@ LONGEST_ADDITION = 1_000_000
 """Characters that a template may add to the texts of a chat."""
 RENDER_S = 5.0
 """Seconds one rendering may take."""
+KILL_S = 30.0
+"""Seconds after which a rendering that cannot be interrupted, such as the power of a huge number, ends the run."""
 PROBE_BYTES = 2**30
 """Memory that the rendering of a short chat may take."""
 
@@ -57,6 +60,11 @@ def render(tokenizer: Any, messages: Sequence[dict[str, str]], *, add_generation
     Raises:
         ConfigError: the template takes too long, fails, or renders a much longer text than the chat.
     """
+    with watchdog.watch("the tokenizer's chat template", f"rendering a chat of {len(messages)} messages", KILL_S):
+        return _render(tokenizer, messages, add_generation_prompt=add_generation_prompt)
+
+
+def _render(tokenizer: Any, messages: Sequence[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
     try:
         with _Deadline(RENDER_S):
             text: str = tokenizer.apply_chat_template(
@@ -78,7 +86,7 @@ def _refused(problem: str) -> ConfigError:
 def _probe(tokenizer: Any) -> str:
     for chat in _SHORT:
         try:
-            render(tokenizer, chat, add_generation_prompt=True)
+            _render(tokenizer, chat, add_generation_prompt=True)  # the process of the probe is killed by its parent
         except ConfigError as error:
             problem = str(error).removeprefix("the tokenizer's chat template ").rpartition("; set model.chat")[0]
             # Many templates raise on purpose, e.g. for a second user message; that is judged when it happens.

@@ -28,3 +28,19 @@ def test_yes_to_everything_does_not_run_a_folders_code(tmp_path):
     assert done.returncode == 2
     assert "model.trust_remote_code = true" in done.stderr
     assert not marker.exists()
+
+
+HANGS = """
+from fdiv_gym.models import template
+from fdiv_gym.models.embedded import character_tokenizer
+template.KILL_S = 1.0
+tokenizer = character_tokenizer()
+tokenizer.chat_template = "{{ 9 ** (9 ** (messages[0].content | length)) }}"
+template.render(tokenizer, [{"role": "user", "content": "x" * 9}])
+"""
+
+
+def test_a_template_that_cannot_be_interrupted_ends_the_run_and_is_named():
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -9
+    assert "the tokenizer's chat template: rendering a chat of 1 messages takes more than 1.0 s" in done.stderr

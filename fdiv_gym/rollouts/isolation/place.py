@@ -14,10 +14,11 @@ from fdiv_gym.errors import ConfigError
 from fdiv_gym.registry.discovery import CORE
 from fdiv_gym.registry.guard import label_of
 from fdiv_gym.registry.options import Configurable
+from fdiv_gym.registry.watchdog import watchdog
 from fdiv_gym.rollouts.isolation.blueprint import obstacle, parts
 from fdiv_gym.rollouts.isolation.deadline import deadline_s
+from fdiv_gym.rollouts.isolation.exits import exit_is_no_success
 from fdiv_gym.rollouts.isolation.scorer import IsolatedScorer
-from fdiv_gym.rollouts.isolation.watchdog import watchdog
 from fdiv_gym.types.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ def scored_in_place(
         return scorer.score(against, responses)
     label, limit = label_of(plugin), deadline_s(options, len(responses))
     _tell_watched(plugin, label, options)
-    with watchdog.watch(label, len(responses), limit):
+    work = f"scoring {len(responses)} responses (env.score_deadline_s and a share for each)"
+    with watchdog.watch(label, work, limit), exit_is_no_success(label):
         return here(), True
 
 

@@ -1,6 +1,7 @@
-"""Watcher: a small process that ends its parent when a batch is not scored in time. Imports the standard library only.
+"""Watcher: a small process that ends its parent when work is not done in time. Imports the standard library only.
 
-Each line on its standard input is ``number<TAB>seconds<TAB>text`` when a batch begins and ``number`` when it ends.
+Each line on its standard input is ``number<TAB>seconds<TAB>label<TAB>work`` when work begins, and ``number`` when it
+ends.
 """
 
 import os
@@ -15,7 +16,7 @@ POLL_S = 30.0
 def main() -> None:
     """Watch until the parent closes the pipe, ends, or is ended here."""
     parent = int(sys.argv[1])
-    running: dict[str, tuple[float, str]] = {}
+    running: dict[str, tuple[float, str, str]] = {}
     rest = b""
     while os.getppid() == parent:
         nearest = min(running.values(), default=None)
@@ -26,17 +27,18 @@ def main() -> None:
                 break
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
-                number, *begun = line.decode("utf-8", "replace").split("\t", 2)
+                number, *begun = line.decode("utf-8", "replace").split("\t", 3)
                 if begun:
-                    running[number] = (time.monotonic() + float(begun[0]), begun[1])
+                    seconds, label, work = begun
+                    running[number] = (time.monotonic() + float(seconds), label, f"{work} takes more than {seconds} s")
                 else:
                     running.pop(number, None)
         elif nearest is not None and time.monotonic() >= nearest[0]:
-            say(f"{nearest[1]} and cannot be stopped in the process of the run, so the run is ended")
+            say(f"{nearest[1]}: {nearest[2]} and cannot be stopped in the process of the run, so the run is ended")
             os.kill(parent, signal.SIGKILL)
             return
-    for _, text in running.values():
-        say(f"{text.partition(': ')[0]}: the process of the run ended while this plugin was scoring")
+    for _, label, work in running.values():
+        say(f"{label}: the process of the run ended in the middle of this work: {work.partition(' takes ')[0]}")
 
 
 def say(text: str) -> None:
