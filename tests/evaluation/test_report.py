@@ -202,7 +202,7 @@ def test_a_run_without_a_finite_value_or_a_summary_has_a_report(tmp_path):
         (lambda run: (run / "config.json").write_text("[]"), "config.json is damaged: it holds no JSON object"),
         (lambda run: (run / "config.json").write_text("[" * 100_000), "config.json cannot be read: maximum recursion"),
         (lambda run: (run / "samples.jsonl").write_text("[" * 100_000 + "\n{}\n"), "samples.jsonl, line 1 is damaged"),
-        (lambda run: (run / "samples.jsonl").mkdir(), "samples.jsonl cannot be read: Is a directory"),
+        (lambda run: (run / "samples.jsonl").mkdir(), "samples.jsonl cannot be read: it is not a regular file"),
         (
             lambda run: (run / "metrics.jsonl").write_text('{"loss": 1}\n'),
             "metrics.jsonl, record 1 is damaged: it has no",

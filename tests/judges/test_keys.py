@@ -110,7 +110,12 @@ def folder(tmp_path, server):
     return path
 
 
-USES = [rescore, resume_run, lambda folder, **consent: configure(str(folder), **consent)]
+def resume_changed(folder, **consent):
+    """The folder has no record of the run's start: consent is asked for after the changes are accepted."""
+    return resume_run(folder, accept_changes=True, **consent)
+
+
+USES = [rescore, resume_changed, lambda folder, **consent: configure(str(folder), **consent)]
 
 
 @pytest.mark.parametrize("use", USES, ids=["rescore", "resume", "eval"])

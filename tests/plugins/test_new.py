@@ -97,7 +97,8 @@ def test_they_are_listed_described_and_found(generated):
 
 def test_they_train(generated):
     made, _ = generated
-    done = json.loads(made.run("-c", textwrap.dedent(TRAINING), FDIV_GYM_QUIET="1").strip().splitlines()[-1])
+    said = made.run("-c", textwrap.dedent(TRAINING), FDIV_GYM_QUIET="1").strip().splitlines()
+    (done,) = [json.loads(line) for line in said if line.startswith("{")]  # warnings follow it
     assert set(done) == set(NAMES)
     for kind, outcome in done.items():
         assert (outcome["status"], outcome["steps"]) == ("finished", 2), kind

@@ -133,4 +133,4 @@ def test_the_kit_for_trainers_finds_an_ignored_temperature(monkeypatch):
     plant(monkeypatch, fault)
     report = check_trainer(fg.get_trainer("accelerate"))
     assert {check.name for check in report.failures} == {"log-probs"}
-    assert "nats away from those of the sampling policy" in report.text()
+    assert "the engine's log-probs of the sampled tokens differ from the policy's" in report.text()

@@ -12,7 +12,7 @@ from events_harness import Letters, run
 
 import fdiv_gym as fg
 from fdiv_gym.runs import METRICS, SUMMARY, TRAINING_EVENTS, RunFolder, event_policies, write_report
-from fdiv_gym_accelerate import run as run_module
+from fdiv_gym_accelerate import parts as parts_module
 from fdiv_gym_accelerate.events import EventLog
 
 Rloo = type(fg.get_objective("rloo"))
@@ -175,8 +175,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path):
 
 def with_policy(monkeypatch, change):
     """Let ``change`` replace the policy that a run loads."""
-    load = run_module.load_policy
-    monkeypatch.setattr(run_module, "load_policy", lambda *args, **kwargs: change(load(*args, **kwargs)))
+    load = parts_module.load_policy
+    monkeypatch.setattr(parts_module, "load_policy", lambda *args, **kwargs: change(load(*args, **kwargs)))
 
 
 def test_log_probs_that_an_update_of_the_step_broke_are_not_the_objectives_fault(tmp_path):

@@ -59,7 +59,7 @@ def test_the_help_of_train_explains_every_label():
 )
 def test_a_missing_tracker_is_an_error_before_anything_starts(tmp_path, monkeypatch, name, error, message):
     monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
-    monkeypatch.setattr("fdiv_gym_accelerate.run.load_policy", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("fdiv_gym_accelerate.parts.load_policy", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(error, match=message):
         fg.train(tiny_config(tracker=TrackerConfig(name=name).model_dump()), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -42,7 +42,9 @@ def scored(group, scores):
     return replace(group, trajectories=tuple(trajectories))
 
 
-def make_updates(objective, model, reference, learning_rate=1e-3, observer=None, messages=None, **settings):
+def make_updates(
+    objective, model, reference, learning_rate=1e-3, observer=None, messages=None, tokenizer=None, **settings
+):
     """The trainer's own class, with AdamW at a constant learning rate: the warm-up is over."""
     accelerator = Accelerator(cpu=True)
     options = TrainerOptions(**settings)
@@ -52,7 +54,7 @@ def make_updates(objective, model, reference, learning_rate=1e-3, observer=None,
     callbacks = Callbacks([] if observer is None else [observer], told.append)
     events = EventLog(options.event_policies, told.append, several=accelerator.num_processes > 1)
     bound = Bound(options.logprob_tolerance or math.inf, "the test")  # most tests begin with a policy that has moved
-    agreement = Agreement(updater, character_tokenizer(), bound, options, events)
+    agreement = Agreement(updater, tokenizer or character_tokenizer(), bound, options, events)
     return BatchUpdates(updater, optimizer, options, 0, callbacks, told.append, events, agreement)
 
 
@@ -61,7 +63,7 @@ def trained(objective, start, groups, tokenizer, reference=None, dtype=torch.flo
     model = copy.deepcopy(start).to(dtype)
     reference = copy.deepcopy(start if reference is None else reference).to(dtype)
     before = weights_of(model)
-    updates = make_updates(objective, model, reference, **settings)
+    updates = make_updates(objective, model, reference, tokenizer=tokenizer, **settings)
     line = updates.run(1, StepRows({"rollouts": rollout_stream(groups, tokenizer.pad_token_id)}, groups))
     return weights_of(model) - before, line
 

@@ -1,4 +1,4 @@
-"""One run: its objects during training, and one training step."""
+"""One run: its steps, evaluations and checkpoints."""
 
 from __future__ import annotations
 
@@ -6,63 +6,39 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from accelerate.utils import broadcast_object_list
-from transformers import get_scheduler
 
 import fdiv_gym as fg
-from fdiv_gym.data import load_preferences
 from fdiv_gym.envs import active_curriculum
-from fdiv_gym.models import ChatEncoder
 from fdiv_gym.objectives import Stream
-from fdiv_gym.registry import boundary, close_plugin, restore_state, sampling_of, score_range_of, state_of
-from fdiv_gym.rollouts import TimeoutLedger, derive_seed, run_episodes
+from fdiv_gym.registry import boundary, restore_state, sampling_of, state_of
+from fdiv_gym.rollouts import derive_seed, run_episodes
 from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
     PROVENANCE,
     SUMMARY,
-    TIMEOUTS,
     RunFolder,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
-from fdiv_gym_accelerate.agreement import Agreement
-from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
-from fdiv_gym_accelerate.evaluation import Evaluator, before_and_after
-from fdiv_gym_accelerate.events import EventLog
-from fdiv_gym_accelerate.gap import bound_of
+from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
-from fdiv_gym_accelerate.ranks import RankState, seed_random_states
+from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.records import Records
-from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.scoring_events import ScoringWatch
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
-from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
-from fdiv_gym_accelerate.start import (
-    check_counts,
-    check_engine,
-    check_sampling,
-    check_updates,
-    demonstrations_of,
-    load_policy,
-    start_accelerator,
-    start_tracker,
-)
+from fdiv_gym_accelerate.start import start_tracker
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.totals import Totals
-from fdiv_gym_accelerate.update import Updater
-from fdiv_gym_accelerate.watch import Watch
-
-SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-class Run:
-    """State of a run.
+class Run(Parts):
+    """A run with its state.
 
     Args:
         config: the whole configuration.
@@ -78,75 +54,15 @@ class Run:
     def __init__(
         self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, screen: Screen, *, resume: bool
     ) -> None:
-        self.config, self.settings, self.folder = config, settings, folder
-        self._built: list[fg.TextEnv | fg.Engine] = []
-        self._tracks = False
+        super().__init__(config, settings, folder, screen)
         try:
-            self._open(screen, resume=resume)
+            self._begin(resume=resume)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, screen: Screen, *, resume: bool) -> None:
+    def _begin(self, *, resume: bool) -> None:
         config, settings, folder = self.config, self.settings, self.folder
-        self.accelerator = start_accelerator(settings.precision, config.tracker, folder, settings.process_deadline_s)
-        if self.accelerator.num_processes > 1:
-            screen.message(f"{self.accelerator.num_processes} processes")
-        seed_random_states(derive_seed(config.seed, "process", self.accelerator.process_index))
-        self.screen = screen
-        self.events = EventLog(settings.event_policies, screen.message, several=self.accelerator.num_processes > 1)
-        self.env = None if config.env is None else config.env.build()
-        self._built += [] if self.env is None else [self.env]
-        self.rank = RankState(self.accelerator, self.env, self.screen.message)
-        self.objective = config.objective.build()
-        check_updates(self.objective, settings)
-        self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
-        self.policy = load_policy(
-            config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
-            with_reference=self.objective.needs_reference,
-        )  # fmt: skip
-        self.engine = config.engine.build()
-        self._built.append(self.engine)
-        with boundary(self.engine, "start"):
-            self.engine.start(self.policy.model, self.policy.tokenizer)
-        check_sampling(sampling_of(self.engine, 0), settings, self.objective.streams)
-        self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
-        check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
-        self.tasks = self._task_source()
-        if settings.check_plugins and self.env is not None:
-            check_engine(config.engine, self.engine, self.env, self.encoder, self.screen.message)
-        self.preferences = self._preference_source()
-        self.updater = Updater(
-            self.objective, self.policy.model, self.policy.reference, self.accelerator,
-            self.engine.options.temperature, settings.micro_batch_size,
-        )  # fmt: skip
-        self.optimizer = torch.optim.AdamW(
-            self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
-            betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
-        )  # fmt: skip
-        self.schedule = get_scheduler(
-            SCHEDULES[settings.schedule], self.optimizer, num_warmup_steps=settings.warmup_steps,
-            num_training_steps=settings.steps,
-        )  # fmt: skip
-        self.callbacks = Callbacks([ref.build() for ref in config.callbacks], self.screen.message)
-        self.agreement = Agreement(
-            self.updater, self.policy.tokenizer, bound_of(self.engine, settings.precision, settings.logprob_tolerance),
-            settings, self.events,
-        )  # fmt: skip
-        self.updates = BatchUpdates(
-            self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events,
-            self.agreement,
-        )  # fmt: skip
-        score_range = (0.0, 1.0) if self.env is None else score_range_of(self.env)
-        self.watch = Watch(self.events, self.updater, score_range)
-        self.ledger = TimeoutLedger(
-            [line["key"] for line in folder.lines(TIMEOUTS)], lambda key: folder.append(TIMEOUTS, {"key": key})
-        )
-        self.evaluator = Evaluator(
-            self.accelerator, self.engine, self.encoder, self.updater, self.env,
-            [] if self.preferences is None else self.preferences.heldout,
-            settings, config.seed, self.policy.tokenizer.pad_token_id, self.ledger,
-        )  # fmt: skip
         self.step = 0
         self._saved: int | None = None  # step of the newest checkpoint
         self.seconds = 0.0
@@ -162,7 +78,7 @@ class Run:
         self.records = Records(folder, settings.samples_max_mb, self.screen.message)
         if self.accelerator.is_main_process:
             if not folder.read_json(PROVENANCE):
-                folder.write_json(PROVENANCE, provenance_of(config) | self._identity() | self._processes())
+                folder.write_json(PROVENANCE, provenance_of(config) | self.identity() | self._processes())
             self.records.report_missing(self.step)
         self._tracks = config.tracker is not None
         start_tracker(self.accelerator, config.tracker)
@@ -222,12 +138,8 @@ class Run:
         if "rollouts" in rows.streams:
             line |= metrics.divergence_line(self.objective, rows.streams["rollouts"])
         self.schedule.step()
-        self._send_weights()
+        self.send_weights()
         return line
-
-    def _send_weights(self) -> None:
-        with boundary(self.engine, "update_weights"):
-            self.engine.update_weights(self.policy.model.state_dict().items())
 
     def _rows(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> StepRows:
         """This process's rows of each stream that the objective reads."""
@@ -318,15 +230,6 @@ class Run:
             **self.records.missing(self.step),
         }
 
-    def close(self) -> None:
-        """Close the engine and the environment if they were built."""
-        for plugin in reversed(self._built):
-            close_plugin(plugin)
-        self._built = []
-        if self._tracks:
-            self._tracks = False
-            self.accelerator.end_training()
-
     def _positions(self) -> dict[str, int]:
         """Items read from each stream: tasks and preference units."""
         positions = {}
@@ -339,13 +242,6 @@ class Run:
     def _processes(self) -> dict[str, int]:
         return {"processes": self.accelerator.num_processes}
 
-    def _identity(self) -> dict[str, str]:
-        """Hashes that must be the same when a run is resumed: initial weights and preference data."""
-        identity = {"initial_weights": self.policy.source_hash}
-        if self.preference_data is not None:
-            identity["preference_data"] = self.preference_data.fingerprint
-        return identity
-
     def _forget_what_follows(self, has_checkpoint: bool) -> None:
         """Cut the records to the step of the checkpoint; a summary of fewer steps than the run will have is removed."""
         recorded = len(self.folder.lines(METRICS))
@@ -357,29 +253,10 @@ class Run:
         if self.step < self.settings.steps:
             (self.folder.path / SUMMARY).unlink(missing_ok=True)
 
-    def _task_source(self) -> TaskSource | None:
-        if self.env is None or "rollouts" not in self.objective.streams:
-            return None
-        return TaskSource(self.env, self.config.seed, self.settings.prompts_per_step)
-
-    def _preference_source(self) -> PreferenceSource | None:
-        data, config = self.preference_data, self.config.preferences
-        if data is None or config is None:
-            return None
-        if self.objective.needs_pairs and not data.paired:
-            raise fg.ConfigError(
-                f"objective {self.config.objective.name!r} needs pairs, but preferences {config.path} holds labelled "
-                "single responses"
-            )
-        context = getattr(self.policy.model.config, "max_position_embeddings", None)
-        source = PreferenceSource(data, self.encoder, config, self.config.seed, context)
-        self.screen.message(f"preferences: {metrics.counts_line(source.counts)}")
-        return source
-
     def _resume(self) -> bool:
         """Restore the state of the newest checkpoint; whether the configuration has changed."""
         recorded = self.folder.read_json(PROVENANCE)
-        for what, value in self._identity().items():
+        for what, value in self.identity().items():
             if recorded.get(what, value) != value:
                 raise fg.TrainerError(
                     f"the run in {self.folder.path} started with {what.replace('_', ' ')} {recorded[what]}, "
@@ -401,7 +278,7 @@ class Run:
             if self.objective.running:
                 with boundary(self.objective, "load_state_dict"):
                     self.objective.load_state_dict(extra["objective"])
-            self._send_weights()
+            self.send_weights()
         changes: dict[str, list[Any]] = {}
         if self.accelerator.is_main_process:
             changes = record_changes(self.folder, self.config, self.step)
