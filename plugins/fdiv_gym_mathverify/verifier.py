@@ -14,11 +14,12 @@ from fdiv_gym.registry import Options as BaseOptions
 from fdiv_gym.rewards import AnswerFormat, Fixture, Verifier, check_pairs, extract, reference_answer
 from fdiv_gym.types import Verdict
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
 from fdiv_gym_mathverify.fixtures import load_fixtures
 from fdiv_gym_mathverify.messages import Result
-from fdiv_gym_mathverify.plan import Pair, Plan, make_plan
+from fdiv_gym_mathverify.plan import Plan, make_plan
 from fdiv_gym_mathverify.pool import WorkerPool
 
 _BUDGET_BASE_S = 60.0
