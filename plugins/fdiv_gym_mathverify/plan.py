@@ -17,6 +17,7 @@ from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unl
 from fdiv_gym_mathverify.filter import Limits, refusal
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.lists import compare_lists
+from fdiv_gym_mathverify.ratios import compare_ratios
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.structure import listing
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text
@@ -106,6 +107,8 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
         raise_unless(plain(pred) == plain(gold), "different choice")
         return
     _refuse_hedging(gold, pred)
+    if compare_ratios(gold, pred, comparison, _compare):
+        return
     gold, pred = reduce_equations(gold, pred, comparison)
     if _INEQUALITY.search(gold) or _INEQUALITY.search(pred):
         _compare_inequalities(gold, pred, comparison)
