@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fdiv_gym._lazy import lazy
 
 if TYPE_CHECKING:
+    from fdiv_gym.rewards.boxes import without_quoted_boxes as without_quoted_boxes
     from fdiv_gym.rewards.exact import Evaluated as Evaluated
     from fdiv_gym.rewards.exact import NotExactError as NotExactError
     from fdiv_gym.rewards.exact import evaluate as evaluate
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "verifier": ["Fixture", "FixtureKind", "Verifier", "check_pairs", "get_verifier"],
         "judge": ["CachedJudge", "Judge", "JudgeUsage", "get_judge", "run_async"],
+        "boxes": ["without_quoted_boxes"],
         "extraction": ["Extracted", "AnswerFormat", "extract", "reference_answer"],
         "latex": ["normalise", "plain", "squeezed"],
         "exact": ["Evaluated", "NotExactError", "evaluate", "rational", "squeeze"],

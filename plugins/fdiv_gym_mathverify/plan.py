@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from fdiv_gym.rewards import normalise, plain, squeezed
+from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
@@ -25,6 +25,7 @@ from fdiv_gym_mathverify.units import same_words, split_unit
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
+_MAX_ANSWERS = 4
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -82,6 +83,28 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     if not comparison.pairs:
         return Plan(1.0, detail="same form")
     return Plan(pairs=tuple(comparison.pairs))
+
+
+def plan_all(reference: str, found: Extracted, limits: Limits, allow_unevaluated: bool = False) -> Plan:
+    """``make_plan`` for everything that a response gives as its answer.
+
+    Boxes at the end that only commas, "and" or "or" join are one list if the reference is a list. Different answers
+    must all be right: a right one beside a wrong one is a guess.
+    """
+    if not reference:
+        return Plan(unscorable="the reference is empty")
+    if found.joined and len(listing(normalise(reference)).items) > 1:
+        return make_plan(reference, found.joined, limits, allow_unevaluated)
+    answers = found.answers if found.answer is None else (found.answer,)
+    if not 0 < len(answers) <= _MAX_ANSWERS:
+        return Plan(0.0, detail=found.reason)
+    plans = [make_plan(reference, answer, limits, allow_unevaluated) for answer in answers]
+    if len(plans) == 1 or any(plan.unscorable for plan in plans):
+        return plans[0]
+    if any(plan.score == 0.0 for plan in plans):
+        return Plan(0.0, detail=found.reason)
+    pairs = tuple(pair for plan in plans for pair in plan.pairs)
+    return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
 
 
 def _decision(same: bool, what: str) -> Plan:

@@ -110,7 +110,7 @@ def test_a_pickled_copy_works_and_carries_no_pool(verifier):
         ({"extraction": "last-number"}, "4", "3 or so, in fact 4", 1.0),
         ({"extraction": "whole"}, "4", "4", 1.0),
         ({"extraction": "whole"}, "4", "it is 4", 0.0),
-        ({"allow_repeats": True}, "4", r"\boxed{4} \boxed{4}", 1.0),
+        ({"allow_repeats": False}, "4", r"\boxed{4} \boxed{4}", 0.0),
         ({"allow_unevaluated": True, "extraction": "whole"}, "5", "10/2", 1.0),
         ({"max_length": 5}, "4", r"\boxed{4.00000}", 0.0),
     ],

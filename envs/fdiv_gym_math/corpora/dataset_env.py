@@ -13,7 +13,7 @@ import fdiv_gym as fg
 from fdiv_gym.data import Contamination, content_hash, task_content_hash
 from fdiv_gym.envs import Split
 from fdiv_gym.registry import check_verdict, verified_by
-from fdiv_gym.rewards import Extracted, extract, reference_answer
+from fdiv_gym.rewards import Extracted, extract, reference_answer, without_quoted_boxes
 from fdiv_gym_math.corpora.loading import FORMATS, Source, column, is_single_file, read_rows, text_of
 
 TEMPLATE = "{problem}\n\nReason step by step, and put your final answer within \\boxed{}."
@@ -108,12 +108,14 @@ class DatasetEnv(fg.TextEnv):
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """1 for an answer equal to the reference, else 0."""
-        verdict = check_verdict(self.verifier, self.verifier.verify(task.answer or "", response))
-        return self._unless_echoed(task, response, verdict)
+        own = without_quoted_boxes(response, task.prompt)
+        verdict = check_verdict(self.verifier, self.verifier.verify(task.answer or "", own))
+        return self._unless_echoed(task, own, verdict)
 
     def score_batch(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """Score many responses in one call, in the verifier's workers."""
-        verdicts = verified_by(self.verifier, [task.answer or "" for task in tasks], list(responses))
+        responses = [without_quoted_boxes(text, task.prompt) for task, text in zip(tasks, responses, strict=True)]
+        verdicts = verified_by(self.verifier, [task.answer or "" for task in tasks], responses)
         return [self._unless_echoed(*each) for each in zip(tasks, responses, verdicts, strict=True)]
 
     def reference_response(self, task: fg.Task) -> str:
@@ -123,8 +125,9 @@ class DatasetEnv(fg.TextEnv):
 
     def vote(self, task: fg.Task, response: str) -> str | None:
         """The extracted answer without its spaces."""
-        found = self._extract(response)
-        return None if found.answer is None else "".join(found.answer.split())
+        found = self._extract(without_quoted_boxes(response, task.prompt))
+        answer = found.answer or found.joined
+        return "".join(answer.split()) or None
 
     def close(self) -> None:
         """Close the verifier."""
@@ -143,7 +146,7 @@ class DatasetEnv(fg.TextEnv):
         return str(getattr(self.verifier.options, "extraction", "boxed"))
 
     def _extract(self, response: str) -> Extracted:
-        repeats = bool(getattr(self.verifier.options, "allow_repeats", False))
+        repeats = bool(getattr(self.verifier.options, "allow_repeats", True))
         return extract(response, self._extraction(), repeats)  # type: ignore[arg-type]
 
     def _source(self) -> Source:
