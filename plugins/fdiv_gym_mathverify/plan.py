@@ -17,8 +17,10 @@ from fdiv_gym_mathverify.choices import choice, letters, names_option, only
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
 from fdiv_gym_mathverify.filter import Limits, refusal
 from fdiv_gym_mathverify.inequalities import region
+from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
 from fdiv_gym_mathverify.ratios import compare_ratios
+from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.structure import listing
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text
@@ -60,7 +62,7 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
         return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
     if len(answer) > limits.length and answer != reference:
         return Plan(0.0, detail=f"refused: more than {limits.length} characters")
-    gold, pred = normalise(reference), normalise(answer)
+    gold, pred = in_full(normalise(reference)), in_full(normalise(answer))
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
@@ -146,6 +148,7 @@ def _limits_for(reference: str, limits: Limits) -> Limits:
 
 def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     """Add the pairs that must be equal, or raise Mismatch."""
+    pred = without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
     _refuse_hedging(gold, pred)
