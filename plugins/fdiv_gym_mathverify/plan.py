@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from fdiv_gym.rewards import normalise, plain, squeezed
+from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
@@ -18,6 +18,7 @@ from fdiv_gym_mathverify.filter import Limits, refusal
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
+from fdiv_gym_mathverify.ratios import compare_ratios
 from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.structure import listing
@@ -26,6 +27,7 @@ from fdiv_gym_mathverify.units import same_words, split_unit
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
+_MAX_ANSWERS = 4
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -46,7 +48,9 @@ class Plan:
     pairs: tuple[Pair, ...] = ()
 
 
-def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False) -> Plan:
+def make_plan(
+    reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False, strict: bool = False
+) -> Plan:
     """Compare by form and collect the values that remain.
 
     Args:
@@ -54,6 +58,7 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
         answer: the answer, from ``extract``.
         limits: how much an answer may hold; a reference may hold four times as much text.
         allow_unevaluated: accept ``12*13`` where the reference is the number 156.
+        strict: no words after a number but the unit of the reference.
     """
     if len(reference) > 4 * limits.length:
         return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
@@ -75,7 +80,7 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     refused = refusal(split_unit(pred)[0], _limits_for(unit_free, limits))
     if refused:
         return Plan(0.0, detail=f"refused: {refused}")
-    comparison = Comparison(limits, allow_unevaluated)
+    comparison = Comparison(limits, allow_unevaluated, strict)
     try:
         _compare(gold, pred, comparison)
     except Mismatch as mismatch:
@@ -83,6 +88,30 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     if not comparison.pairs:
         return Plan(1.0, detail="same form")
     return Plan(pairs=tuple(comparison.pairs))
+
+
+def plan_all(
+    reference: str, found: Extracted, limits: Limits, allow_unevaluated: bool = False, strict: bool = False
+) -> Plan:
+    """``make_plan`` for everything that a response gives as its answer.
+
+    Boxes at the end that only commas, "and" or "or" join are one list if the reference is a list. Different answers
+    must all be right: a right one beside a wrong one is a guess.
+    """
+    if not reference:
+        return Plan(unscorable="the reference is empty")
+    if found.joined and len(listing(normalise(reference)).items) > 1:
+        return make_plan(reference, found.joined, limits, allow_unevaluated, strict)
+    answers = found.answers if found.answer is None else (found.answer,)
+    if not 0 < len(answers) <= _MAX_ANSWERS:
+        return Plan(0.0, detail=found.reason)
+    plans = [make_plan(reference, answer, limits, allow_unevaluated, strict) for answer in answers]
+    if len(plans) == 1 or any(plan.unscorable for plan in plans):
+        return plans[0]
+    if any(plan.score == 0.0 for plan in plans):
+        return Plan(0.0, detail=found.reason)
+    pairs = tuple(pair for plan in plans for pair in plan.pairs)
+    return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
 
 
 def _decision(same: bool, what: str) -> Plan:
@@ -102,13 +131,15 @@ def _limits_for(reference: str, limits: Limits) -> Limits:
 
 def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     """Add the pairs that must be equal, or raise Mismatch."""
-    pred = without_label(gold, pred)
+    pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
     if is_choice(gold):
         raise_unless(plain(pred) == plain(gold), "different choice")
         return
     _refuse_hedging(gold, pred)
+    if compare_ratios(gold, pred, comparison, _compare):
+        return
     gold, pred = reduce_equations(gold, pred, comparison)
     if _INEQUALITY.search(gold) or _INEQUALITY.search(pred):
         _compare_inequalities(gold, pred, comparison)

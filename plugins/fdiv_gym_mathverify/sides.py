@@ -9,10 +9,13 @@ from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.claims import in_order, is_name
 from fdiv_gym_mathverify.comparison import Comparison, raise_unless
 from fdiv_gym_mathverify.messages import APPROXIMATELY
-from fdiv_gym_mathverify.structure import equation_parts, listing
+from fdiv_gym_mathverify.structure import assigned_names, equation_parts, listing, split_top
+from fdiv_gym_mathverify.texts import has_variable
 from fdiv_gym_mathverify.units import split_unit
 
-_NAME = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?(?:\([A-Za-z0-9]\))?|\([A-Za-z](?:,\s*[A-Za-z])+\)")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?")
+_SUM = re.compile(r"[-+*/^]|\\(?:cdot|times|frac|sqrt)(?![A-Za-z])")
+_DIGITS = re.compile(r"[0-9]{1,200}")
 _MAX_PARTS = 6
 
 
@@ -20,25 +23,81 @@ def reduce_equations(gold: str, pred: str, comparison: Comparison) -> tuple[str,
     """Reduce equations and approximations to the one claim that each makes."""
     if "\\approx" in pred and "\\approx" not in gold:
         pred = _exact_side(gold, pred, comparison)
+    gold = spread(gold)
+    several = len(listing(gold).items) > 1
+    pred = spread(pred) if several else pred
     parts, gold_parts = equation_parts(pred), equation_parts(gold)
     if len(parts) == 2 and len(gold_parts) != 2 and parts[0].startswith("(") and is_name(parts[0]):
-        raise_unless(in_order(parts[0]), "names out of order")  # "(x,y) = (2,3)" names the values of a point
+        _check_names(gold, parts[0])  # "(x,y) = (2,3)" names the values of a point
         return gold, parts[1]
-    if len(listing(pred).items) > 1 and len(listing(gold).items) > 1:
+    if several and len(listing(pred).items) > 1:
         return gold, pred
     raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not a single equation")
-    for part in parts[:-1] if len(parts) > 2 or len(gold_parts) == 1 else ():
-        if is_name(part):
-            raise_unless(in_order(part), "names out of order")
-        else:
-            # "3 = 5" and "2x = 5" claim that the left side is the value too.
-            comparison.add(gold_parts[-1], part)
-    if len(gold_parts) == 1:
-        return gold, parts[-1]
-    same_name = squeezed(gold_parts[0]) == squeezed(parts[0])
-    if len(gold_parts) == 2 and (same_name if len(parts) > 1 else _NAME.fullmatch(gold_parts[0])):
-        return gold_parts[1], parts[-1]
-    return gold, pred if len(parts) == 1 else f"{parts[0]} = {parts[-1]}"
+    if len(gold_parts) > 1 and not several:
+        return _equation(gold_parts, parts, comparison)
+    for part in parts[:-1]:
+        _claim(gold_parts[-1], part, comparison)
+    return gold, parts[-1]
+
+
+def spread(text: str) -> str:
+    """``x = y = z = 1`` as ``x = 1, y = 1, z = 1``; any other text unchanged."""
+    parts = equation_parts(text)
+    names, value = parts[:-1], parts[-1]
+    if len(parts) < 3 or len(set(names)) < len(names) or not all(map(_VARIABLE.fullmatch, names)):
+        return text
+    if len(listing(value).items) > 1 or any(name[0] in value for name in names):
+        return text
+    return ", ".join(f"{name} = {value}" for name in names)
+
+
+def _equation(gold_parts: tuple[str, ...], parts: tuple[str, ...], comparison: Comparison) -> tuple[str, str]:
+    """The pair of texts that is left of an equation and of an answer to it."""
+    value = gold_parts[-1]
+    named = is_name(gold_parts[0]) and not (len(gold_parts) > 2 and is_name(gold_parts[1]))
+    if len(gold_parts) > 2 and not named:
+        raise_unless(len(gold_parts) == len(parts), "not the chain of equations of the reference")
+        for first, second in zip(gold_parts[:-1], parts[:-1], strict=True):
+            comparison.add(first, second)
+        return value, parts[-1]
+    if len(parts) > 2:
+        for part in parts[1:-1]:
+            _claim(value, part, comparison)
+        parts = (parts[0], parts[-1])
+    if named and squeezed(gold_parts[0]) == squeezed(parts[0]):
+        return value, parts[-1]
+    if len(parts) == 1:
+        raise_unless(named and not _SUM.search(gold_parts[0]), "a value where the reference is an equation")
+        return value, parts[0]
+    if named and not has_variable(value):
+        # "x - 5 = 0" is no solution, "5 = x" is one.
+        raise_unless(squeezed(gold_parts[0]) == squeezed(parts[1]), "not solved for the name in the reference")
+        return value, parts[0]
+    if not has_variable("".join(gold_parts)):
+        comparison.add(gold_parts[0], parts[0])
+        raise_unless(_numerals(gold_parts) == _numerals(parts), "different numbers in an equation")
+        return gold_parts[1], parts[1]
+    return " = ".join((gold_parts[0], value)), " = ".join(parts)
+
+
+def _claim(value: str, part: str, comparison: Comparison) -> None:
+    if is_name(part):
+        raise_unless(in_order(part), "names out of order")
+    else:
+        # "3 = 5" and "2x = 5" claim that the left side is the value too.
+        comparison.add(value, part)
+
+
+def _check_names(gold: str, names: str) -> None:
+    wanted = assigned_names(listing(gold).items)
+    if wanted:
+        raise_unless(list(split_top(names[1:-1], ",")) == wanted, "different names")
+    else:
+        raise_unless(in_order(names), "names out of order")
+
+
+def _numerals(parts: tuple[str, ...]) -> list[list[str]]:
+    return [sorted(_DIGITS.findall(part)) for part in parts]
 
 
 def _exact_side(gold: str, pred: str, comparison: Comparison) -> str:

@@ -11,15 +11,25 @@ from typing import Any, Self
 import pydantic
 
 from fdiv_gym.registry import Options as BaseOptions
-from fdiv_gym.rewards import AnswerFormat, Fixture, Verifier, check_pairs, extract, reference_answer
+from fdiv_gym.rewards import (
+    AnswerFormat,
+    Fixture,
+    Verifier,
+    check_pairs,
+    extract,
+    in_form,
+    normalise,
+    reference_answer,
+)
 from fdiv_gym.types import Verdict
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
 from fdiv_gym_mathverify.fixtures import load_fixtures
+from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.messages import Result
-from fdiv_gym_mathverify.plan import Plan, make_plan
+from fdiv_gym_mathverify.plan import Plan, plan_all
 from fdiv_gym_mathverify.pool import WorkerPool
 
 _BUDGET_BASE_S = 60.0
@@ -36,7 +46,9 @@ class MathVerifierOptions(BaseOptions):
         None, gt=0, description="Seconds for one batch; unset: 60 and 0.2 for each pair that needs a worker."
     )
     extraction: AnswerFormat = pydantic.Field("boxed", description="The place of the answer in a response.")
-    allow_repeats: bool = pydantic.Field(False, description="Accept several boxes that hold the same text.")
+    strict: bool = pydantic.Field(
+        False, description="Only the form of the reference: one box, and no words but the reference's own unit."
+    )
     allow_unevaluated: bool = pydantic.Field(False, description="Accept 12*13 where the reference is 156.")
     max_length: int = pydantic.Field(1000, ge=1, description="Characters of an answer.")
     max_depth: int = pydantic.Field(20, ge=1, le=40, description="Nested brackets of an answer.")
@@ -92,8 +104,19 @@ class MathVerifier(Verifier):
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
         """Whether the answer is an expression that was copied from the question and not evaluated."""
-        found = extract(response, self.options.extraction, self.options.allow_repeats)
-        return found.answer is not None and copies_question(found.answer, reference, question)
+        found = extract(response, self.options.extraction, not self.options.strict)
+        answers = found.answers if found.answer is None else (found.answer,)
+        return any(copies_question(answer, reference, question) for answer in answers)
+
+    def without_nouns(self, question: str, reference: str, response: str) -> str:
+        """The response without words of the question after its number, if the reference is a bare number."""
+        found = extract(response, self.options.extraction, not self.options.strict)
+        longest = self.options.max_length
+        if self.options.strict or found.answer is None or max(len(found.answer), len(reference)) > longest:
+            return response
+        answer = normalise(found.answer)
+        bare = without_label(normalise(reference_answer(reference)), answer, question)
+        return response if bare == answer else in_form(bare, self.options.extraction)
 
     def fixtures(self) -> Sequence[Fixture]:
         """The labelled cases; they hold for the default options."""
@@ -121,13 +144,10 @@ class MathVerifier(Verifier):
 
     def plan(self, reference: str, response: str) -> Plan:
         """The decision by the form of both texts, or the pairs that are left to compare."""
-        found = extract(response, self.options.extraction, self.options.allow_repeats)
+        found = extract(response, self.options.extraction, not self.options.strict)
+        options = self.options
         gold = reference_answer(reference)
-        if found.answer is None:
-            if not gold:
-                return Plan(unscorable="the reference is empty")
-            return Plan(0.0, detail=found.reason)
-        return make_plan(gold, found.answer, self._limits, self.options.allow_unevaluated)
+        return plan_all(gold, found, self._limits, options.allow_unevaluated, options.strict)
 
     def _decide(self, reference: str, response: str) -> tuple[Verdict | None, list[Pair]]:
         plan = self.plan(reference, response)

@@ -26,6 +26,7 @@ from sympy.core.cache import clear_cache
 from sympy.core.evalf import EvalfMixin
 
 from fdiv_gym_mathverify.messages import APPROXIMATELY, SERVER_MARK, Result
+from fdiv_gym_mathverify.relations import same_relation
 
 MEMORY_BYTES = 1 << 30
 RELATIVE_TOLERANCE = 1e-5
@@ -245,6 +246,7 @@ def _warm_up() -> None:
 
 # For a whole text such as "1,234" the parser calls this function of its module, not a method.
 latex2sympy2.convert_number = number
+grader.sympy_compare_relational = same_relation
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 if os.environ.get(SERVER_MARK):
     _die_with_parent()
