@@ -13,6 +13,7 @@ from fractions import Fraction
 from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
+from fdiv_gym_mathverify.choices import choice, letters, names_option, only
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
 from fdiv_gym_mathverify.filter import Limits, refusal
 from fdiv_gym_mathverify.inequalities import region
@@ -69,6 +70,9 @@ def make_plan(
         return Plan(0.0, detail="the answer is empty")
     if not gold:
         return Plan(unscorable="the reference is empty")
+    chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
+    if chosen is not None:
+        return chosen
     if is_text(gold):
         return _decision(plain(gold) == plain(pred), "text")
     unit_free = split_unit(gold, trusted=True)[0]
@@ -114,6 +118,24 @@ def plan_all(
     return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
 
 
+def _choice_plan(gold: str, pred: str, limits: Limits, allow_unevaluated: bool) -> Plan | None:
+    """The plan of a multiple choice; None if neither text is one."""
+    several = letters(gold)
+    if several:
+        return _decision(letters(pred) == several, "choices")
+    wanted, given = choice(gold), choice(pred)
+    if wanted is None or not (names_option(wanted, gold) if wanted.value else is_choice(gold)):
+        # "(B) 16" for 16: the letter is not known, the value is.
+        if given is None or not given.value or given.letter in gold or not names_option(given, pred):
+            return None
+        return make_plan(gold, given.value, limits, allow_unevaluated)
+    if given is None:
+        return make_plan(wanted.value, pred, limits, allow_unevaluated) if wanted.value else _decision(False, "choice")
+    if given.letter != wanted.letter or not given.value or not wanted.value:
+        return _decision(given.letter == wanted.letter and only(given), "choice")
+    return make_plan(wanted.value, given.value, limits, allow_unevaluated)
+
+
 def _decision(same: bool, what: str) -> Plan:
     return Plan(1.0 if same else 0.0, detail=f"same {what}" if same else f"different {what}")
 
@@ -133,9 +155,6 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     """Add the pairs that must be equal, or raise Mismatch."""
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
-        return
-    if is_choice(gold):
-        raise_unless(plain(pred) == plain(gold), "different choice")
         return
     _refuse_hedging(gold, pred)
     if compare_ratios(gold, pred, comparison, _compare):
