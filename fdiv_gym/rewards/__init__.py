@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fdiv_gym.rewards.extraction import AnswerFormat as AnswerFormat
     from fdiv_gym.rewards.extraction import Extracted as Extracted
     from fdiv_gym.rewards.extraction import extract as extract
+    from fdiv_gym.rewards.extraction import in_form as in_form
     from fdiv_gym.rewards.extraction import reference_answer as reference_answer
     from fdiv_gym.rewards.judge import CachedJudge as CachedJudge
     from fdiv_gym.rewards.judge import Judge as Judge
@@ -37,7 +38,7 @@ __getattr__, __dir__, __all__ = lazy(
         "verifier": ["Fixture", "FixtureKind", "Verifier", "check_pairs", "get_verifier"],
         "judge": ["CachedJudge", "Judge", "JudgeUsage", "get_judge", "run_async"],
         "boxes": ["without_quoted_boxes"],
-        "extraction": ["Extracted", "AnswerFormat", "extract", "reference_answer"],
+        "extraction": ["Extracted", "AnswerFormat", "extract", "in_form", "reference_answer"],
         "latex": ["normalise", "plain", "squeezed"],
         "exact": ["Evaluated", "NotExactError", "evaluate", "rational", "squeeze"],
     },

@@ -63,6 +63,12 @@ def extract(response: str, policy: AnswerFormat, allow_repeats: bool = True) -> 
     return _single([part.strip() for part in found], policy, allow_repeats)
 
 
+def in_form(answer: str, policy: AnswerFormat) -> str:
+    """The shortest response that gives ``answer`` in the declared form."""
+    forms = {"hash": "#### {}", "answer-tag": "<answer>{}</answer>", "boxed": "\\boxed{{{}}}"}
+    return forms.get(policy, "{}").format(answer)
+
+
 def reference_answer(reference: str) -> str:
     r"""The answer in a reference that may be a whole solution.
 

@@ -14,7 +14,7 @@ _FRACTIONS = {
     "½": "12", "⅓": "13", "⅔": "23", "¼": "14", "¾": "34", "⅕": "15", "⅖": "25", "⅗": "35", "⅘": "45", "⅙": "16",
     "⅚": "56", "⅐": "17", "⅛": "18", "⅜": "38", "⅝": "58", "⅞": "78", "⅑": "19",
 }  # fmt: skip
-_FRACTION_MARKS = str.maketrans({mark: rf"\frac{{{top}}}{{{low}}}" for mark, (top, low) in _FRACTIONS.items()})
+_FRACTION_MARKS = str.maketrans({mark: rf"\frac{{{pair[0]}}}{{{pair[1]}}}" for mark, pair in _FRACTIONS.items()})
 _BASES = "two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(value) for value, word in enumerate(_BASES.split(), start=2)} | {"sixteen": "16"}
 

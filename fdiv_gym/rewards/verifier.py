@@ -72,6 +72,13 @@ class Verifier(Configurable):
         """
         return False
 
+    def without_nouns(self, question: str, reference: str, response: str) -> str:
+        """The response that environments pass to ``verify``, without words that only name what the question counts.
+
+        ``verify`` does not receive the question. The default returns the response.
+        """
+        return response
+
     def fixtures(self) -> Sequence[Fixture]:
         """The labelled cases of the verifier; ``fdiv-gym check verifier`` measures its error rates on them."""
         return ()

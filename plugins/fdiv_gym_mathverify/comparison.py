@@ -21,11 +21,13 @@ class Comparison:
     Args:
         limits: limits of an answer.
         allow_unevaluated: accept an answer that is less evaluated than the reference.
+        strict: no words after a number but the unit of the reference.
         pairs: values that must all be equal.
     """
 
     limits: Limits
     allow_unevaluated: bool
+    strict: bool = False
     pairs: list[Pair] = field(default_factory=list)
 
     def add(self, gold: str, pred: str, finished: bool = False) -> None:

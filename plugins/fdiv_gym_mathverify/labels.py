@@ -66,6 +66,7 @@ _WORDS = rf"{_WORD}(?:(?: | ?/ ?|-){_WORD}){{0,7}}"
 _QUOTED = re.compile(rf"(?<=[0-9}}%) ])\\text\{{ {{0,3}}({_WORDS})[ .]{{0,3}}\}}\Z")
 _BARE = re.compile(rf"(?<=[0-9}}%]) ({_WORDS})\Z")
 _MIXED = re.compile(r"-?[0-9]{1,20} ?\\frac\{[0-9]{1,20}\}\{[0-9]{1,20}\}\Z")
+_DOLLARS = re.compile(r"(?:US )?dollars?(?![A-Za-z])")
 _LONGEST = 120
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
@@ -88,7 +89,7 @@ def without_label(reference: str, answer: str, question: str = "") -> str:
         return answer
     value = answer[: len(answer) - len(match.group())].rstrip()
     number = value.rpartition("=")[2].strip()
-    if reference.startswith(("$", "-$")) and not number.startswith(("$", "-$")):
+    if reference.startswith(("$", "-$")) and not (number.startswith(("$", "-$")) or _DOLLARS.match(match.group(1))):
         return answer
     if not is_number(number) or not is_label(match.group(1), _amount(number), bool(quoted), question):
         return answer

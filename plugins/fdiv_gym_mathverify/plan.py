@@ -52,7 +52,9 @@ class Plan:
     pairs: tuple[Pair, ...] = ()
 
 
-def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False) -> Plan:
+def make_plan(
+    reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False, strict: bool = False
+) -> Plan:
     """Compare by form and collect the values that remain.
 
     Args:
@@ -60,6 +62,7 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
         answer: the answer, from ``extract``.
         limits: how much an answer may hold; a reference may hold four times as much text.
         allow_unevaluated: accept ``12*13`` where the reference is the number 156.
+        strict: no words after a number but the unit of the reference.
     """
     if len(reference) > 4 * limits.length:
         return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
@@ -84,7 +87,7 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     refused = refusal(split_unit(pred)[0], _limits_for(unit_free, limits))
     if refused:
         return Plan(0.0, detail=f"refused: {refused}")
-    comparison = Comparison(limits, allow_unevaluated)
+    comparison = Comparison(limits, allow_unevaluated, strict)
     try:
         _compare(gold, pred, comparison)
     except Mismatch as mismatch:
@@ -94,7 +97,9 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     return Plan(pairs=tuple(comparison.pairs))
 
 
-def plan_all(reference: str, found: Extracted, limits: Limits, allow_unevaluated: bool = False) -> Plan:
+def plan_all(
+    reference: str, found: Extracted, limits: Limits, allow_unevaluated: bool = False, strict: bool = False
+) -> Plan:
     """``make_plan`` for everything that a response gives as its answer.
 
     Boxes at the end that only commas, "and" or "or" join are one list if the reference is a list. Different answers
@@ -103,11 +108,11 @@ def plan_all(reference: str, found: Extracted, limits: Limits, allow_unevaluated
     if not reference:
         return Plan(unscorable="the reference is empty")
     if found.joined and len(listing(normalise(reference)).items) > 1:
-        return make_plan(reference, found.joined, limits, allow_unevaluated)
+        return make_plan(reference, found.joined, limits, allow_unevaluated, strict)
     answers = found.answers if found.answer is None else (found.answer,)
     if not 0 < len(answers) <= _MAX_ANSWERS:
         return Plan(0.0, detail=found.reason)
-    plans = [make_plan(reference, answer, limits, allow_unevaluated) for answer in answers]
+    plans = [make_plan(reference, answer, limits, allow_unevaluated, strict) for answer in answers]
     if len(plans) == 1 or any(plan.unscorable for plan in plans):
         return plans[0]
     if any(plan.score == 0.0 for plan in plans):
@@ -151,7 +156,7 @@ def _limits_for(reference: str, limits: Limits) -> Limits:
 
 def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     """Add the pairs that must be equal, or raise Mismatch."""
-    pred = without_label(gold, pred)
+    pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
     if compare_families(gold, pred, comparison):

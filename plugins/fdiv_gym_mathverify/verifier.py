@@ -11,13 +11,23 @@ from typing import Any, Self
 import pydantic
 
 from fdiv_gym.registry import Options as BaseOptions
-from fdiv_gym.rewards import AnswerFormat, Fixture, Verifier, check_pairs, extract, reference_answer
+from fdiv_gym.rewards import (
+    AnswerFormat,
+    Fixture,
+    Verifier,
+    check_pairs,
+    extract,
+    in_form,
+    normalise,
+    reference_answer,
+)
 from fdiv_gym.types import Verdict
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
 from fdiv_gym_mathverify.fixtures import load_fixtures
+from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.messages import Result
 from fdiv_gym_mathverify.plan import Plan, plan_all
 from fdiv_gym_mathverify.pool import WorkerPool
@@ -36,8 +46,8 @@ class MathVerifierOptions(BaseOptions):
         None, gt=0, description="Seconds for one batch; unset: 60 and 0.2 for each pair that needs a worker."
     )
     extraction: AnswerFormat = pydantic.Field("boxed", description="The place of the answer in a response.")
-    allow_repeats: bool = pydantic.Field(
-        True, description="Count equal boxes as one, and joined boxes as a list; False: one box only."
+    strict: bool = pydantic.Field(
+        False, description="Only the form of the reference: one box, and no words but the reference's own unit."
     )
     allow_unevaluated: bool = pydantic.Field(False, description="Accept 12*13 where the reference is 156.")
     max_length: int = pydantic.Field(1000, ge=1, description="Characters of an answer.")
@@ -94,9 +104,19 @@ class MathVerifier(Verifier):
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
         """Whether the answer is an expression that was copied from the question and not evaluated."""
-        found = extract(response, self.options.extraction, self.options.allow_repeats)
+        found = extract(response, self.options.extraction, not self.options.strict)
         answers = found.answers if found.answer is None else (found.answer,)
         return any(copies_question(answer, reference, question) for answer in answers)
+
+    def without_nouns(self, question: str, reference: str, response: str) -> str:
+        """The response without words of the question after its number, if the reference is a bare number."""
+        found = extract(response, self.options.extraction, not self.options.strict)
+        longest = self.options.max_length
+        if self.options.strict or found.answer is None or max(len(found.answer), len(reference)) > longest:
+            return response
+        answer = normalise(found.answer)
+        bare = without_label(normalise(reference_answer(reference)), answer, question)
+        return response if bare == answer else in_form(bare, self.options.extraction)
 
     def fixtures(self) -> Sequence[Fixture]:
         """The labelled cases; they hold for the default options."""
@@ -124,8 +144,10 @@ class MathVerifier(Verifier):
 
     def plan(self, reference: str, response: str) -> Plan:
         """The decision by the form of both texts, or the pairs that are left to compare."""
-        found = extract(response, self.options.extraction, self.options.allow_repeats)
-        return plan_all(reference_answer(reference), found, self._limits, self.options.allow_unevaluated)
+        found = extract(response, self.options.extraction, not self.options.strict)
+        options = self.options
+        gold = reference_answer(reference)
+        return plan_all(gold, found, self._limits, options.allow_unevaluated, options.strict)
 
     def _decide(self, reference: str, response: str) -> tuple[Verdict | None, list[Pair]]:
         plan = self.plan(reference, response)
