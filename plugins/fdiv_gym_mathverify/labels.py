@@ -43,6 +43,7 @@ okay final finals result results value values solution solutions reference refer
 needs as
 """
 _STOP = frozenset(f"{_NUMBERS} {_OPERATORS} {_HEDGES} {_SENTENCES}".split())
+_DENIALS = frozenset(f"{_NUMBERS} {_HEDGES}".split())
 _COUNTS = "dozen dozens half halves third thirds quarter quarters more less fewer pair couple"
 _COUNT_WORDS = frozenset(_COUNTS.split())
 """Words that only a question allows which asks for them: "how many dozen", "how many more"."""
@@ -66,6 +67,7 @@ _WORDS = rf"{_WORD}(?:(?: | ?/ ?|-){_WORD}){{0,7}}"
 _QUOTED = re.compile(rf"(?<=[0-9}}%) ])\\text\{{ {{0,3}}({_WORDS})[ .]{{0,3}}\}}\Z")
 _BARE = re.compile(rf"(?<=[0-9}}%]) ({_WORDS})\Z")
 _MIXED = re.compile(r"-?[0-9]{1,20} ?\\frac\{[0-9]{1,20}\}\{[0-9]{1,20}\}\Z")
+_HEAD = re.compile(rf"\\text\{{ {{0,3}}({_WORDS}) {{0,3}}(?:\}} {{0,3}}[=:]| ?[=:] {{0,3}}\}}) {{0,3}}")
 _DOLLARS = re.compile(r"(?:US )?dollars?(?![A-Za-z])")
 _LONGEST = 120
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -79,10 +81,11 @@ def without_label(reference: str, answer: str, question: str = "") -> str:
         answer: a normalised answer.
         question: the prompt if it is known: a word of it needs no plural, and "how many dozen" allows "dozen".
     """
-    if not answer[-1:].isalpha() and not answer.endswith("}"):
+    if not (answer[-1:].isalpha() or answer.endswith("}") or answer.startswith("\\text")):
         return answer
     if fast.parse_number(_amount(reference)) is None:
         return answer
+    answer = _without_head(answer)
     quoted = _QUOTED.search(answer[-_LONGEST:])
     match = quoted or _BARE.search(answer[-_LONGEST:])
     if match is None:
@@ -128,6 +131,14 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
     return any(_is_noun(word, number) or word in asked or word in wanted for word in words) or words[0] in (
         "per", "each", "every",
     )  # fmt: skip
+
+
+def _without_head(answer: str) -> str:
+    r"""``answer`` without words that name its value, as in ``\text{Total} = 7`` and ``\text{Total: } 7``."""
+    head = _HEAD.match(answer)
+    if head is None or any(word in _DENIALS for word in re.split(r"[ /-]+", head.group(1).casefold())):
+        return answer
+    return answer[head.end() :]
 
 
 def _amount(text: str) -> str:
