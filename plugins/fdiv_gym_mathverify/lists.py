@@ -18,6 +18,7 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
     golds, preds = with_both_signs(golds), with_both_signs(preds)
     expected, given = len(golds.items), len(preds.items)
     raise_unless(all(preds.items), "a list with an empty item")
+    raise_unless("\\emptyset" not in preds.items or expected > 1, "a set that holds the empty set")
     raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
     claims = any("=" in right_side(item) for item in preds.items)
     raise_unless(not claims or any("=" in right_side(item) for item in golds.items), "equations in a list of values")
@@ -39,6 +40,9 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
             _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison, compare)
         return
     raise_unless(not names or not given_names or set(names) == set(given_names), "different variables")
+    if all((number := fast.parse_number(right_side(item))) and number.form == "int" for item in golds.items):
+        for item in preds.items:
+            comparison.refuse_unfinished(right_side(golds.items[0]), right_side(item))
     numbers = [fast.parse_number(right_side(item)) for item in (*golds.items, *preds.items)]
     if all(number is not None and number.form != "dec" for number in numbers):
         values = [number.value for number in numbers if number is not None]

@@ -15,13 +15,16 @@ from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
 from fdiv_gym_mathverify.choices import choice, letters, names_option, only
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
+from fdiv_gym_mathverify.families import compare_families
 from fdiv_gym_mathverify.filter import Limits, refusal
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
 from fdiv_gym_mathverify.ratios import compare_ratios
+from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
+from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
 from fdiv_gym_mathverify.structure import listing
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text
 from fdiv_gym_mathverify.units import same_words, split_unit
@@ -65,7 +68,7 @@ def make_plan(
         return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
     if len(answer) > limits.length and answer != reference:
         return Plan(0.0, detail=f"refused: more than {limits.length} characters")
-    gold, pred = in_full(normalise(reference)), in_full(normalise(answer))
+    gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
@@ -156,8 +159,13 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
+    if compare_families(gold, pred, comparison):
+        return
     _refuse_hedging(gold, pred)
     if compare_ratios(gold, pred, comparison, _compare):
+        return
+    gold, pred = without_point_names(uniform_set(gold), uniform_set(pred))
+    if compare_regions(gold, pred, comparison, _compare):
         return
     gold, pred = reduce_equations(gold, pred, comparison)
     if _INEQUALITY.search(gold) or _INEQUALITY.search(pred):
