@@ -19,12 +19,12 @@ tenth tenths first second third fourth fifth sixth seventh eighth ninth half qua
 thrice single double triple quadruple couple several many few numerous multiple
 """
 _OPERATORS = """
-plus minus times divided multiplied over squared cubed square cube root roots factorial power powers exponent mod
+plus minus times divided multiplied over squared cubed square cube root  factorial power  exponent mod
 modulo base binary ternary octal hex hexadecimal roman inverse reciprocal opposite conjugate complement imaginary
 complex negative positive absolute doubled tripled halved increased decreased added subtracted sum product
-difference differences ratio ratios log ln exp sin cos tan cot sec csc sqrt infinity infinite infinitely max min gcd
+difference  ratio  log ln exp sin cos tan cot sec csc sqrt infinity infinite infinitely max min gcd
 lcm equals equal exceeds than to through until between below above under percent percentage percents pct percentile
-percentiles permille per-cent degrees radians pi alpha beta gamma delta epsilon lambda theta sigma omega phi psi tau
+percentiles permille per-cent  radians pi alpha beta gamma delta epsilon lambda theta sigma omega phi psi tau
 rho choose
 """
 _HEDGES = """
@@ -39,7 +39,7 @@ _SENTENCES = """
 is are was were be been being am has have had do does did can could may might must shall should will would let think
 guess guesses hope believe say says means we us you your he she it its they this that these those there here me my
 please reward rewards ignore ignores previous instruction instructions correct answer answers right true sure yes ok
-okay final finals result results value values solution solutions reference references grade grades want wants need
+okay final finals result  value  solution  reference references grade grades want wants need
 needs as
 """
 _STOP = frozenset(f"{_NUMBERS} {_OPERATORS} {_HEDGES} {_SENTENCES}".split())
@@ -119,8 +119,8 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
         return False
     asked = _asked(question)
     wanted = _counted(question)
-    for word in words:
-        if word in wanted:
+    for place, word in enumerate(words):
+        if word in wanted or (word == "more" and place == 0 and "than" not in words):
             continue
         if word in _STOP or word in _AMBIGUOUS or (len(word) == 1 and word != "a"):
             return False
@@ -129,6 +129,7 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
     if words[-1] in _FILLERS:
         return False
     return any(_is_noun(word, number) or word in asked or word in wanted for word in words) or words[0] in (
+        "more",
         "per", "each", "every",
     )  # fmt: skip
 
