@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.claims import in_order
 from fdiv_gym_mathverify.comparison import Comparison, raise_unless
 from fdiv_gym_mathverify.structure import Listing, as_set, assigned_names, right_side, with_both_signs
 
@@ -37,8 +38,10 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
             raise_unless(sorted(names) == sorted(given_names), "different variables")
             _compare_items(tuple(sorted(golds.items)), tuple(sorted(preds.items)), comparison, compare)
         else:
+            raise_unless(preds.left != "\\{", "a set where the reference names its values")
             _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison, compare)
         return
+    raise_unless(bool(names) or all(map(in_order, given_names)), "names out of order")
     raise_unless(not names or not given_names or set(names) == set(given_names), "different variables")
     if all((number := fast.parse_number(right_side(item))) and number.form == "int" for item in golds.items):
         for item in preds.items:

@@ -23,7 +23,9 @@ def reduce_equations(gold: str, pred: str, comparison: Comparison) -> tuple[str,
     """Reduce equations and approximations to the one claim that each makes."""
     if "\\approx" in pred and "\\approx" not in gold:
         pred = _exact_side(gold, pred, comparison)
-    gold = spread(gold)
+    gold = _by_name(spread(gold))
+    if assigned_names(listing(gold).items):
+        pred = _by_name(pred)
     several = len(listing(gold).items) > 1
     pred = spread(pred) if several else pred
     parts, gold_parts = equation_parts(pred), equation_parts(gold)
@@ -49,6 +51,17 @@ def spread(text: str) -> str:
     if len(listing(value).items) > 1 or any(name[0] in value for name in names):
         return text
     return ", ".join(f"{name} = {value}" for name in names)
+
+
+def _by_name(text: str) -> str:
+    """``(x, y) = (2, 3)`` as ``x = 2, y = 3``; any other text unchanged."""
+    parts = equation_parts(text)
+    if len(parts) != 2 or not all(part.startswith("(") and part.endswith(")") for part in parts):
+        return text
+    names, values = (split_top(part[1:-1], ",") for part in parts)
+    if len(names) != len(values) or len(names) < 2 or not all(map(_VARIABLE.fullmatch, names)):
+        return text
+    return ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
 
 
 def _equation(gold_parts: tuple[str, ...], parts: tuple[str, ...], comparison: Comparison) -> tuple[str, str]:

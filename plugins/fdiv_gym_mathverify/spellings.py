@@ -58,12 +58,16 @@ def without_point_names(gold: str, pred: str) -> tuple[str, str]:
 def _points(text: str, items: tuple[str, ...]) -> dict[str, str]:
     if not text[:1].isupper():
         return {}
-    whole = _POINT.match(text)
-    if whole and encloses(whole.group(2)[1:-1]) and len(split_top(whole.group(2)[1:-1], ",")) > 1:
-        return {whole.group(1): whole.group(2)}
-    found = [_POINT.match(item) for item in items]
-    points = {match.group(1): match.group(2) for match in found if match and encloses(match.group(2)[1:-1])}
-    return points if len(points) == len(items) else {}
+    for parts in ((text,), items):
+        found = [_POINT.match(part) for part in parts]
+        points = {match.group(1): match.group(2) for match in found if match and _is_tuple(match.group(2))}
+        if len(points) == len(parts):
+            return points
+    return {}
+
+
+def _is_tuple(text: str) -> bool:
+    return encloses(text[1:-1]) and len(split_top(text[1:-1], ",")) > 1
 
 
 def _tuple(points: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ _CONNECTOR = re.compile(
     r",?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s*"
 )
 _MEMBER = re.compile(r"(?:[A-Za-z]|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\))\s{0,3}\\in(?![a-z])\s{0,3}")
-_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)")
 _SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _LEADING_PLUS = re.compile(r"(\A|=)\s{0,3}\+\s{0,3}")
 _GROUPED = re.compile(r"-?\s*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
@@ -80,9 +80,11 @@ def with_both_signs(values: Listing) -> Listing:
         if signs.count("\\pm") > 1 or signs.count("\\mp") > 1 or not signs:
             items.append(item)
             continue
-        for plus, minus in ("+-", "-+"):
-            item_of = _SIGNS.sub(lambda sign, p=plus, m=minus: p if sign.group() == "\\pm" else m, item)
-            items.append(_LEADING_PLUS.sub(r"\1", item_of))
+        for turn in ({"\\pm": "+", "\\mp": "-"}, {"\\pm": "-", "\\mp": "+"}):
+            signed = item
+            for sign, written in turn.items():
+                signed = re.sub(re.escape(sign) + "(?![A-Za-z])", written, signed)
+            items.append(_LEADING_PLUS.sub(r"\1", signed))
     return values._replace(items=tuple(items))
 
 
