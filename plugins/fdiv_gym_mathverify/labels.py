@@ -14,7 +14,8 @@ from fdiv_gym_mathverify.units import unit_name
 _NUMBERS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
 eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds hundredth hundredths
-thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions lakh crore
+thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions quadrillion googol lakh
+crore
 tenth tenths first second third fourth fifth sixth seventh eighth ninth half quarter score gross myriad once twice
 thrice single double triple quadruple couple several many few numerous multiple
 """
@@ -43,6 +44,12 @@ okay final finals result  value  solution  reference references grade grades wan
 needs as
 """
 _STOP = frozenset(f"{_NUMBERS} {_OPERATORS} {_HEDGES} {_SENTENCES}".split())
+_WHOLES = "squares cubes roots powers products sums differences ratios degrees couples multiples zeros logs quarters"
+_CHANGING = (
+    frozenset(f"{word}s" for word in f"{_NUMBERS} {_OPERATORS} {_HEDGES}".split())
+    - frozenset(_WHOLES.split())
+    - {"seconds"}
+)
 _DENIALS = frozenset(f"{_NUMBERS} {_HEDGES}".split())
 _COUNTS = "dozen dozens half halves third thirds quarter quarters more less fewer pair couple"
 _COUNT_WORDS = frozenset(_COUNTS.split())
@@ -122,7 +129,7 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
     for place, word in enumerate(words):
         if word in wanted or (word == "more" and place == 0 and "than" not in words):
             continue
-        if word in _STOP or word in _AMBIGUOUS or (len(word) == 1 and word != "a"):
+        if word in _STOP or word in _AMBIGUOUS or word in _CHANGING or (len(word) == 1 and word != "a"):
             return False
         if not quoted and not (_is_word(word) or (len(word) == 3 and any(map(_is_word, words)))):
             return False

@@ -88,6 +88,7 @@ _DIGIT = re.compile(r"[0-9]")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}")
 _LETTER = re.compile(r"[A-Za-z]")
 _LETTER_UNITS = frozenset("mgsh")
+_MEASURED = frozenset({"mm", "cm", "dm", "m", "km", "in", "ft", "yd", "mi", "s", "h", "unit", "sq", "cu"})
 _RATIOS = {"km h": "kmph", "mi h": "mph", "deg C": "degC", "deg F": "degF"}
 _NOUNS = "men cup egg pen toy car dog cat box bag jar can tin pie win lap row bus bee ant pig cow hen"
 _SHORT_NOUNS = frozenset(_NOUNS.split())
@@ -155,6 +156,8 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
             name = word.casefold().rstrip("s")
         names.append(name)
     exponent = power.strip(" ^{}")
+    if exponent and not trusted and names and names[-1] not in _MEASURED:
+        return ""
     for name, square in (("sq", "2"), ("cu", "3")):
         if name in names and len(names) > 1:
             names.remove(name)
