@@ -14,8 +14,8 @@ from fdiv_gym_mathverify.units import unit_name
 _NUMBERS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
 eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds hundredth hundredths
-thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions quadrillion googol lakh
-crore
+thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions quadrillion
+googol lakh crore
 tenth tenths first second third fourth fifth sixth seventh eighth ninth half quarter score gross myriad once twice
 thrice single double triple quadruple couple several many few numerous multiple
 """
