@@ -15,6 +15,7 @@ _EMPTY = re.compile(
     r"|\\(?:[lc]?dots|square|Box|q?quad|underline|bigcirc)(?![A-Za-z])|\\[,;:! _]|[\s{}~?._\N{HORIZONTAL ELLIPSIS}$]"
 )
 _WORDS = frozenset({"answer", "youranswer", "finalanswer", "theanswer", "yourfinalanswer", "youranswerhere"})
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MOST = 1000
 _LONGEST_PLACEHOLDER = 200
 _LONGEST_JOINT = 60
@@ -113,15 +114,10 @@ def _closing_braces(text: str) -> dict[int, int]:
     # One pass for all boxes: a separate scan for each would be quadratic on a megabyte of "\boxed{".
     stack: list[int] = []
     closing: dict[int, int] = {}
-    position = 0
-    while position < len(text):
-        char = text[position]
-        if char == "\\":
-            position += 2
-            continue
-        if char == "{":
-            stack.append(position)
-        elif char == "}" and stack:
-            closing[stack.pop()] = position
-        position += 1
+    for match in _BRACE.finditer(text):
+        mark = match.group()
+        if mark == "{":
+            stack.append(match.start())
+        elif mark == "}" and stack:
+            closing[stack.pop()] = match.start()
     return closing

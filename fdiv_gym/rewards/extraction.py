@@ -108,7 +108,9 @@ def _single(found: list[str], policy: AnswerFormat, allow_repeats: bool) -> Extr
         return Extracted(None, reason)
     if len(found) > _MOST_COMPARED:
         return Extracted(None, reason)
-    different = list({_form(part): part for part in reversed(found)}.values())[::-1]
+    different = found[:1]
+    if len(found) > 1:
+        different = list({_form(part): part for part in reversed(found)}.values())[::-1]
     if any("\\boxed" in part or "\\fbox" in part for part in different):
         return Extracted(None, "a box in a box")
     if len(different) > 1:

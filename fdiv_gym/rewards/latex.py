@@ -20,6 +20,7 @@ _SHORT_BOTTOM = re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])")
 _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 _TEXT_RATIO = re.compile(r"\\text\s*\{([^{}]{0,40})\}\s{0,3}/\s{0,3}\\text\s*\{\s*([^{}]{0,40})\}")
+_TEXT_POWER = re.compile(r"\\text\s*\{([^{}^]{1,40})\^(?:([23])\}|\{([23])\}\s?\})")
 _COUNTED = re.compile(r"\s*([-+]?\$?\s?[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?)\s+([A-Za-z][^{}]*)\Z")
 _TEXT_AHEAD = re.compile(r"\s*\\(?:text|mathrm|mbox|hbox)")
 
@@ -54,6 +55,7 @@ _RENAME = {
     "rbrack": "]",
     "ast": "*",
     "pounds": "£",
+    "euro": "€",
     "tg": r"\tan",
     "ctg": r"\cot",
     "arctg": r"\arctan",
@@ -132,6 +134,8 @@ def normalise(text: str) -> str:
         text = _outer(without_markup(text))
     text = _TOKEN.sub(_rename, text)
     text = _TEXT_RATIO.sub(r"\\text{\1/\2}", _TEXT_GROUP.sub(_unwrap_symbols, text))
+    if "^" in text:
+        text = _TEXT_POWER.sub(lambda match: rf"\text{{{match.group(1)}}}^{{{match.group(2) or match.group(3)}}}", text)
     text = _SHORT_BOTTOM.sub(r"\1{\2}", _SHORT_TOP.sub(r"\\frac{\1}", text))
     text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")

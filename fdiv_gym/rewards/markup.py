@@ -41,6 +41,7 @@ _GROUPED = re.compile(r"(?<=[0-9]),\\!\s{0,3}(?=[0-9]{3})")
 _RAISED_RUN = re.compile(f"[{_RAISED}]{{1,20}}")
 _LOWERED_RUN = re.compile(f"[{_LOWERED}]{{1,20}}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
+_BETWEEN_DIGITS = re.compile(r"(?<=[0-9])\${1,2}(?=[0-9])")
 _LETTER = re.compile(
     r"\\(?:bm|pmb|boldsymbol|mathbf|mathit)\s{0,3}\{\s?([A-Za-z])\s?\}|\\mathrm\s{0,3}\{\s?([ei])\s?\}"
 )
@@ -86,7 +87,7 @@ def _single_escapes(text: str) -> str:
 
 def _without_math_dollars(text: str) -> str:
     count = len(_DOLLAR.findall(text))
-    return text if count % 2 else _DOLLAR.sub("", text)
+    return text if count % 2 else _DOLLAR.sub("", _BETWEEN_DIGITS.sub(" ", text))
 
 
 def _without_switches(text: str) -> str:

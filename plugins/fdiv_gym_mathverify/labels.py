@@ -14,17 +14,18 @@ from fdiv_gym_mathverify.units import unit_name
 _NUMBERS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
 eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds hundredth hundredths
-thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions lakh crore
+thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions quadrillion
+googol lakh crore
 tenth tenths first second third fourth fifth sixth seventh eighth ninth half quarter score gross myriad once twice
 thrice single double triple quadruple couple several many few numerous multiple
 """
 _OPERATORS = """
-plus minus times divided multiplied over squared cubed square cube root roots factorial power powers exponent mod
+plus minus times divided multiplied over squared cubed square cube root  factorial power  exponent mod
 modulo base binary ternary octal hex hexadecimal roman inverse reciprocal opposite conjugate complement imaginary
 complex negative positive absolute doubled tripled halved increased decreased added subtracted sum product
-difference differences ratio ratios log ln exp sin cos tan cot sec csc sqrt infinity infinite infinitely max min gcd
+difference  ratio  log ln exp sin cos tan cot sec csc sqrt infinity infinite infinitely max min gcd
 lcm equals equal exceeds than to through until between below above under percent percentage percents pct percentile
-percentiles permille per-cent degrees radians pi alpha beta gamma delta epsilon lambda theta sigma omega phi psi tau
+percentiles permille per-cent  radians pi alpha beta gamma delta epsilon lambda theta sigma omega phi psi tau
 rho choose
 """
 _HEDGES = """
@@ -39,10 +40,17 @@ _SENTENCES = """
 is are was were be been being am has have had do does did can could may might must shall should will would let think
 guess guesses hope believe say says means we us you your he she it its they this that these those there here me my
 please reward rewards ignore ignores previous instruction instructions correct answer answers right true sure yes ok
-okay final finals result results value values solution solutions reference references grade grades want wants need
+okay final finals result  value  solution  reference references grade grades want wants need
 needs as
 """
 _STOP = frozenset(f"{_NUMBERS} {_OPERATORS} {_HEDGES} {_SENTENCES}".split())
+_WHOLES = "squares cubes roots powers products sums differences ratios degrees couples multiples zeros logs quarters"
+_CHANGING = (
+    frozenset(f"{word}s" for word in f"{_NUMBERS} {_OPERATORS} {_HEDGES}".split())
+    - frozenset(_WHOLES.split())
+    - {"seconds"}
+)
+_DENIALS = frozenset(f"{_NUMBERS} {_HEDGES}".split())
 _COUNTS = "dozen dozens half halves third thirds quarter quarters more less fewer pair couple"
 _COUNT_WORDS = frozenset(_COUNTS.split())
 """Words that only a question allows which asks for them: "how many dozen", "how many more"."""
@@ -66,6 +74,7 @@ _WORDS = rf"{_WORD}(?:(?: | ?/ ?|-){_WORD}){{0,7}}"
 _QUOTED = re.compile(rf"(?<=[0-9}}%) ])\\text\{{ {{0,3}}({_WORDS})[ .]{{0,3}}\}}\Z")
 _BARE = re.compile(rf"(?<=[0-9}}%]) ({_WORDS})\Z")
 _MIXED = re.compile(r"-?[0-9]{1,20} ?\\frac\{[0-9]{1,20}\}\{[0-9]{1,20}\}\Z")
+_HEAD = re.compile(rf"\\text\{{ {{0,3}}({_WORDS}) {{0,3}}(?:\}} {{0,3}}[=:]| ?[=:] {{0,3}}\}}) {{0,3}}")
 _DOLLARS = re.compile(r"(?:US )?dollars?(?![A-Za-z])")
 _LONGEST = 120
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -79,10 +88,11 @@ def without_label(reference: str, answer: str, question: str = "") -> str:
         answer: a normalised answer.
         question: the prompt if it is known: a word of it needs no plural, and "how many dozen" allows "dozen".
     """
-    if not answer[-1:].isalpha() and not answer.endswith("}"):
+    if not (answer[-1:].isalpha() or answer.endswith("}") or answer.startswith("\\text")):
         return answer
     if fast.parse_number(_amount(reference)) is None:
         return answer
+    answer = _without_head(answer)
     quoted = _QUOTED.search(answer[-_LONGEST:])
     match = quoted or _BARE.search(answer[-_LONGEST:])
     if match is None:
@@ -116,18 +126,27 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
         return False
     asked = _asked(question)
     wanted = _counted(question)
-    for word in words:
-        if word in wanted:
+    for place, word in enumerate(words):
+        if word in wanted or (word == "more" and place == 0 and "than" not in words):
             continue
-        if word in _STOP or word in _AMBIGUOUS or (len(word) == 1 and word != "a"):
+        if word in _STOP or word in _AMBIGUOUS or word in _CHANGING or (len(word) == 1 and word != "a"):
             return False
         if not quoted and not (_is_word(word) or (len(word) == 3 and any(map(_is_word, words)))):
             return False
     if words[-1] in _FILLERS:
         return False
     return any(_is_noun(word, number) or word in asked or word in wanted for word in words) or words[0] in (
+        "more",
         "per", "each", "every",
     )  # fmt: skip
+
+
+def _without_head(answer: str) -> str:
+    r"""``answer`` without words that name its value, as in ``\text{Total} = 7`` and ``\text{Total: } 7``."""
+    head = _HEAD.match(answer)
+    if head is None or any(word in _DENIALS for word in re.split(r"[ /-]+", head.group(1).casefold())):
+        return answer
+    return answer[head.end() :]
 
 
 def _amount(text: str) -> str:

@@ -70,6 +70,9 @@ def make_plan(
         return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
     if len(answer) > limits.length and answer != reference:
         return Plan(0.0, detail=f"refused: more than {limits.length} characters")
+    same = _same_digits(reference, answer)
+    if same is not None:
+        return _decision(same, "number")
     gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
@@ -101,6 +104,15 @@ def make_plan(
         if refused:
             return Plan(0.0, detail=f"refused: {refused}")
     return Plan(pairs=tuple(comparison.pairs))
+
+
+def _same_digits(reference: str, answer: str) -> bool | None:
+    """Whether two plain numerals are equal; None for anything else, and where rounding may hide a difference."""
+    first = fast.parse_number(reference)
+    second = fast.parse_number(answer.removeprefix("\\$")) if first is not None else None
+    if first is None or second is None or {first.form, second.form} - {"int", "dec"}:
+        return None
+    return fast.compare(first, second)
 
 
 def plan_all(

@@ -82,7 +82,7 @@ def _equation(gold_parts: tuple[str, ...], parts: tuple[str, ...], comparison: C
     if len(parts) == 1:
         raise_unless(named and not _SUM.search(gold_parts[0]), "a value where the reference is an equation")
         return value, parts[0]
-    if named and not has_variable(value):
+    if named and not has_variable(value) and not _SUM.search(gold_parts[0]):
         # "x - 5 = 0" is no solution, "5 = x" is one.
         raise_unless(squeezed(gold_parts[0]) == squeezed(parts[1]), "not solved for the name in the reference")
         return value, parts[0]
@@ -120,6 +120,8 @@ def _exact_side(gold: str, pred: str, comparison: Comparison) -> str:
     if is_name(exact):
         return rough
     number, wanted = fast.parse_number(split_unit(rough)[0]), fast.parse_number(split_unit(gold)[0])
+    if not exact and wanted is not None and wanted.form == "dec":
+        return rough
     raise_unless(number is not None, "an approximation that is not a number")
     if wanted is None:
         comparison.pairs.append((split_unit(gold, trusted=True)[0], APPROXIMATELY + split_unit(rough)[0]))

@@ -12,17 +12,17 @@ from fdiv_gym_mathverify import fast
 
 _SYNONYMS = """
 mm millimeter millimetre
-cm centimeter centimetre
+cm centimeter centimetre cms
 dm decimeter decimetre
 m meter metre
-km kilometer kilometre
+km kilometer kilometre kms
 in inch inches
 ft foot feet
 yd yard
 mi mile
 mg milligram
 g gram gm
-kg kilogram kilo
+kg kilogram kilo kgs
 lb pound lbs
 oz ounce
 ml milliliter millilitre mL
@@ -30,13 +30,13 @@ l liter litre L
 gal gallon
 s second sec
 min minute
-h hour hr
+h hour hr hrs
 day days
 week weeks
 month months
-year yr
+year yr yrs
 $ dollar usd USD buck
-cent cents
+cent cents ¢
 euro euros
 deg degree degrees
 rad radian
@@ -88,6 +88,7 @@ _DIGIT = re.compile(r"[0-9]")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}")
 _LETTER = re.compile(r"[A-Za-z]")
 _LETTER_UNITS = frozenset("mgsh")
+_MEASURED = frozenset({"mm", "cm", "dm", "m", "km", "in", "ft", "yd", "mi", "s", "h", "unit", "sq", "cu"})
 _RATIOS = {"km h": "kmph", "mi h": "mph", "deg C": "degC", "deg F": "degF"}
 _NOUNS = "men cup egg pen toy car dog cat box bag jar can tin pie win lap row bus bee ant pig cow hen"
 _SHORT_NOUNS = frozenset(_NOUNS.split())
@@ -105,9 +106,11 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str]:
     if text.startswith("$"):
         value, other = split_unit(text[1:].strip(), trusted)
         return (value, "$") if other in ("", "$") else (text, "")
+    if text.startswith(("€", "£", "₹", "¥")):
+        return text[1:].strip(), "euro" if text[0] == "€" else text[0]
     if text.startswith("-$"):
         return "-" + text[2:].strip(), "$"
-    for mark, name in (("%", "%"), ("$", "$"), ("€", "euro")):
+    for mark, name in (("%", "%"), ("$", "$"), ("€", "euro"), ("£", "£"), ("¢", "cent")):
         if len(text) > 1 and text.endswith(mark):
             return text[: -len(mark)].strip(), name
     head, tail = text[:-_TAIL], text[-_TAIL:]
@@ -153,6 +156,8 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
             name = word.casefold().rstrip("s")
         names.append(name)
     exponent = power.strip(" ^{}")
+    if exponent and not trusted and names and names[-1] not in _MEASURED:
+        return ""
     for name, square in (("sq", "2"), ("cu", "3")):
         if name in names and len(names) > 1:
             names.remove(name)
