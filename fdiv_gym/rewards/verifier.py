@@ -79,6 +79,13 @@ class Verifier(Configurable):
         """
         return response
 
+    def unjudgeable(self, references: Sequence[str]) -> list[str]:
+        """Why no answer can be compared with each reference; empty for an ordinary one.
+
+        Environments count such tasks when they are loaded. The default finds none.
+        """
+        return [""] * len(references)
+
     def fixtures(self) -> Sequence[Fixture]:
         """The labelled cases of the verifier; ``fdiv-gym check verifier`` measures its error rates on them."""
         return ()

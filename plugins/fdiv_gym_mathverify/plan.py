@@ -123,7 +123,7 @@ def plan_all(
     Boxes at the end that only commas, "and" or "or" join are one list if the reference is a list. Different answers
     must all be right: a right one beside a wrong one is a guess.
     """
-    if not reference:
+    if not reference.strip("$ {}~\\"):
         return Plan(unscorable="the reference is empty")
     if found.joined and len(listing(normalise(reference)).items) > 1:
         return make_plan(reference, found.joined, limits, allow_unevaluated, strict)

@@ -21,7 +21,7 @@ from fdiv_gym.rewards import (
     normalise,
     reference_answer,
 )
-from fdiv_gym.types import Verdict
+from fdiv_gym.types import Status, Verdict
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
@@ -29,11 +29,13 @@ from fdiv_gym_mathverify.filter import Limits
 from fdiv_gym_mathverify.fixtures import load_fixtures
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.messages import Result
-from fdiv_gym_mathverify.plan import Plan, plan_all
+from fdiv_gym_mathverify.plan import Plan, make_plan, plan_all
 from fdiv_gym_mathverify.pool import WorkerPool
+from fdiv_gym_mathverify.references import is_plain, probes
 
 _BUDGET_BASE_S = 60.0
 _BUDGET_EACH_S = 0.2
+_MOST_REFERENCES = 100_000
 _MEBIBYTE = 1 << 20
 
 
@@ -74,6 +76,7 @@ class MathVerifier(Verifier):
         self._limits = Limits(
             length=self.options.max_length, depth=self.options.max_depth, exponent=self.options.max_exponent
         )
+        self._judgeable: dict[str, str] = {}
         self._pool = self._new_pool()
 
     def verify(self, reference: str, response: str) -> Verdict:
@@ -98,9 +101,46 @@ class MathVerifier(Verifier):
             verdicts.append(verdict)
             if verdict is None:
                 jobs.append((index, pairs))
-        for (index, _), verdict in zip(jobs, self._work([pairs for _, pairs in jobs]), strict=True):
+        doubtful = self._doubtful(references, verdicts)
+        work = [pairs for _, pairs in jobs] + [pairs for _, pairs in doubtful]
+        results = self._work(work)
+        for (index, _), verdict in zip(jobs, results[: len(jobs)], strict=True):
             verdicts[index] = verdict
-        return [verdict for verdict in verdicts if verdict is not None]
+            if verdict.status is Status.UNSCORABLE:
+                self._judgeable[references[index]] = verdict.detail
+        for (reference, _), verdict in zip(doubtful, results[len(jobs) :], strict=True):
+            if verdict.status is Status.UNSCORABLE:
+                self._judgeable[reference] = verdict.detail
+        return [
+            Verdict.unscorable(reason) if (reason := self._judgeable.get(reference)) else verdict
+            for reference, verdict in zip(references, verdicts, strict=True)
+            if verdict is not None
+        ]
+
+    def unjudgeable(self, references: Sequence[str]) -> list[str]:
+        """Why no answer can be compared with each reference; empty for an ordinary one."""
+        form = self.options.extraction
+        verdicts = self.verify_batch(references, [in_form(reference_answer(text), form) for text in references])
+        return [verdict.detail if verdict.status is Status.UNSCORABLE else "" for verdict in verdicts]
+
+    def _doubtful(self, references: Sequence[str], verdicts: Sequence[Verdict | None]) -> list[tuple[str, list[Pair]]]:
+        """Wrong answers to references that an equal text matched and that may be no mathematics, each once."""
+        jobs: list[tuple[str, list[Pair]]] = []
+        for reference, verdict in zip(references, verdicts, strict=True):
+            if verdict is None or verdict.score != 1.0 or reference in self._judgeable:
+                continue
+            gold = reference_answer(reference)
+            if len(self._judgeable) >= _MOST_REFERENCES:
+                self._judgeable.clear()
+            self._judgeable[reference] = ""
+            if is_plain(gold):
+                continue
+            for probe in probes(gold):
+                plan = make_plan(gold, probe, self._limits)
+                if plan.pairs:
+                    jobs.append((reference, list(plan.pairs)))
+                    break
+        return jobs
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
         """Whether the answer is an expression that was copied from the question and not evaluated."""
@@ -132,11 +172,12 @@ class MathVerifier(Verifier):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_pool"]
+        del state["_pool"], state["_judgeable"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._judgeable = {}
         self._pool = self._new_pool()
 
     def _new_pool(self) -> WorkerPool:

@@ -188,7 +188,24 @@ class DatasetEnv(fg.TextEnv):
         for task in made:
             first.setdefault(task_content_hash(task), task)
         self._report_repeats(made, first, split)
-        return list(first.values())
+        tasks = list(first.values())
+        self._report_references(tasks, split)
+        return tasks
+
+    def unjudgeable(self, tasks: Sequence[fg.Task]) -> dict[str, str]:
+        """The references among ``tasks`` with which no answer can be compared, and why; they give no score."""
+        references = list(dict.fromkeys(task.answer or "" for task in tasks))
+        reasons = zip(references, self.verifier.unjudgeable(references), strict=True)
+        return {reference: reason for reference, reason in reasons if reason}
+
+    def _report_references(self, tasks: Sequence[fg.Task], split: Split) -> None:
+        found = self.unjudgeable(tasks)
+        if found:
+            log.warning(
+                "%s: no answer can be compared with %d references (%s, for example %r: %s); their tasks give no score, "
+                "and fdiv-gym check environment lists them",
+                self.options.source, len(found), split, *next((text[:60], why) for text, why in found.items()),
+            )  # fmt: skip
 
     def _report_repeats(self, made: Sequence[fg.Task], first: Mapping[str, fg.Task], split: Split) -> None:
         if len(first) == len(made):
