@@ -15,8 +15,10 @@ from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
 from fdiv_gym_mathverify.choices import choice, letters, names_option, only
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
+from fdiv_gym_mathverify.effort import excess
 from fdiv_gym_mathverify.families import compare_families
 from fdiv_gym_mathverify.filter import Limits, refusal
+from fdiv_gym_mathverify.finished import operation
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
@@ -97,6 +99,10 @@ def make_plan(
         return Plan(0.0, detail=str(mismatch))
     if not comparison.pairs:
         return Plan(1.0, detail="same form")
+    if fast.parse_number(pred) is None:
+        refused = excess(pred, gold) or ("" if allow_unevaluated else operation(gold, pred))
+        if refused:
+            return Plan(0.0, detail=f"refused: {refused}")
     return Plan(pairs=tuple(comparison.pairs))
 
 
