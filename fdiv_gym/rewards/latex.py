@@ -21,6 +21,7 @@ _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 _TEXT_RATIO = re.compile(r"\\text\s*\{([^{}]{0,40})\}\s{0,3}/\s{0,3}\\text\s*\{\s*([^{}]{0,40})\}")
 _TEXT_POWER = re.compile(r"\\text\s*\{([^{}^]{1,40})\^(?:([23])\}|\{([23])\}\s?\})")
+_HALF_DAY = re.compile(r"(?<=[0-9 ])([ap])\. ?m(?![a-z])")
 _COUNTED = re.compile(r"\s*([-+]?\$?\s?[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?)\s+([A-Za-z][^{}]*)\Z")
 _TEXT_AHEAD = re.compile(r"\s*\\(?:text|mathrm|mbox|hbox)")
 
@@ -116,6 +117,17 @@ _OPERATORS = str.maketrans(
         "±": r"\pm ",
         "θ": r"\theta ",
         "∅": r"\emptyset ",
+        "\N{GREEK SMALL LETTER ALPHA}": r"\alpha ",
+        "\N{GREEK SMALL LETTER BETA}": r"\beta ",
+        "\N{GREEK SMALL LETTER GAMMA}": r"\gamma ",
+        "\N{GREEK SMALL LETTER DELTA}": r"\delta ",
+        "\N{GREEK SMALL LETTER LAMDA}": r"\lambda ",
+        "\N{GREEK SMALL LETTER MU}": r"\mu ",
+        "\N{GREEK SMALL LETTER PHI}": r"\phi ",
+        "\N{GREEK SMALL LETTER OMEGA}": r"\omega ",
+        "\N{GREEK SMALL LETTER SIGMA}": r"\sigma ",
+        "\N{GREEK SMALL LETTER RHO}": r"\rho ",
+        "\N{GREEK SMALL LETTER TAU}": r"\tau ",
         "\N{HYPHEN}": "-",
         "\N{NON-BREAKING HYPHEN}": "-",
         "\u00a0": " ",
@@ -158,7 +170,7 @@ def plain(text: str) -> str:
     words = _SPACES.sub(" ", _TEXT_GROUP.sub(r" \1 ", text).replace("{", " ").replace("}", " ")).strip()
     if len(words) > 1 and words[0] == "(" and words[-1] == ")":
         words = words[1:-1].strip()
-    return words.rstrip(".").strip().casefold()
+    return _HALF_DAY.sub(r"\1m", words.rstrip(".").strip().casefold())
 
 
 def _outer(text: str) -> str:

@@ -16,6 +16,9 @@ _MEMBER = re.compile(r"(?:[A-Za-z]|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\))
 _VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)")
 _SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _LEADING_PLUS = re.compile(r"(\A|=)\s{0,3}\+\s{0,3}")
+_NAMED_MATRIX = re.compile(
+    r"[^=]{1,60}=\s{0,3}\\begin\{[pbvB]?matrix\}[^=]{1,1000}\\end\{[pbvB]?matrix\}\Z"
+)
 _GROUPED = re.compile(r"-?\s*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 
 
@@ -65,7 +68,9 @@ def split_top(text: str, separators: str) -> tuple[str, ...]:
 
 def equation_parts(text: str) -> tuple[str, ...]:
     """The sides of an equation chain ``a = b = c``; one part if there is no plain equals sign."""
-    if "=" not in text or any(mark in text for mark in ("<=", ">=", "!=", "==", "\\begin")):
+    if "=" not in text or any(mark in text for mark in ("<=", ">=", "!=", "==")):
+        return (text,)
+    if "\\begin" in text and not _NAMED_MATRIX.match(text):
         return (text,)
     return split_top(text, "=")
 
