@@ -68,6 +68,7 @@ _ARTICLES = "a an the of in on at for from by with per each every out her his th
 _FILLERS = frozenset(_ARTICLES.split())
 _SINGULAR = frozenset({"1", "-1", "+1"})
 _MAX_WORDS = 7
+_ENDING = re.compile(r"(?: |\A)(?:in all|left ?over)\Z")
 
 _WORD = r"[A-Za-z]{1,20}"
 _WORDS = rf"{_WORD}(?:(?: | ?/ ?|-){_WORD}){{0,7}}"
@@ -101,7 +102,7 @@ def without_label(reference: str, answer: str, question: str = "") -> str:
     number = value.rpartition("=")[2].strip()
     if reference.startswith(("$", "-$")) and not (number.startswith(("$", "-$")) or _DOLLARS.match(match.group(1))):
         return answer
-    if not is_number(number) or not is_label(match.group(1), _amount(number), bool(quoted), question):
+    if not is_number(number) or not is_label(match.group(1), number, bool(quoted), question):
         return answer
     return value
 
@@ -117,11 +118,11 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
 
     Args:
         label: words with spaces, hyphens or slashes.
-        number: the number before them.
+        number: the number before them; after an amount of dollars no noun is needed.
         quoted: whether they are in ``\text``; outside it, letters side by side may be a product.
         question: the prompt, if it is known.
     """
-    words = [word.casefold() for word in re.split(r"[ /-]+", label) if word]
+    words = re.split(r"[ /-]+", _ENDING.sub("", label.casefold()).strip())
     if not 0 < len(words) <= _MAX_WORDS:
         return False
     asked = _asked(question)
@@ -129,11 +130,15 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
     for place, word in enumerate(words):
         if word in wanted or (word == "more" and place == 0 and "than" not in words):
             continue
+        if word == "square" and place + 1 < len(words):
+            continue
         if word in _STOP or word in _AMBIGUOUS or word in _CHANGING or (len(word) == 1 and word != "a"):
             return False
-        if not quoted and not (_is_word(word) or (len(word) == 3 and any(map(_is_word, words)))):
+        if word and not quoted and not (_is_word(word) or (len(word) == 3 and any(map(_is_word, words)))):
             return False
-    if words[-1] in _FILLERS:
+    if words == [""] or number.startswith(("$", "-$")):
+        return True
+    if words[-1] in _FILLERS and words[-1] != "each":
         return False
     return any(_is_noun(word, number) or word in asked or word in wanted for word in words) or words[0] in (
         "more",

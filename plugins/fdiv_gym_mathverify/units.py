@@ -162,7 +162,7 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
         if name in names and len(names) > 1:
             names.remove(name)
             exponent = square
-    if not names or (names[0] == "per" and len(names) == 1):
+    if not names or (len(names) == 1 and names[0] in ("per", "sq", "cu")):
         return ""
     joined = " ".join(name for name in names if name != "per") + exponent
     return _RATIOS.get(joined, joined)

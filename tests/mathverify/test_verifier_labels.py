@@ -22,6 +22,8 @@ def verifier():
         ("5", r"x = 5 \text{ apples}", 1),
         ("12", "12 years old", 1), ("26", r"26 \text{ miles per gallon}", 1), ("20", r"20\% \text{ of students}", 1),
         (r"\$110", r"\$110 \text{ per week}", 1), ("25", r"25^\circ\text{C}", 1), ("5", r"5\,\text{apples}", 1),
+        ("80", r"\$80 \text{ for lunch}", 1), ("5", r"5 \text{ candies each}", 1), ("80", r"80 \text{ in all}", 1),
+        ("5", r"5 \text{ square tiles}", 1), ("80", r"80 \text{ square}", 0), ("80", r"\$80 \text{ not counting tax}", 0),
         ("6", r"5 \text{ apples}", 0), ("5", r"5 \text{ dozen eggs}", 0), ("5", r"5 \text{ thousand}", 0),
         ("5", r"5 \text{ times two}", 0), ("5", r"5 \text{ apples or 6}", 0), ("5", r"5 \text{ apples and pears}", 0),
         ("5", r"5 \text{ not apples}", 0), ("5", r"5 \text{ squared}", 0), ("-5", r"5 \text{ below zero}", 0),
