@@ -9,6 +9,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from fdiv_gym_mathverify.surds import same_surd
+
 MAX_DIGITS = 40
 """Longer numerals go to the worker: int() on text of unbounded length is quadratic."""
 
@@ -53,10 +55,10 @@ def parse_number(text: str) -> Number | None:
 
 
 def decide(reference: str, answer: str) -> bool | None:
-    """Whether two number literals are equal; ``None`` if the worker must decide."""
+    """Whether two number literals, or two multiples of a root or of pi, are equal; ``None``: the worker must decide."""
     first, second = parse_number(reference), parse_number(answer)
     if first is None or second is None:
-        return None
+        return same_surd(reference, answer)
     return compare(first, second)
 
 
