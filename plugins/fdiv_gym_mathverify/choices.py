@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from fdiv_gym.rewards import normalise
+from fdiv_gym_mathverify import fast
+
 _LETTER = r"[A-Ja-j]"
 _WORDS = re.compile(
     r"(?:the\s{1,3})?(?:(?:correct|final|right|best)\s{1,3})?(?:option|choice|answer)(?:\s{1,3}is)?\s{0,3}:?\s{0,3}",
@@ -30,9 +33,14 @@ _OTHER = re.compile(
     r"|possibly|both|options?|choices?|answers?)(?![A-Za-z])|\?|\\(?:lor|vee|neg|lnot)(?![A-Za-z])",
     re.IGNORECASE,
 )
+_ADDED = re.compile(
+    r"\A\s{0,3}(?:and(?![A-Za-z])|\\(?:pm|mp|setminus|cup|cap|land|wedge)(?![A-Za-z]))|(?:more|others?)\s{0,3}\Z"
+)
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|\([a-j]\)")
 _ONE = r"(?:\([A-J]\)|[A-J])"
 _SEVERAL = re.compile(rf"{_ONE}(?:\s{{0,3}}(?:,|;|&|,?\s{{0,3}}and)?\s{{0,3}}{_ONE}){{1,9}}")
+_OPTION = re.compile(r"(?:\\text\s{0,3}\{)?\s{0,3}\(([A-J])\)\s{0,3}\}?")
+_TAIL = re.compile(r"(?:\\(?:q?quad|\\|text\s{0,3}\{)|\n).{0,400}\Z|[\s$,;.]{1,9}\Z", re.DOTALL)
 _GROUPS = re.compile(r"\\text\s{0,3}\{([^{}]{0,100})\}")
 _LONGEST = 400
 
@@ -70,12 +78,28 @@ def only(given: Choice) -> bool:
     value = given.value
     if len(value) > _LONGEST or _CAPITAL.search(_GROUPS.sub(r" \1 ", value)):
         return False
-    return not _OTHER.search(value)
+    return not _OTHER.search(value) and not _ADDED.search(_GROUPS.sub(r" \1 ", value))
 
 
 def names_option(given: Choice, text: str) -> bool:
     """Whether ``text``, read as ``given``, is an option: ``C: x^2=1`` is a curve, ``(a) 1 (b) 2`` has two parts."""
     return given.letter in text and only(given) and not ("=" in given.value and ":" in text)
+
+
+def contradicts_option(answer: str, question: str) -> bool:
+    """Whether an answer gives a letter and a number that differs from that option's number in the question."""
+    given = choice(answer)
+    stated = fast.parse_number(given.value) if given and given.value else None
+    if given is None or stated is None:
+        return False
+    options = list(_OPTION.finditer(normalise(question)))
+    for option, following in zip(options, [*options[1:], None], strict=True):
+        if option.group(1) == given.letter:
+            text = option.string[option.end() : following.start() if following else option.end() + _LONGEST]
+            number = fast.parse_number(_TAIL.sub("", _HOLLOW.sub("", text)).strip(" $."))
+            if number is not None and fast.compare(number, stated) is False:
+                return True
+    return False
 
 
 def letters(text: str) -> tuple[str, ...]:

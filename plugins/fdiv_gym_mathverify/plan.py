@@ -34,6 +34,9 @@ from fdiv_gym_mathverify.units import same_words, split_unit
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
 _MAX_ANSWERS = 4
+_COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
+_OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
+_AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -177,6 +180,7 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
+    _refuse_marks(gold, pred)
     if compare_families(gold, pred, comparison):
         return
     _refuse_hedging(gold, pred)
@@ -194,6 +198,17 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
         compare_lists(golds, preds, comparison, _compare)
     else:
         _compare_values(gold, pred, comparison)
+
+
+def _refuse_marks(gold: str, pred: str) -> None:
+    """Refuse a percent mark inside a list, "or" inside brackets and a closed bracket at infinity."""
+    if "%" in pred and "%" not in gold:
+        raise_unless(not _COMPOUND.search(gold), "a percent mark in a list, an interval or a ratio")
+    for pattern, reason in (
+        (_OR_INSIDE, "alternatives inside brackets"),
+        (_AT_INFINITY, "a closed bracket at infinity"),
+    ):
+        raise_unless(not pattern.search(pred) or bool(pattern.search(gold)), reason)
 
 
 def _refuse_hedging(gold: str, pred: str) -> None:

@@ -129,6 +129,8 @@ def _punctured(text: str) -> Region | None:
 def _bounded(text: str) -> Region | None:
     parts = _AND.split(text)
     found = [inequality(part) for part in parts]
+    if any(one is None or "=" in one.intervals for one in found):
+        return None
     if len(found) == 1 and found[0] is not None:
         return Region(found[0].name, (found[0].intervals,), "", True)
     if len(found) != 2 or found[0] is None or found[1] is None or found[0].name != found[1].name:

@@ -14,6 +14,7 @@ from fdiv_gym_mathverify.texts import has_variable
 from fdiv_gym_mathverify.units import split_unit
 
 _VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?")
+_BOUND = re.compile(r"[<>]|\\(?:leq|geq)(?![A-Za-z])")
 _SUM = re.compile(r"[-+*/^]|\\(?:cdot|times|frac|sqrt)(?![A-Za-z])")
 _DIGITS = re.compile(r"[0-9]{1,200}")
 _MAX_PARTS = 6
@@ -34,6 +35,8 @@ def reduce_equations(gold: str, pred: str, comparison: Comparison) -> tuple[str,
         return gold, parts[1]
     if several and len(listing(pred).items) > 1:
         return gold, pred
+    both = len(parts) > 1 and _BOUND.search(pred) and not (len(gold_parts) > 1 and _BOUND.search(gold))
+    raise_unless(not both, "an equation and an inequality in one")
     raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not a single equation")
     if len(gold_parts) > 1 and not several:
         return _equation(gold_parts, parts, comparison)

@@ -23,6 +23,7 @@ from fdiv_gym.rewards import (
 )
 from fdiv_gym.types import Status, Verdict
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.choices import contradicts_option
 from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
@@ -143,10 +144,13 @@ class MathVerifier(Verifier):
         return jobs
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
-        """Whether the answer is an expression that was copied from the question and not evaluated."""
+        """Whether the answer is copied from the question and not evaluated, or names an option with another's value."""
         found = extract(response, self.options.extraction, not self.options.strict)
         answers = found.answers if found.answer is None else (found.answer,)
-        return any(copies_question(answer, reference, question) for answer in answers)
+        return any(
+            copies_question(answer, reference, question) or contradicts_option(normalise(answer), question)
+            for answer in answers
+        )
 
     def without_nouns(self, question: str, reference: str, response: str) -> str:
         """The response without words of the question after its number, if the reference is a bare number."""

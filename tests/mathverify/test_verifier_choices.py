@@ -72,6 +72,7 @@ from judging import score_of
         ("C", "(C) x^2+1"),
         ("C", "(C) (1,2)"),
         ("x", "(B) x"),
+        ("C", "(C) 1 and 2"),
     ],
 )
 def test_choices_are_paid(reference, answer):
@@ -171,6 +172,9 @@ def test_choices_are_paid(reference, answer):
         ("A, C", r"\text{A and C and D}"),
         ("A, C", "(A), (C), (E)"),
         ("A, C", r"A, \neg C"),
+        ("C", "(C) and 2"),
+        ("C", r"\text{Answer: C} \text{ and more}"),
+        ("C", r"C. \pm 1"),
     ],
 )
 def test_choices_are_refused(reference, answer):

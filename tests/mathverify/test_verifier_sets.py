@@ -54,7 +54,6 @@ from judging import score_of
         (r"\frac{1 \pm \sqrt{5}}{2}", r"x=\frac{1 \pm \sqrt{5}}{2}"),
         (r"\pm 1, \pm 2", "-2,-1,1,2"),
         (r"\pm 1, \pm 2", r"\pm 2, \pm 1"),
-        (r"\pm 1 \pm \sqrt2", r"\pm 1 \pm \sqrt2"),
         (r"\pm\frac12", r"\pm 0.5"),
         (r"x=k\pi, k\in\mathbb{Z}", r"x=k\pi, k\in\mathbb{Z}"),
         (r"x=k\pi, k\in\mathbb{Z}", r"x=n\pi, n\in\mathbb{Z}"),
@@ -116,6 +115,7 @@ from judging import score_of
         ("(x,y)=(1,2),(x,y)=(3,4)", "(1,2),(3,4)"),
         (r"(x,y)=(1,2) \text{ or } (x,y)=(3,4)", "(3,4),(1,2)"),
         ("(1,2),(3,4)", "(x,y)=(1,2),(x,y)=(3,4)"),
+        ("50", r"50\%"),
     ],
 )
 def test_sets_and_intervals_are_paid(reference, answer):
@@ -242,7 +242,26 @@ def test_sets_and_intervals_are_paid(reference, answer):
         ("(x,y,z)=(17,-8,-3)", "x=17, y=-8"),
         ("(x,y)=(1,2),(x,y)=(3,4)", "(2,1),(3,4)"),
         ("(1,2),(3,4)", "(y,x)=(1,2),(y,x)=(3,4)"),
+        ("(2,3)", r"(2\%,3)"),
+        (r"\{2,3\}", r"2\%, 3"),
+        (r"(2,\infty)", r"x>2\%"),
+        ("2:3:5", r"2\%:3:5"),
+        ("(2,3)", "P=(2 or 3)"),
+        ("(2,3)", r"(2 \text{ or } 3)"),
+        (r"(-\infty,2]\cup[3,\infty)", r"(-\infty,2]\cup[3,\infty]"),
+        (r"(-\infty,2]\cup[3,\infty)", r"[-\infty,2]\cup[3,\infty)"),
+        ("[-2,7]", r"x=-2 \leq x \leq 7"),
     ],
 )
 def test_sets_and_intervals_are_refused(reference, answer):
     assert score_of(reference, answer) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (r"\pm 1 \pm \sqrt2", r"\pm 1 \pm \sqrt2"),
+    ],
+)
+def test_sets_and_intervals_have_no_score(reference, answer):
+    assert score_of(reference, answer) is None
