@@ -79,7 +79,7 @@ def timed(judge: Judge, references: list[str], responses: list[str]) -> tuple[fl
 
 
 def compare(name: str, records: list[Record], ours: Judge) -> list[Record]:
-    """Print one row of the table; returns the records on which the verifiers differ."""
+    """Print one row of the table; returns the records with both scores."""
     references = [str(record["reference"]) for record in records]
     responses = [str(record["response"]) for record in records]
     theirs_rate, theirs = timed(math_verify, references, responses)
@@ -88,13 +88,31 @@ def compare(name: str, records: list[Record], ours: Judge) -> list[Record]:
     agree = sum(a == b for a, b in zip(mine, theirs, strict=True)) / len(records)
     rates = f"{theirs_rate:.0f} | {ours_rate:.0f} | {ours_rate / theirs_rate:.1f}"
     print(f"| {name} | {len(records)} | {rates} | {agree:.1%} | {errors(theirs, right)} | {errors(mine, right)} |")
-    return [{**record, "theirs": b, "ours": a} for record, a, b in zip(records, mine, theirs, strict=True) if a != b]
+    return [{**record, "theirs": b, "ours": a} for record, a, b in zip(records, mine, theirs, strict=True)]
 
 
 def errors(scores: list[float | None], right: list[float]) -> str:
     """Counts of wrong answers rewarded and of right answers not rewarded."""
     pairs = list(zip(scores, right, strict=True))
     return f"{sum(s == 1.0 and r == 0.0 for s, r in pairs)} + {sum(s != 1.0 and r == 1.0 for s, r in pairs)}"
+
+
+def categories(judged: list[Record]) -> None:
+    """Print precision and recall of both verifiers for each kind of pair."""
+    print("\n| kind of pair | pairs | right | its precision | its recall | our precision | our recall |")
+    print("|---|---|---|---|---|---|---|")
+    for kind in [*dict.fromkeys(str(row["kind"]) for row in judged), "all"]:
+        rows = [row for row in judged if kind in (row["kind"], "all")]
+        right = sum(bool(row["right"]) for row in rows)
+        print(f"| {kind} | {len(rows)} | {right} | {quality(rows, 'theirs')} | {quality(rows, 'ours')} |")
+
+
+def quality(rows: list[Record], side: str) -> str:
+    """Precision and recall of one side: right among the rewarded, rewarded among the right."""
+    paid = [bool(row["right"]) for row in rows if row[side] == 1.0]
+    right = [row[side] == 1.0 for row in rows if row["right"]]
+    parts = (f"{100 * sum(found) / len(found):.1f} %" if found else "-" for found in (paid, right))
+    return " | ".join(parts)
 
 
 def expensive(verifier: MathVerifier, ordinary: int) -> None:
@@ -176,7 +194,7 @@ def comparisons(verifier: MathVerifier, show: bool) -> None:
         return [verdict.score for verdict in verifier.verify_batch(references, responses)]
 
     ordinary, hostile = fixtures(verifier)
-    sets = {name: load(name) for name in ("gsm8k_like", "math_like")}
+    sets = {name: load(name) for name in ("gsm8k_like", "math_like", "realistic", "forms")}
     sets |= {"fixtures, ordinary": ordinary, "fixtures, hostile": hostile}
     # Both verifiers warm up first, on pairs that are in no set.
     for judge in (math_verify, ours):
@@ -185,8 +203,10 @@ def comparisons(verifier: MathVerifier, show: bool) -> None:
         )
     print("| set | pairs | math-verify/s | ours/s | times | same verdict | its errors | our errors |")
     print("|---|---|---|---|---|---|---|---|")
-    differences = [row for name, records in sets.items() for row in compare(name, records, ours)]
+    judged = {name: compare(name, records, ours) for name, records in sets.items()}
     print("\nErrors: wrong answers rewarded + right answers not rewarded.")
+    categories(judged["realistic"] + judged["forms"])
+    differences = [row for rows in judged.values() for row in rows if row["theirs"] != row["ours"]]
     for row in differences if show else ():
         answer = str(row["response"]).replace("Therefore the answer is ", "")[:70]
         print(f"- {row['kind']}: `{row['reference']}` against `{answer}`: theirs {row['theirs']}, ours {row['ours']}")

@@ -176,5 +176,7 @@ def _show(record: Mapping[str, Any]) -> None:
         for one in report["checks"]:
             if not one["passed"]:
                 write(f"{report['subject']}: {one['name']}: {one['message']}", indent=8, hanging=10)
+        for note in report.get("notes", []):
+            write(f"note: {note}", indent=8, hanging=10)
         for name, value in report.get("metrics", {}).items():
             write(f"{name.replace('_', ' ')}: {value:.4g}", indent=8)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fdiv_gym._lazy import lazy
 
 if TYPE_CHECKING:
+    from fdiv_gym.rewards.boxes import without_quoted_boxes as without_quoted_boxes
     from fdiv_gym.rewards.cache import held_verdicts as held_verdicts
     from fdiv_gym.rewards.exact import Evaluated as Evaluated
     from fdiv_gym.rewards.exact import NotExactError as NotExactError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fdiv_gym.rewards.extraction import AnswerFormat as AnswerFormat
     from fdiv_gym.rewards.extraction import Extracted as Extracted
     from fdiv_gym.rewards.extraction import extract as extract
+    from fdiv_gym.rewards.extraction import in_form as in_form
     from fdiv_gym.rewards.extraction import reference_answer as reference_answer
     from fdiv_gym.rewards.judge import CachedJudge as CachedJudge
     from fdiv_gym.rewards.judge import Judge as Judge
@@ -37,7 +39,8 @@ __getattr__, __dir__, __all__ = lazy(
         "cache": ["held_verdicts"],
         "verifier": ["Fixture", "FixtureKind", "Verifier", "check_pairs", "get_verifier"],
         "judge": ["CachedJudge", "Judge", "JudgeUsage", "get_judge", "run_async"],
-        "extraction": ["Extracted", "AnswerFormat", "extract", "reference_answer"],
+        "boxes": ["without_quoted_boxes"],
+        "extraction": ["Extracted", "AnswerFormat", "extract", "in_form", "reference_answer"],
         "latex": ["normalise", "plain", "squeezed"],
         "exact": ["Evaluated", "NotExactError", "evaluate", "rational", "squeeze"],
     },

@@ -1,6 +1,6 @@
 """Extraction of the answer from a response.
 
-Every policy is strict: the answer occurs once, in the declared form. An ambiguous response has no answer,
+Every policy is strict: the answer is in the declared form, and it is one. An ambiguous response has no answer,
 because a policy that picks one of several candidates rewards a model for listing candidates.
 """
 
@@ -10,11 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from fdiv_gym.rewards.boxes import as_list, find_boxes, joined_boxes
+from fdiv_gym.rewards.latex import normalise, squeezed
+
 AnswerFormat = Literal["boxed", "hash", "answer-tag", "last-number", "whole"]
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _NUMBER = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+")
 _THINK_END = "</think>"
+_MOST_COMPARED = 1000
+_LONGEST_COMPARED = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,86 +26,100 @@ class Extracted:
     """The answer found in a response, or the reason why there is none.
 
     Args:
-        answer: the text of the answer; ``None`` if the response has none.
+        answer: the text of the answer; ``None`` if the response has none, or several that differ.
         reason: the reason why there is none.
+        answers: the different texts in the declared form, if there are several.
+        joined: several boxes at the end as one list, if only commas, "and" or "or" stand between them.
     """
 
     answer: str | None
     reason: str = ""
+    answers: tuple[str, ...] = ()
+    joined: str = ""
 
 
-def extract(response: str, policy: AnswerFormat, allow_repeats: bool = False) -> Extracted:
+def extract(response: str, policy: AnswerFormat, allow_repeats: bool = True) -> Extracted:
     r"""Find the answer of ``response``.
 
     Args:
         response: the text of a model. Text up to the last ``</think>`` is ignored.
-        policy: ``boxed`` (the content of the one ``\boxed``), ``hash`` (the line after the one ``####``),
-            ``answer-tag`` (between the one ``<answer>`` and ``</answer>``), ``last-number`` or ``whole``.
-        allow_repeats: accept several answers if all of them are the same text.
+        policy: ``boxed`` (the content of the one ``\boxed``; placeholders such as ``\boxed{?}`` do not count), ``hash``
+            (the line after the one ``####``), ``answer-tag`` (between the one ``<answer>`` and ``</answer>``),
+            ``last-number`` or ``whole``.
+        allow_repeats: accept several answers if all of them have the same normal form, and report others in
+            ``answers`` and ``joined``.
     """
     visible = response.rpartition(_THINK_END)[2]
+    if policy == "boxed":
+        return _boxed(visible, allow_repeats)
     if policy == "whole":
         found = [visible]
     elif policy == "last-number":
         found = _last_number(visible)
     elif policy == "hash":
         found = [part.split("\n", 1)[0] for part in visible.split("####")[1:]]
-    elif policy == "answer-tag":
-        found = _tags(visible)
     else:
-        found = _boxes(visible)
+        found = _tags(visible)
     return _single([part.strip() for part in found], policy, allow_repeats)
 
 
+def in_form(answer: str, policy: AnswerFormat) -> str:
+    """The shortest response that gives ``answer`` in the declared form."""
+    forms = {"hash": "#### {}", "answer-tag": "<answer>{}</answer>", "boxed": "\\boxed{{{}}}"}
+    return forms.get(policy, "{}").format(answer)
+
+
 def reference_answer(reference: str) -> str:
-    r"""The answer in a reference that may be a whole solution (a last ``\boxed`` or ``####`` line)."""
-    boxes = _boxes(reference)
+    r"""The answer in a reference that may be a whole solution.
+
+    This is its last ``\boxed``, the list of its last boxes if only commas, "and" or "or" stand between them, or its
+    last ``####`` line.
+    """
+    boxes = find_boxes(reference)
     if boxes:
-        return boxes[-1].strip()
+        return as_list(reference, joined_boxes(reference, boxes))
+    if "\\boxed" in reference or "\\fbox" in reference:
+        return ""  # a placeholder
     if "####" in reference:
         return reference.rpartition("####")[2].strip()
     return reference.strip()
 
 
+def _boxed(text: str, allow_repeats: bool) -> Extracted:
+    boxes = find_boxes(text)
+    if any(box.content is None for box in boxes):
+        return Extracted(None, "a box that is not closed")
+    contents = [box.content or "" for box in boxes]
+    found = _single(contents, "boxed", allow_repeats)
+    if not found.answers:
+        return found
+    run = joined_boxes(text, boxes)
+    members = {_form(box.content or "") for box in run}
+    if len(run) < 2 or any(_form(content) not in members for content in contents):
+        return found
+    return Extracted(None, found.reason, found.answers, as_list(text, run))
+
+
 def _single(found: list[str], policy: AnswerFormat, allow_repeats: bool) -> Extracted:
     if not found:
         return Extracted(None, f"no answer in the declared form ({policy})")
-    if len(found) > 1 and not (allow_repeats and len(set(found)) == 1):
-        return Extracted(None, f"{len(found)} answers in the declared form ({policy}); one is allowed")
-    if not found[0]:
-        return Extracted(None, "the answer is empty")
-    return Extracted(found[0])
+    reason = f"{len(found)} answers in the declared form ({policy}); one is allowed"
+    if len(found) > 1 and not allow_repeats:
+        return Extracted(None, reason)
+    if len(found) > _MOST_COMPARED:
+        return Extracted(None, reason)
+    different = found[:1]
+    if len(found) > 1:
+        different = list({_form(part): part for part in reversed(found)}.values())[::-1]
+    if any("\\boxed" in part or "\\fbox" in part for part in different):
+        return Extracted(None, "a box in a box")
+    if len(different) > 1:
+        return Extracted(None, reason, tuple(different))
+    return Extracted(found[0]) if found[0] else Extracted(None, "the answer is empty")
 
 
-def _boxes(text: str) -> list[str]:
-    """The content of every closed box, in one pass; an unclosed box counts as empty."""
-    starts = [match.end() for match in _BOX.finditer(text)]
-    if not starts:
-        return []
-    closing = _closing_braces(text)
-    found = []
-    for start in starts:
-        end = closing.get(start)
-        found.append(text[start + 1 : end] if end is not None else "")
-    return found
-
-
-def _closing_braces(text: str) -> dict[int, int]:
-    # One pass for all boxes: a separate scan for each would be quadratic on a megabyte of "\boxed{".
-    stack: list[int] = []
-    closing: dict[int, int] = {}
-    position = 0
-    while position < len(text):
-        char = text[position]
-        if char == "\\":
-            position += 2
-            continue
-        if char == "{":
-            stack.append(position)
-        elif char == "}" and stack:
-            closing[stack.pop()] = position
-        position += 1
-    return closing
+def _form(text: str) -> str:
+    return squeezed(normalise(text)) if len(text) <= _LONGEST_COMPARED else text
 
 
 def _tags(text: str) -> list[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from fdiv_gym.rewards.markup import without_markup
+
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 _MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
@@ -17,6 +19,11 @@ _SHORT_TOP = re.compile(r"\\frac\s*([0-9])\s*(?=[0-9{])")
 _SHORT_BOTTOM = re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])")
 _SPACES = re.compile(r"\s+")
 _TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
+_TEXT_RATIO = re.compile(r"\\text\s*\{([^{}]{0,40})\}\s{0,3}/\s{0,3}\\text\s*\{\s*([^{}]{0,40})\}")
+_TEXT_POWER = re.compile(r"\\text\s*\{([^{}^]{1,40})\^(?:([23])\}|\{([23])\}\s?\})")
+_HALF_DAY = re.compile(r"(?<=[0-9 ])([ap])\. ?m(?![a-z])")
+_COUNTED = re.compile(r"\s*([-+]?\$?\s?[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?)\s+([A-Za-z][^{}]*)\Z")
+_TEXT_AHEAD = re.compile(r"\s*\\(?:text|mathrm|mbox|hbox)")
 
 _ROOT = re.compile(r"√\s*(?:([0-9]{1,40}|[A-Za-z])|\(([^()]*)\))")
 _ALL_REALS = re.compile(
@@ -24,12 +31,35 @@ _ALL_REALS = re.compile(
 )
 _EMPTY_SET = re.compile(r"\\\{\s*\\\}")
 
-_DROP = {"left", "right", "displaystyle", "textstyle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "limits", "!"}
+_DROP_NAMES = """
+left right displaystyle textstyle limits nolimits allowbreak strut mathstrut ! ( ) [ ]
+big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm biggm Biggm
+"""
+_DROP = frozenset(_DROP_NAMES.split())
 _SPACE = {";", ":", " ", "quad", "qquad", "\n", "\t", "thinspace", "enspace", "space"}
 _RENAME = {
     "dfrac": r"\frac",
     "tfrac": r"\frac",
     "cfrac": r"\frac",
+    "nicefrac": r"\frac",
+    "sfrac": r"\frac",
+    "dbinom": r"\binom",
+    "tbinom": r"\binom",
+    "lt": "<",
+    "gt": ">",
+    "leqq": r"\leq",
+    "geqq": r"\geq",
+    "lvert": "|",
+    "rvert": "|",
+    "vert": "|",
+    "lbrack": "[",
+    "rbrack": "]",
+    "ast": "*",
+    "pounds": "£",
+    "euro": "€",
+    "tg": r"\tan",
+    "ctg": r"\cot",
+    "arctg": r"\arctan",
     "le": r"\leq",
     "leqslant": r"\leq",
     "ge": r"\geq",
@@ -47,7 +77,10 @@ _RENAME = {
     "colon": ":",
     "varnothing": r"\emptyset",
 }
-_TEXT_COMMANDS = {"text", "textbf", "textit", "textrm", "textnormal", "mathrm", "mathbf", "mathit", "mbox", "mathsf"}
+_TEXT_NAMES = """
+text textbf textit textrm textnormal textsf texttt textsc textup mathrm mathbf mathit mathsf mathtt mbox hbox emph
+"""
+_TEXT_COMMANDS = frozenset(_TEXT_NAMES.split())
 
 # Operators only: a digit of another script must stay unchanged, so that the check of the alphabet rejects it.
 _OPERATORS = str.maketrans(
@@ -57,6 +90,20 @@ _OPERATORS = str.maketrans(
         "\N{MULTIPLICATION SIGN}": r"\times ",
         "·": r"\cdot ",
         "÷": "/",
+        "\N{DOT OPERATOR}": r"\cdot ",
+        "\N{BULLET OPERATOR}": r"\cdot ",
+        "\N{DIVISION SLASH}": "/",
+        "\N{FRACTION SLASH}": "/",
+        "\N{RATIO}": ":",
+        "\N{PRIME}": "'",
+        "…": r"\ldots ",
+        "⟨": "(",
+        "⟩": ")",
+        "\N{DOUBLE-STRUCK CAPITAL R}": r"\mathbb{R}",
+        "\N{DOUBLE-STRUCK CAPITAL Z}": r"\mathbb{Z}",
+        "\N{DOUBLE-STRUCK CAPITAL N}": r"\mathbb{N}",
+        "\N{DOUBLE-STRUCK CAPITAL Q}": r"\mathbb{Q}",
+        "\N{DOUBLE-STRUCK CAPITAL C}": r"\mathbb{C}",
         "π": r"\pi ",
         "∞": r"\infty ",
         "≤": r"\leq ",
@@ -70,6 +117,17 @@ _OPERATORS = str.maketrans(
         "±": r"\pm ",
         "θ": r"\theta ",
         "∅": r"\emptyset ",
+        "\N{GREEK SMALL LETTER ALPHA}": r"\alpha ",
+        "\N{GREEK SMALL LETTER BETA}": r"\beta ",
+        "\N{GREEK SMALL LETTER GAMMA}": r"\gamma ",
+        "\N{GREEK SMALL LETTER DELTA}": r"\delta ",
+        "\N{GREEK SMALL LETTER LAMDA}": r"\lambda ",
+        "\N{GREEK SMALL LETTER MU}": r"\mu ",
+        "\N{GREEK SMALL LETTER PHI}": r"\phi ",
+        "\N{GREEK SMALL LETTER OMEGA}": r"\omega ",
+        "\N{GREEK SMALL LETTER SIGMA}": r"\sigma ",
+        "\N{GREEK SMALL LETTER RHO}": r"\rho ",
+        "\N{GREEK SMALL LETTER TAU}": r"\tau ",
         "\N{HYPHEN}": "-",
         "\N{NON-BREAKING HYPHEN}": "-",
         "\u00a0": " ",
@@ -81,9 +139,15 @@ _OPERATORS = str.maketrans(
 
 def normalise(text: str) -> str:
     """The normal form of an answer: operators in LaTeX, one name for each command, no layout commands."""
-    text = _ROOT.sub(r"\\sqrt{\1\2}", _outer(text.translate(_OPERATORS).strip()))
+    if not text.isascii():
+        text = _ROOT.sub(r"\\sqrt{\1\2}", text.translate(_OPERATORS))
+    text = _outer(text.strip())
+    if "\\" in text or "$" in text or "{" in text or not text.isascii():
+        text = _outer(without_markup(text))
     text = _TOKEN.sub(_rename, text)
-    text = _TEXT_GROUP.sub(_unwrap_symbols, text)
+    text = _TEXT_RATIO.sub(r"\\text{\1/\2}", _TEXT_GROUP.sub(_unwrap_symbols, text))
+    if "^" in text:
+        text = _TEXT_POWER.sub(lambda match: rf"\text{{{match.group(1)}}}^{{{match.group(2) or match.group(3)}}}", text)
     text = _SHORT_BOTTOM.sub(r"\1{\2}", _SHORT_TOP.sub(r"\\frac{\1}", text))
     text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
     text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
@@ -106,7 +170,7 @@ def plain(text: str) -> str:
     words = _SPACES.sub(" ", _TEXT_GROUP.sub(r" \1 ", text).replace("{", " ").replace("}", " ")).strip()
     if len(words) > 1 and words[0] == "(" and words[-1] == ")":
         words = words[1:-1].strip()
-    return words.rstrip(".").strip().casefold()
+    return _HALF_DAY.sub(r"\1m", words.rstrip(".").strip().casefold())
 
 
 def _outer(text: str) -> str:
@@ -122,7 +186,7 @@ def _rename(match: re.Match[str]) -> str:
     if name in _DROP:
         return ""
     if name == ",":
-        return ""
+        return " " if _TEXT_AHEAD.match(match.string, match.end()) else ""
     if name in _SPACE:
         return " "
     if name in _TEXT_COMMANDS:
@@ -132,7 +196,11 @@ def _rename(match: re.Match[str]) -> str:
 
 def _unwrap_symbols(match: re.Match[str]) -> str:
     inner = match.group(1)
-    return match.group(0) if any(char.isalpha() for char in inner) else inner
+    if not any(char.isalpha() for char in inner):
+        return inner
+    # "8 apples" in one group, the whole answer: a number and its label.
+    counted = None if match.start() or match.end() < len(match.string) else _COUNTED.match(inner)
+    return rf"{counted.group(1)}\text{{ {counted.group(2)}}}" if counted else match.group(0)
 
 
 def _repeating(text: str) -> str:

@@ -72,6 +72,20 @@ class Verifier(Configurable):
         """
         return False
 
+    def without_nouns(self, question: str, reference: str, response: str) -> str:
+        """The response that environments pass to ``verify``, without words that only name what the question counts.
+
+        ``verify`` does not receive the question. The default returns the response.
+        """
+        return response
+
+    def unjudgeable(self, references: Sequence[str]) -> list[str]:
+        """Why no answer can be compared with each reference; empty for an ordinary one.
+
+        Environments count such tasks when they are loaded. The default finds none.
+        """
+        return [""] * len(references)
+
     def fixtures(self) -> Sequence[Fixture]:
         """The labelled cases of the verifier; ``fdiv-gym check verifier`` measures its error rates on them."""
         return ()

@@ -39,6 +39,8 @@ _STEPS = {
     "groups/all_equal": "Share of the first process's groups whose scores are all equal, from 0 to 1; such a group has "
     "no effect on most objectives.",
     "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1.",
+    "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 to "
+    "1; a rising share may be a policy that avoids a score.",
     "response/tokens": "Mean number of tokens in a response of the first process.",
     "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
     "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "

@@ -46,6 +46,7 @@ def check_environment(env: TextEnv, *, seconds: float = 30.0) -> Report:
         "reference_response": env_verdicts.check_reference_response,
         "rejects_invalid": env_verdicts.check_rejects_invalid,
         "hostile": env_verdicts.check_hostile,
+        "references": env_tasks.check_references,
         "unscorable": env_verdicts.check_unscorable,
         "batch": env_verdicts.check_batch,
         "deterministic": env_verdicts.check_deterministic,

@@ -63,6 +63,16 @@ def check_splits(env: TextEnv, report: Report, seconds: float) -> None:
     report.check("splits", shared == 0, f"{shared} tasks are in both splits, so held-out metrics are invalid")
 
 
+def check_references(env: TextEnv, report: Report, seconds: float) -> None:
+    """Lists the references with which no answer can be compared; they are no failure, their tasks give no score."""
+    unjudgeable = getattr(env, "unjudgeable", None)
+    if unjudgeable is None:
+        return
+    for split in SPLITS:
+        for reference, reason in unjudgeable(env.task_list(split)).items():
+            report.notes.append(f"{split}: no answer can be compared with {shown(reference)}: {reason}")
+
+
 def check_reset(env: TextEnv, report: Report, seconds: float) -> None:
     """``reset`` selects the given task, and refuses an index out of range."""
     tasks = env.task_list(env.options.split)

@@ -44,6 +44,7 @@ class Report:
         self.subject = subject
         self.checks: list[Check] = []
         self.metrics: dict[str, float] = {}  # additional measurements, e.g. a verifier's error rates
+        self.notes: list[str] = []  # findings that are no failures, e.g. tasks without a usable reference
         self._parts: list[Report] = []
 
     @classmethod
@@ -110,9 +111,12 @@ class Report:
         return "\n".join(lines + [f"  {check.name}: {check.message}" for check in self.failures])
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"subject", "ok", "checks": [{"name", "passed", "message"}, ...]}`` and ``metrics`` if there are any."""
-        record = {"subject": self.subject, "ok": self.ok, "checks": [asdict(check) for check in self.checks]}
-        return record | {"metrics": dict(self.metrics)} if self.metrics else record
+        """``{"subject", "ok", "checks": [{"name", "passed", "message"}, ...]}`` ``metrics`` and ``notes`` if any."""
+        record: dict[str, Any] = {"subject": self.subject, "ok": self.ok}
+        record["checks"] = [asdict(check) for check in self.checks]
+        if self.metrics:
+            record["metrics"] = dict(self.metrics)
+        return record | {"notes": list(self.notes)} if self.notes else record
 
     def to_json(self) -> str:
         """The same as one JSON document."""

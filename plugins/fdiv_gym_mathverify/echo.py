@@ -6,6 +6,7 @@ import re
 
 from fdiv_gym.rewards import normalise
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.structure import equation_parts
 from fdiv_gym_mathverify.units import split_unit
 
@@ -29,7 +30,7 @@ def copies_question(answer: str, reference: str, question: str) -> bool:
     asked = _tight(normalise(question))
     number = fast.parse_number(wanted)
     if number is not None:
-        value = split_unit(equation_parts(value)[-1])[0]
+        value = split_unit(without_label(wanted, equation_parts(value)[-1], question))[0]
     copied = bool(_tight(value)) and _stands_in(_tight(value), asked)
     given = fast.parse_number(value)
     if number is None or given is not None:

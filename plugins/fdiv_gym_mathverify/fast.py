@@ -9,6 +9,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from fdiv_gym_mathverify.surds import same_surd
+
 MAX_DIGITS = 40
 """Longer numerals go to the worker: int() on text of unbounded length is quadratic."""
 
@@ -24,11 +26,14 @@ _SPACED = re.compile(r"[0-9]{1,3}(?: [0-9]{3})+\Z")
 _FRACTION = re.compile(r"\\frac\s*\{\s*(-?[0-9]{1,40})\s*\}\s*\{\s*(-?[0-9]{1,40})\s*\}\Z")
 _SHORT_FRACTION = re.compile(r"\\frac\s*([0-9])\s*([0-9])\Z")
 _SLASH = re.compile(r"([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
+_SCIENTIFIC = re.compile(
+    r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s{0,3}(?:\\times|\\cdot|\*)\s{0,3}10\s{0,3}\^\s{0,3}(?:\{\s{0,3}(-?[0-9]{1,2})\s{0,3}\}|([0-9]))\Z"
+)
 _LONGEST = 3 * MAX_DIGITS
 
 
 class Number(NamedTuple):
-    """A number literal: its exact value and how it was written (``int``, ``dec`` or ``frac``)."""
+    """A number literal: its exact value and how it was written (``int``, ``dec``, ``frac`` or ``sci``)."""
 
     value: Fraction
     form: str
@@ -45,15 +50,15 @@ def parse_number(text: str) -> Number | None:
             return None
     if not text or len(text) > _LONGEST:
         return None
-    number = _integer(text) or _decimal(text) or _fraction(text)
+    number = _integer(text) or _decimal(text) or _fraction(text) or _scientific(text)
     return Number(sign * number.value, number.form) if number else None
 
 
 def decide(reference: str, answer: str) -> bool | None:
-    """Whether two number literals are equal; ``None`` if the worker must decide."""
+    """Whether two number literals, or two multiples of a root or of pi, are equal; ``None``: the worker must decide."""
     first, second = parse_number(reference), parse_number(answer)
     if first is None or second is None:
-        return None
+        return same_surd(reference, answer)
     return compare(first, second)
 
 
@@ -66,6 +71,14 @@ def compare(first: Number, second: Number) -> bool | None:
     difference = abs(first.value - second.value)
     # A difference that rounding may hide is left to the worker.
     return None if difference <= _ROUNDING else False
+
+
+def _scientific(text: str) -> Number | None:
+    match = _SCIENTIFIC.match(text)
+    if not match:
+        return None
+    digits, braced, bare = match.groups()
+    return Number(Fraction(digits) * Fraction(10) ** int(braced or bare), "sci")
 
 
 def _integer(text: str) -> Number | None:

@@ -32,6 +32,11 @@ _FORMS = (
 _VALUE = re.compile(rf"[-+]?(?:{'|'.join(_FORMS)})\Z")
 
 
+def operation(reference: str, answer: str) -> str:
+    """Why an answer holds a sum, integral or limit that is still to be evaluated; empty if it holds none."""
+    return "not evaluated" if _UNFINISHED.search(answer) and not _UNFINISHED.search(reference) else ""
+
+
 def unfinished(reference: str, answer: str) -> str:
     """Why an answer is less evaluated than the reference; empty if it is not.
 
@@ -39,8 +44,9 @@ def unfinished(reference: str, answer: str) -> str:
         reference: one value, without its unit.
         answer: one value, without its unit.
     """
-    if _UNFINISHED.search(answer) and not _UNFINISHED.search(reference):
-        return "not evaluated"
+    operator = operation(reference, answer)
+    if operator:
+        return operator
     if has_variable(answer) and not has_variable(reference):
         return "letters where the reference has none"
     number = fast.parse_number(reference)

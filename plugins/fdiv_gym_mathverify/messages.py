@@ -8,5 +8,8 @@ SERVER_MARK = "FDIV_GYM_MATH_SERVER"
 APPROXIMATELY = "\\approx "
 """Before an answer: it must be within one part in a hundred of the reference."""
 
+FAMILY = "\\forall "
+"""Before an answer: it and the reference are families over the whole numbers."""
+
 Result = tuple[str, float | None, str]
 """Status (as in ``fdiv_gym.Status``), score, detail."""

@@ -7,42 +7,37 @@ ambiguous answers. The rest are pairs of plain values for the fast path or a wor
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
-from fdiv_gym.rewards import normalise, plain, squeezed
+from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
-from fdiv_gym_mathverify.claims import in_order, is_name
+from fdiv_gym_mathverify.choices import choice, letters, names_option, only
+from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
+from fdiv_gym_mathverify.effort import excess
+from fdiv_gym_mathverify.families import compare_families
 from fdiv_gym_mathverify.filter import Limits, refusal
-from fdiv_gym_mathverify.finished import unfinished
+from fdiv_gym_mathverify.finished import operation
 from fdiv_gym_mathverify.inequalities import region
-from fdiv_gym_mathverify.messages import APPROXIMATELY
-from fdiv_gym_mathverify.structure import (
-    Listing,
-    as_set,
-    assigned_names,
-    equation_parts,
-    listing,
-    right_side,
-    with_both_signs,
-)
+from fdiv_gym_mathverify.labels import without_label
+from fdiv_gym_mathverify.lists import compare_lists
+from fdiv_gym_mathverify.ratios import compare_ratios
+from fdiv_gym_mathverify.regions import compare_regions
+from fdiv_gym_mathverify.scales import in_full
+from fdiv_gym_mathverify.sides import reduce_equations
+from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
+from fdiv_gym_mathverify.structure import listing
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text
 from fdiv_gym_mathverify.units import same_words, split_unit
 
-Pair = tuple[str, str]
-
-_LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
+_MAX_ANSWERS = 4
+_COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
+_OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
+_AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
-_NAME = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?(?:\([A-Za-z0-9]\))?|\([A-Za-z](?:,\s*[A-Za-z])+\)")
-_MAX_PARTS = 6
-
-
-class Mismatch(Exception):  # noqa: N818 - it ends a comparison; nothing went wrong
-    """The answer is wrong for a reason of form; the message is the verdict's detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +57,9 @@ class Plan:
     pairs: tuple[Pair, ...] = ()
 
 
-@dataclass
-class _Comparison:
-    limits: Limits
-    allow_unevaluated: bool
-    pairs: list[Pair] = field(default_factory=list)
-
-
-def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False) -> Plan:
+def make_plan(
+    reference: str, answer: str, limits: Limits, allow_unevaluated: bool = False, strict: bool = False
+) -> Plan:
     """Compare by form and collect the values that remain.
 
     Args:
@@ -77,16 +67,23 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
         answer: the answer, from ``extract``.
         limits: how much an answer may hold; a reference may hold four times as much text.
         allow_unevaluated: accept ``12*13`` where the reference is the number 156.
+        strict: no words after a number but the unit of the reference.
     """
     if len(reference) > 4 * limits.length:
         return Plan(unscorable=f"the reference has more than {4 * limits.length} characters")
     if len(answer) > limits.length and answer != reference:
         return Plan(0.0, detail=f"refused: more than {limits.length} characters")
-    gold, pred = normalise(reference), normalise(answer)
+    same = _same_digits(reference, answer)
+    if same is not None:
+        return _decision(same, "number")
+    gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
         return Plan(unscorable="the reference is empty")
+    chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
+    if chosen is not None:
+        return chosen
     if is_text(gold):
         return _decision(plain(gold) == plain(pred), "text")
     unit_free = split_unit(gold, trusted=True)[0]
@@ -98,14 +95,69 @@ def make_plan(reference: str, answer: str, limits: Limits, allow_unevaluated: bo
     refused = refusal(split_unit(pred)[0], _limits_for(unit_free, limits))
     if refused:
         return Plan(0.0, detail=f"refused: {refused}")
-    comparison = _Comparison(limits, allow_unevaluated)
+    comparison = Comparison(limits, allow_unevaluated, strict)
     try:
         _compare(gold, pred, comparison)
     except Mismatch as mismatch:
         return Plan(0.0, detail=str(mismatch))
     if not comparison.pairs:
         return Plan(1.0, detail="same form")
+    if fast.parse_number(pred) is None:
+        refused = excess(pred, gold) or ("" if allow_unevaluated else operation(gold, pred))
+        if refused:
+            return Plan(0.0, detail=f"refused: {refused}")
     return Plan(pairs=tuple(comparison.pairs))
+
+
+def _same_digits(reference: str, answer: str) -> bool | None:
+    """Whether two plain numerals are equal; None for anything else, and where rounding may hide a difference."""
+    first = fast.parse_number(reference)
+    second = fast.parse_number(answer.removeprefix("\\$")) if first is not None else None
+    if first is None or second is None or {first.form, second.form} - {"int", "dec"}:
+        return None
+    return fast.compare(first, second)
+
+
+def plan_all(
+    reference: str, found: Extracted, limits: Limits, allow_unevaluated: bool = False, strict: bool = False
+) -> Plan:
+    """``make_plan`` for everything that a response gives as its answer.
+
+    Boxes at the end that only commas, "and" or "or" join are one list if the reference is a list. Different answers
+    must all be right: a right one beside a wrong one is a guess.
+    """
+    if not reference.strip("$ {}~\\"):
+        return Plan(unscorable="the reference is empty")
+    if found.joined and len(listing(normalise(reference)).items) > 1:
+        return make_plan(reference, found.joined, limits, allow_unevaluated, strict)
+    answers = found.answers if found.answer is None else (found.answer,)
+    if not 0 < len(answers) <= _MAX_ANSWERS:
+        return Plan(0.0, detail=found.reason)
+    plans = [make_plan(reference, answer, limits, allow_unevaluated, strict) for answer in answers]
+    if len(plans) == 1 or any(plan.unscorable for plan in plans):
+        return plans[0]
+    if any(plan.score == 0.0 for plan in plans):
+        return Plan(0.0, detail=found.reason)
+    pairs = tuple(pair for plan in plans for pair in plan.pairs)
+    return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
+
+
+def _choice_plan(gold: str, pred: str, limits: Limits, allow_unevaluated: bool) -> Plan | None:
+    """The plan of a multiple choice; None if neither text is one."""
+    several = letters(gold)
+    if several:
+        return _decision(letters(pred) == several, "choices")
+    wanted, given = choice(gold), choice(pred)
+    if wanted is None or not (names_option(wanted, gold) if wanted.value else is_choice(gold)):
+        # "(B) 16" for 16: the letter is not known, the value is.
+        if given is None or not given.value or given.letter in gold or not names_option(given, pred):
+            return None
+        return make_plan(gold, given.value, limits, allow_unevaluated)
+    if given is None:
+        return make_plan(wanted.value, pred, limits, allow_unevaluated) if wanted.value else _decision(False, "choice")
+    if given.letter != wanted.letter or not given.value or not wanted.value:
+        return _decision(given.letter == wanted.letter and only(given), "choice")
+    return make_plan(wanted.value, given.value, limits, allow_unevaluated)
 
 
 def _decision(same: bool, what: str) -> Plan:
@@ -123,29 +175,40 @@ def _limits_for(reference: str, limits: Limits) -> Limits:
     return limits
 
 
-def _compare(gold: str, pred: str, comparison: _Comparison) -> None:
+def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     """Add the pairs that must be equal, or raise Mismatch."""
+    pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
-    if is_choice(gold):
-        raise_unless(plain(pred) == plain(gold), "different choice")
+    _refuse_marks(gold, pred)
+    if compare_families(gold, pred, comparison):
         return
     _refuse_hedging(gold, pred)
-    gold, pred = _sides(gold, pred, comparison)
+    if compare_ratios(gold, pred, comparison, _compare):
+        return
+    gold, pred = without_point_names(uniform_set(gold), uniform_set(pred))
+    if compare_regions(gold, pred, comparison, _compare):
+        return
+    gold, pred = reduce_equations(gold, pred, comparison)
     if _INEQUALITY.search(gold) or _INEQUALITY.search(pred):
         _compare_inequalities(gold, pred, comparison)
         return
     golds, preds = listing(gold), listing(pred)
     if len(golds.items) > 1 or len(preds.items) > 1 or golds.left == "\\{" or preds.left == "\\{":
-        compare_lists(golds, preds, comparison)
+        compare_lists(golds, preds, comparison, _compare)
     else:
         _compare_values(gold, pred, comparison)
 
 
-def raise_unless(condition: bool, detail: str) -> None:
-    """Raise Mismatch with ``detail`` unless ``condition`` holds."""
-    if not condition:
-        raise Mismatch(detail)
+def _refuse_marks(gold: str, pred: str) -> None:
+    """Refuse a percent mark inside a list, "or" inside brackets and a closed bracket at infinity."""
+    if "%" in pred and "%" not in gold:
+        raise_unless(not _COMPOUND.search(gold), "a percent mark in a list, an interval or a ratio")
+    for pattern, reason in (
+        (_OR_INSIDE, "alternatives inside brackets"),
+        (_AT_INFINITY, "a closed bracket at infinity"),
+    ):
+        raise_unless(not pattern.search(pred) or bool(pattern.search(gold)), reason)
 
 
 def _refuse_hedging(gold: str, pred: str) -> None:
@@ -159,87 +222,7 @@ def _refuse_hedging(gold: str, pred: str) -> None:
         raise Mismatch(f"words that the reference does not have: {words[:40]!r}")
 
 
-def _sides(gold: str, pred: str, comparison: _Comparison) -> tuple[str, str]:
-    """Reduce equations and approximations to the one claim that each makes."""
-    if "\\approx" in pred and "\\approx" not in gold:
-        pred = _exact_side(gold, pred, comparison)
-    parts, gold_parts = equation_parts(pred), equation_parts(gold)
-    if len(parts) == 2 and len(gold_parts) != 2 and parts[0].startswith("(") and is_name(parts[0]):
-        raise_unless(in_order(parts[0]), "names out of order")  # "(x,y) = (2,3)" names the values of a point
-        return gold, parts[1]
-    if len(listing(pred).items) > 1 and len(listing(gold).items) > 1:
-        return gold, pred
-    raise_unless(len(parts) <= _MAX_PARTS and all(parts), "not a single equation")
-    for part in parts[:-1] if len(parts) > 2 or len(gold_parts) == 1 else ():
-        if is_name(part):
-            raise_unless(in_order(part), "names out of order")
-        else:
-            # "3 = 5" and "2x = 5" claim that the left side is the value too.
-            _add(gold_parts[-1], part, comparison)
-    if len(gold_parts) == 1:
-        return gold, parts[-1]
-    same_name = squeezed(gold_parts[0]) == squeezed(parts[0])
-    if len(gold_parts) == 2 and (same_name if len(parts) > 1 else _NAME.fullmatch(gold_parts[0])):
-        return gold_parts[1], parts[-1]
-    return gold, pred if len(parts) == 1 else f"{parts[0]} = {parts[-1]}"
-
-
-def _exact_side(gold: str, pred: str, comparison: _Comparison) -> str:
-    exact, _, rough = pred.partition("\\approx")
-    raise_unless("\\approx" not in rough, "several approximations")
-    exact, rough = exact.strip(), rough.strip()
-    if is_name(exact):
-        return rough
-    number, wanted = fast.parse_number(split_unit(rough)[0]), fast.parse_number(split_unit(gold)[0])
-    raise_unless(number is not None, "an approximation that is not a number")
-    if wanted is None:
-        comparison.pairs.append((split_unit(gold, trusted=True)[0], APPROXIMATELY + split_unit(rough)[0]))
-    elif number is not None:
-        raise_unless(abs(number.value - wanted.value) * 100 <= abs(wanted.value), "two different values")
-    return exact
-
-
-def compare_lists(golds: Listing, preds: Listing, comparison: _Comparison) -> None:
-    """Compare item by item where the order matters, else as sets without repetition."""
-    golds, preds = with_both_signs(golds), with_both_signs(preds)
-    expected, given = len(golds.items), len(preds.items)
-    raise_unless(all(preds.items), "a list with an empty item")
-    raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
-    claims = any("=" in right_side(item) for item in preds.items)
-    raise_unless(not claims or any("=" in right_side(item) for item in golds.items), "equations in a list of values")
-    if golds.ordered or preds.ordered:
-        same = (golds.left, golds.right) == (preds.left, preds.right)
-        round_only = {golds.left, preds.left} == {"", "("} and {golds.right, preds.right} == {"", ")"}
-        raise_unless(same or round_only, "different brackets")
-        names = assigned_names(preds.items)
-        raise_unless(bool(assigned_names(golds.items)) or names == sorted(names), "names out of order")
-        _compare_items(golds.items, preds.items, comparison)
-        return
-    names, given_names = assigned_names(golds.items), assigned_names(preds.items)
-    if len(set(names)) > 1:
-        # "a = 1, b = 2" is no set: its values are assigned by name or by order.
-        if given_names:
-            raise_unless(sorted(names) == sorted(given_names), "different variables")
-            _compare_items(tuple(sorted(golds.items)), tuple(sorted(preds.items)), comparison)
-        else:
-            _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison)
-        return
-    raise_unless(not names or not given_names or set(names) == set(given_names), "different variables")
-    numbers = [fast.parse_number(right_side(item)) for item in (*golds.items, *preds.items)]
-    if all(number is not None and number.form != "dec" for number in numbers):
-        values = [number.value for number in numbers if number is not None]
-        raise_unless(Counter(values[:expected]) == Counter(values[expected:]), "different set of values")
-        return
-    comparison.pairs.append((as_set(golds), as_set(preds)))
-
-
-def _compare_items(golds: tuple[str, ...], preds: tuple[str, ...], comparison: _Comparison) -> None:
-    raise_unless(len(golds) == len(preds), "different number of items")
-    for first, second in zip(golds, preds, strict=True):
-        _compare(first, second, comparison)
-
-
-def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None:
+def _compare_inequalities(gold: str, pred: str, comparison: Comparison) -> None:
     # An inequality may equal an interval; the worker decides.
     both = bool(_INEQUALITY.search(gold) and _INEQUALITY.search(pred))
     wanted, given = region(gold), region(pred)
@@ -259,7 +242,7 @@ def _compare_inequalities(gold: str, pred: str, comparison: _Comparison) -> None
     comparison.pairs.append((wanted.intervals if wanted else gold, given.intervals if given else pred))
 
 
-def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:
+def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
     (value, unit), (given, given_unit) = split_unit(gold, trusted=True), split_unit(pred)
     if "%" in (unit, given_unit):
         raise_unless(
@@ -278,7 +261,7 @@ def _compare_values(gold: str, pred: str, comparison: _Comparison) -> None:
     if _SPLIT_NUMBER.search(given) and not _SPLIT_NUMBER.search(value):
         raise_unless(fast.parse_number(given) is not None, "several numbers side by side")
     if squeezed(value) != squeezed(given):
-        _add(value, given, comparison, finished=True)
+        comparison.add(value, given, finished=True)
 
 
 def _without_unit_of(given: str, unit: str) -> str:
@@ -286,12 +269,12 @@ def _without_unit_of(given: str, unit: str) -> str:
     return value if words == unit else given
 
 
-def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: _Comparison) -> None:
+def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: Comparison) -> None:
     if given_marked:
-        _refuse_unfinished(value, given, comparison)
+        comparison.refuse_unfinished(value, given)
     wanted, number = fast.parse_number(value), fast.parse_number(given)
     if marked == given_marked or wanted is None or number is None:
-        _add(value, given, comparison, finished=True)
+        comparison.add(value, given, finished=True)
         return
     # One side only has the mark: 50% is 0.5, and "what percent?" is answered by a bare 50.
     bare = wanted.value == number.value and abs(wanted.value) >= 1
@@ -299,16 +282,3 @@ def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, c
     first = wanted.value * (scale if marked else 1)
     second = number.value * (scale if given_marked else 1)
     raise_unless(bare or first == second, "different percentage")
-
-
-def _add(gold: str, pred: str, comparison: _Comparison, finished: bool = False) -> None:
-    """Add one pair; with ``finished`` the answer must be evaluated as far as the reference."""
-    if finished:
-        _refuse_unfinished(gold, pred, comparison)
-    comparison.pairs.append((gold, pred))
-
-
-def _refuse_unfinished(gold: str, pred: str, comparison: _Comparison) -> None:
-    reason = "" if comparison.allow_unevaluated else unfinished(gold, pred)
-    if reason:
-        raise Mismatch(reason)

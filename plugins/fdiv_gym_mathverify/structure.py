@@ -12,8 +12,11 @@ _CLOSE = ")]}"
 _CONNECTOR = re.compile(
     r",?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s*"
 )
-_MEMBER = re.compile(r"[A-Za-z]\s*\\in(?![a-z])\s*")
-_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?")
+_MEMBER = re.compile(r"(?:[A-Za-z]|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\))\s{0,3}\\in(?![a-z])\s{0,3}")
+_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)")
+_SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
+_LEADING_PLUS = re.compile(r"(\A|=)\s{0,3}\+\s{0,3}")
+_NAMED_MATRIX = re.compile(r"[^=]{1,60}=\s{0,3}\\begin\{[pbvB]?matrix\}[^=]{1,1000}\\end\{[pbvB]?matrix\}\Z")
 _GROUPED = re.compile(r"-?\s*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 
 
@@ -36,7 +39,7 @@ def listing(text: str) -> Listing:
     for left, right in (("\\{", "\\}"), ("(", ")"), ("(", "]"), ("[", ")"), ("[", "]")):
         if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
             inner = text[len(left) : len(text) - len(right)]
-            if _encloses(inner):
+            if encloses(inner):
                 items = split_top(inner, ",;")
                 if len(items) > 1 or left == "\\{":
                     return Listing(left, right, items)
@@ -63,20 +66,40 @@ def split_top(text: str, separators: str) -> tuple[str, ...]:
 
 def equation_parts(text: str) -> tuple[str, ...]:
     """The sides of an equation chain ``a = b = c``; one part if there is no plain equals sign."""
-    if "=" not in text or any(mark in text for mark in ("<=", ">=", "!=", "==", "\\begin")):
+    if "=" not in text or any(mark in text for mark in ("<=", ">=", "!=", "==")):
+        return (text,)
+    if "\\begin" in text and not _NAMED_MATRIX.match(text):
         return (text,)
     return split_top(text, "=")
 
 
 def with_both_signs(values: Listing) -> Listing:
     """The list with every item that holds one plus-or-minus sign written out twice."""
+    if values.ordered:
+        return values
     items: list[str] = []
     for item in values.items:
-        if item.count("\\pm") == 1 and not values.ordered:
-            items += [item.replace("\\pm", sign).lstrip("+ ") for sign in "+-"]
-        else:
+        signs = _SIGNS.findall(item)
+        if signs.count("\\pm") > 1 or signs.count("\\mp") > 1 or not signs:
             items.append(item)
+            continue
+        for turn in ({"\\pm": "+", "\\mp": "-"}, {"\\pm": "-", "\\mp": "+"}):
+            signed = item
+            for sign, written in turn.items():
+                signed = re.sub(re.escape(sign) + "(?![A-Za-z])", written, signed)
+            items.append(_LEADING_PLUS.sub(r"\1", signed))
     return values._replace(items=tuple(items))
+
+
+def both_signs(text: str) -> str:
+    """A text with a plus-or-minus sign as the list of both values; any other text unchanged."""
+    if not _SIGNS.search(text):
+        return text
+    values = listing(text)
+    expanded = with_both_signs(values)
+    if len(expanded.items) == len(values.items):
+        return text
+    return values.left + ", ".join(expanded.items) + values.right
 
 
 def assigned_names(items: tuple[str, ...]) -> list[str]:
@@ -97,7 +120,8 @@ def as_set(values: Listing) -> str:
     return "\\{" + ",".join(right_side(item) for item in values.items) + "\\}"
 
 
-def _encloses(inner: str) -> bool:
+def encloses(inner: str) -> bool:
+    """Whether the brackets of a text are pairs, so that brackets around it are a pair too."""
     # In "(1) + (2)" the first and the last bracket are not a pair.
     depth = 0
     for char in inner:

@@ -1,25 +1,28 @@
-"""Units: words after a number that do not change its value.
+r"""Units: words after a number that do not change its value.
 
-Only whole known words count. If any trailing word were removed, "3 or so" and "1 of many" would be accepted.
+Only whole known words count. If any trailing word were removed, "3 or so" and "1 of many" would be accepted. A single
+letter is a variable unless it is the symbol of a unit in ``\text``, or one of four common ones after a number literal.
 """
 
 from __future__ import annotations
 
 import re
 
+from fdiv_gym_mathverify import fast
+
 _SYNONYMS = """
 mm millimeter millimetre
-cm centimeter centimetre
+cm centimeter centimetre cms
 dm decimeter decimetre
 m meter metre
-km kilometer kilometre
+km kilometer kilometre kms
 in inch inches
 ft foot feet
 yd yard
 mi mile
 mg milligram
 g gram gm
-kg kilogram kilo
+kg kilogram kilo kgs
 lb pound lbs
 oz ounce
 ml milliliter millilitre mL
@@ -27,25 +30,29 @@ l liter litre L
 gal gallon
 s second sec
 min minute
-h hour hr
+h hour hr hrs
 day days
 week weeks
 month months
-year yr
+year yr yrs
 $ dollar usd USD buck
-cent cents
+cent cents ¢
 euro euros
 deg degree degrees
 rad radian
 % percent percentage pct
 mph
-kmh
 ohm
-hz hertz
-j joule
-n newton
-w watt
-v volt
+hz hertz Hz
+J joule
+N newton
+W watt
+V volt
+K kelvin
+C celsius
+F fahrenheit
+Pa pascal
+kmph kph kmh
 unit units
 point pts
 item
@@ -75,9 +82,17 @@ _WORD = r"[A-Za-z]+"
 _POWER = r"(?:\s*\^\s*(?:\{\s*[23]\s*\}|[23]))?"
 _TEXT_UNIT = re.compile(rf"\s*\\text\s*\{{\s*([A-Za-z][A-Za-z ./]{{0,40}}?)\s*\}}\s*({_POWER})\Z")
 _BARE_UNIT = re.compile(rf"(?<=[0-9}})])\s*({_WORD}(?:[ /]{_WORD}){{0,3}})({_POWER})\Z")
-_DEGREE = re.compile(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*\Z")
+_DEGREE = re.compile(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*(?:\\text\s*\{\s*([CF])\s*\}|([CF]))?\s*\Z")
 _FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 _DIGIT = re.compile(r"[0-9]")
+_COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}")
+_LETTER = re.compile(r"[A-Za-z]")
+_LETTER_UNITS = frozenset("mgsh")
+_MEASURED = frozenset({"mm", "cm", "dm", "m", "km", "in", "ft", "yd", "mi", "s", "h", "unit", "sq", "cu"})
+_RATIOS = {"km h": "kmph", "mi h": "mph", "deg C": "degC", "deg F": "degF"}
+_NOUNS = "men cup egg pen toy car dog cat box bag jar can tin pie win lap row bus bee ant pig cow hen"
+_SHORT_NOUNS = frozenset(_NOUNS.split())
+_NUMBER_WORDS = frozenset({"hundred", "thousand", "million", "billion", "trillion", "dozen"})
 _TAIL = 80
 
 
@@ -91,15 +106,17 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str]:
     if text.startswith("$"):
         value, other = split_unit(text[1:].strip(), trusted)
         return (value, "$") if other in ("", "$") else (text, "")
+    if text.startswith(("€", "£", "₹", "¥")):
+        return text[1:].strip(), "euro" if text[0] == "€" else text[0]
     if text.startswith("-$"):
         return "-" + text[2:].strip(), "$"
-    for mark, name in (("%", "%"), ("$", "$"), ("€", "euro")):
+    for mark, name in (("%", "%"), ("$", "$"), ("€", "euro"), ("£", "£"), ("¢", "cent")):
         if len(text) > 1 and text.endswith(mark):
             return text[: -len(mark)].strip(), name
     head, tail = text[:-_TAIL], text[-_TAIL:]
     degree = _DEGREE.search(tail)
     if degree and degree.start() and not _FUNCTION.search(text):
-        return head + tail[: degree.start()], "deg"
+        return head + tail[: degree.start()], "deg" + (degree.group(1) or degree.group(2) or "")
     for pattern in (_TEXT_UNIT, _BARE_UNIT):
         match = pattern.search(tail)
         value = (head + tail[: match.start()]).strip() if match else ""
@@ -107,10 +124,23 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str]:
             words, power = match.groups()
             # "5m" may be a product, "5cm" is a length, and unknown words are units only after a space.
             apart = tail[match.start()] in " \\" or (len(words) > 1 and words in _NAMES)
+            if apart and pattern is _BARE_UNIT:
+                apart = _may_be_unit(value, words, power)
             name = unit_name(words, power, trusted and _DIGIT.search(value) is not None) if apart else ""
             if name:
                 return value, name
     return text, ""
+
+
+def _may_be_unit(value: str, words: str, power: str) -> bool:
+    r"""Whether words outside ``\text`` can be a unit: after a value with letters, they are variables too."""
+    if _LETTER.search(_COMMAND.sub(" ", value)):
+        return False
+    found = re.split(r"[ /]", words)
+    if any(len(word) == 1 for word in found):
+        plain = fast.parse_number(value) is not None
+        return plain and ((words in _LETTER_UNITS and not power) or ("/" in words and len(found) == 2))
+    return all(word in _NAMES or len(word) > 3 or _known(word) or word in _SHORT_NOUNS for word in found)
 
 
 def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
@@ -121,18 +151,21 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
             continue
         name = _known(word)
         if not name:
-            if not trusted or len(word) < 2:
+            if not trusted or len(word) < 2 or word.casefold() in _NUMBER_WORDS:
                 return ""
             name = word.casefold().rstrip("s")
         names.append(name)
     exponent = power.strip(" ^{}")
+    if exponent and not trusted and names and names[-1] not in _MEASURED:
+        return ""
     for name, square in (("sq", "2"), ("cu", "3")):
         if name in names and len(names) > 1:
             names.remove(name)
             exponent = square
-    if not names or (names[0] == "per" and len(names) == 1):
+    if not names or (len(names) == 1 and names[0] in ("per", "sq", "cu")):
         return ""
-    return " ".join(name for name in names if name != "per") + exponent
+    joined = " ".join(name for name in names if name != "per") + exponent
+    return _RATIOS.get(joined, joined)
 
 
 def same_words(words: str, reference_unit: str) -> bool:

@@ -11,18 +11,32 @@ from typing import Any, Self
 import pydantic
 
 from fdiv_gym.registry import Options as BaseOptions
-from fdiv_gym.rewards import AnswerFormat, Fixture, Verifier, check_pairs, extract, reference_answer
-from fdiv_gym.types import Verdict
+from fdiv_gym.rewards import (
+    AnswerFormat,
+    Fixture,
+    Verifier,
+    check_pairs,
+    extract,
+    in_form,
+    normalise,
+    reference_answer,
+)
+from fdiv_gym.types import Status, Verdict
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.choices import contradicts_option
+from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
 from fdiv_gym_mathverify.fixtures import load_fixtures
+from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.messages import Result
-from fdiv_gym_mathverify.plan import Pair, Plan, make_plan
+from fdiv_gym_mathverify.plan import Plan, make_plan, plan_all
 from fdiv_gym_mathverify.pool import WorkerPool
+from fdiv_gym_mathverify.references import is_plain, probes
 
 _BUDGET_BASE_S = 60.0
 _BUDGET_EACH_S = 0.2
+_MOST_REFERENCES = 100_000
 _MEBIBYTE = 1 << 20
 
 
@@ -35,7 +49,9 @@ class MathVerifierOptions(BaseOptions):
         None, gt=0, description="Seconds for one batch; unset: 60 and 0.2 for each pair that needs a worker."
     )
     extraction: AnswerFormat = pydantic.Field("boxed", description="The place of the answer in a response.")
-    allow_repeats: bool = pydantic.Field(False, description="Accept several boxes that hold the same text.")
+    strict: bool = pydantic.Field(
+        False, description="Only the form of the reference: one box, and no words but the reference's own unit."
+    )
     allow_unevaluated: bool = pydantic.Field(False, description="Accept 12*13 where the reference is 156.")
     max_length: int = pydantic.Field(1000, ge=1, description="Characters of an answer.")
     max_depth: int = pydantic.Field(20, ge=1, le=40, description="Nested brackets of an answer.")
@@ -61,6 +77,7 @@ class MathVerifier(Verifier):
         self._limits = Limits(
             length=self.options.max_length, depth=self.options.max_depth, exponent=self.options.max_exponent
         )
+        self._judgeable: dict[str, str] = {}
         self._pool = self._new_pool()
 
     def verify(self, reference: str, response: str) -> Verdict:
@@ -85,14 +102,65 @@ class MathVerifier(Verifier):
             verdicts.append(verdict)
             if verdict is None:
                 jobs.append((index, pairs))
-        for (index, _), verdict in zip(jobs, self._work([pairs for _, pairs in jobs]), strict=True):
+        doubtful = self._doubtful(references, verdicts)
+        work = [pairs for _, pairs in jobs] + [pairs for _, pairs in doubtful]
+        results = self._work(work)
+        for (index, _), verdict in zip(jobs, results[: len(jobs)], strict=True):
             verdicts[index] = verdict
-        return [verdict for verdict in verdicts if verdict is not None]
+            if verdict.status is Status.UNSCORABLE:
+                self._judgeable[references[index]] = verdict.detail
+        for (reference, _), verdict in zip(doubtful, results[len(jobs) :], strict=True):
+            if verdict.status is Status.UNSCORABLE:
+                self._judgeable[reference] = verdict.detail
+        return [
+            Verdict.unscorable(reason) if (reason := self._judgeable.get(reference)) else verdict
+            for reference, verdict in zip(references, verdicts, strict=True)
+            if verdict is not None
+        ]
+
+    def unjudgeable(self, references: Sequence[str]) -> list[str]:
+        """Why no answer can be compared with each reference; empty for an ordinary one."""
+        form = self.options.extraction
+        verdicts = self.verify_batch(references, [in_form(reference_answer(text), form) for text in references])
+        return [verdict.detail if verdict.status is Status.UNSCORABLE else "" for verdict in verdicts]
+
+    def _doubtful(self, references: Sequence[str], verdicts: Sequence[Verdict | None]) -> list[tuple[str, list[Pair]]]:
+        """Wrong answers to references that an equal text matched and that may be no mathematics, each once."""
+        jobs: list[tuple[str, list[Pair]]] = []
+        for reference, verdict in zip(references, verdicts, strict=True):
+            if verdict is None or verdict.score != 1.0 or reference in self._judgeable:
+                continue
+            gold = reference_answer(reference)
+            if len(self._judgeable) >= _MOST_REFERENCES:
+                self._judgeable.clear()
+            self._judgeable[reference] = ""
+            if is_plain(gold):
+                continue
+            for probe in probes(gold):
+                plan = make_plan(gold, probe, self._limits)
+                if plan.pairs:
+                    jobs.append((reference, list(plan.pairs)))
+                    break
+        return jobs
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
-        """Whether the answer is an expression that was copied from the question and not evaluated."""
-        found = extract(response, self.options.extraction, self.options.allow_repeats)
-        return found.answer is not None and copies_question(found.answer, reference, question)
+        """Whether the answer is copied from the question and not evaluated, or names an option with another's value."""
+        found = extract(response, self.options.extraction, not self.options.strict)
+        answers = found.answers if found.answer is None else (found.answer,)
+        return any(
+            copies_question(answer, reference, question) or contradicts_option(normalise(answer), question)
+            for answer in answers
+        )
+
+    def without_nouns(self, question: str, reference: str, response: str) -> str:
+        """The response without words of the question after its number, if the reference is a bare number."""
+        found = extract(response, self.options.extraction, not self.options.strict)
+        longest = self.options.max_length
+        if self.options.strict or found.answer is None or max(len(found.answer), len(reference)) > longest:
+            return response
+        answer = normalise(found.answer)
+        bare = without_label(normalise(reference_answer(reference)), answer, question)
+        return response if bare == answer else in_form(bare, self.options.extraction)
 
     def fixtures(self) -> Sequence[Fixture]:
         """The labelled cases; they hold for the default options."""
@@ -108,11 +176,12 @@ class MathVerifier(Verifier):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_pool"]
+        del state["_pool"], state["_judgeable"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._judgeable = {}
         self._pool = self._new_pool()
 
     def _new_pool(self) -> WorkerPool:
@@ -120,13 +189,10 @@ class MathVerifier(Verifier):
 
     def plan(self, reference: str, response: str) -> Plan:
         """The decision by the form of both texts, or the pairs that are left to compare."""
-        found = extract(response, self.options.extraction, self.options.allow_repeats)
+        found = extract(response, self.options.extraction, not self.options.strict)
+        options = self.options
         gold = reference_answer(reference)
-        if found.answer is None:
-            if not gold:
-                return Plan(unscorable="the reference is empty")
-            return Plan(0.0, detail=found.reason)
-        return make_plan(gold, found.answer, self._limits, self.options.allow_unevaluated)
+        return plan_all(gold, found, self._limits, options.allow_unevaluated, options.strict)
 
     def _decide(self, reference: str, response: str) -> tuple[Verdict | None, list[Pair]]:
         plan = self.plan(reference, response)

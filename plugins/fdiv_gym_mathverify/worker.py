@@ -25,7 +25,9 @@ from math_verify.errors import TimeoutException
 from sympy.core.cache import clear_cache
 from sympy.core.evalf import EvalfMixin
 
-from fdiv_gym_mathverify.messages import APPROXIMATELY, SERVER_MARK, Result
+from fdiv_gym_mathverify.messages import APPROXIMATELY, FAMILY, SERVER_MARK, Result
+from fdiv_gym_mathverify.progressions import same_families
+from fdiv_gym_mathverify.relations import same_relation
 
 MEMORY_BYTES = 1 << 30
 RELATIVE_TOLERANCE = 1e-5
@@ -108,6 +110,8 @@ def judge(pairs: list[tuple[str, str]]) -> Result:
 def _judge_pair(reference: str, answer: str) -> Result:
     if answer.startswith(APPROXIMATELY):
         return _judge_rough(reference, answer.removeprefix(APPROXIMATELY))
+    if answer.startswith(FAMILY):
+        return _judge_families(reference, answer.removeprefix(FAMILY))
     real = not (grader.should_treat_as_complex(reference) or grader.should_treat_as_complex(answer))
     try:
         gold = _parse(reference, real)
@@ -133,6 +137,16 @@ def _judge_rough(reference: str, answer: str) -> Result:
         return "scored", 0.0, "an approximation, but not of a number"
     same = abs(wanted - given) * 100 <= abs(wanted)
     return "scored", float(same), "close enough" if same else "two different values"
+
+
+def _judge_families(reference: str, answer: str) -> Result:
+    try:
+        same = same_families(reference, answer, lambda text: _parse(text, True))
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # the boundary to sympy and the parser: what cannot be compared is not equal
+        return "scored", 0.0, f"not comparable ({type(error).__name__})"
+    return "scored", float(same), "the same family" if same else "different families"
 
 
 def _equal(gold: Any, pred: Any) -> tuple[bool, str]:
@@ -245,6 +259,7 @@ def _warm_up() -> None:
 
 # For a whole text such as "1,234" the parser calls this function of its module, not a method.
 latex2sympy2.convert_number = number
+grader.sympy_compare_relational = same_relation
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 if os.environ.get(SERVER_MARK):
     _die_with_parent()

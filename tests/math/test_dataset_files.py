@@ -147,10 +147,29 @@ def test_errors_are_raised_when_tasks_are_listed(tmp_path):
 
 def test_repeats_that_the_verifier_allows_are_checked_for_copies_and_vote(tmp_path):
     source = write(tmp_path / "a.jsonl", [{"problem": "What is $2^{10}$?", "answer": r"$\boxed{1024}$"}])
-    env = fg.make("math/Dataset-v0", source=source, train_split="", verifier={"name": "math", "allow_repeats": True})
+    env = fg.make("math/Dataset-v0", source=source, train_split="")
     task = env.task_list("heldout")[0]
     assert env.score(task, r"\boxed{2^{10}} \boxed{2^{10}}").score == 0.0
     assert env.score(task, r"\boxed{1024} \boxed{1024}").score == 1.0
     assert env.vote(task, r"\boxed{5} \boxed{5}") == "5"
     assert env.score(task, env.reference_response(task)).score == 1.0
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "score"),
+    [
+        (r"3 \text{ dozen}", 1.0),
+        (r"3 \text{ dozen clay}", 1.0),
+        (r"3 \text{ score}", 0.0),
+        (r"3 \text{ not clay}", 0.0),
+    ],
+)
+def test_nouns_of_the_question_are_labels(tmp_path, answer, score):
+    problem = "Ann sells clay. How many dozen not yet?"
+    source = write(tmp_path / "a.jsonl", [{"problem": problem, "answer": "3"}])
+    env = fg.make("math/Dataset-v0", source=source, train_split="")
+    task = env.task_list("heldout")[0]
+    assert env.score(task, rf"\boxed{{{answer}}}").score == score
+    assert env.score_batch([task], [rf"\boxed{{{answer}}}"])[0].score == score
     env.close()

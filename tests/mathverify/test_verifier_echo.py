@@ -2,6 +2,7 @@
 
 import pytest
 
+from fdiv_gym_mathverify import MathVerifier
 from fdiv_gym_mathverify.echo import copies_question
 
 
@@ -58,3 +59,18 @@ def test_copies(question, reference, answer):
 )
 def test_answers(question, reference, answer):
     assert not copies_question(answer, reference, question)
+
+
+OPTIONS = (
+    r"What is $7+9$? $\textbf{(A)}\ 15 \qquad \textbf{(B)}\ 16 \qquad \textbf{(C)}\ 17$",
+    "What is 7+9?\n(A) 15\n(B) 16\n(C) 17",
+)
+
+
+@pytest.mark.parametrize("question", OPTIONS)
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("(B) 16", False), ("B", False), ("16", False), ("(B) 15", True), (r"\text{(B) } 17", True), ("(A) 16", True)],
+)
+def test_a_letter_and_its_value_must_not_contradict(question, answer, expected):
+    assert MathVerifier().repeats_question(question, "B", rf"\boxed{{{answer}}}") is expected

@@ -25,6 +25,7 @@ def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
         "reward/mean": sum(flat) / len(flat) if flat else math.nan,
         "groups/all_equal": sum(1 for s in scores if not s or min(s) == max(s)) / len(groups),
         "verdicts/unscored": 1 - len(flat) / count,
+        "verdicts/timeout": sum(t.verdict is not None and t.verdict.status == "timeout" for t in trajectories) / count,
         "response/tokens": sum(t.response_length for t in trajectories) / count,
         "response/cut_off": sum(t.stop_reason == "length" for t in trajectories) / count,
     }

@@ -13,7 +13,7 @@ import fdiv_gym as fg
 from fdiv_gym.data import Contamination, content_hash, task_content_hash
 from fdiv_gym.envs import Split
 from fdiv_gym.registry import check_verdict, verified_by
-from fdiv_gym.rewards import Extracted, extract, reference_answer
+from fdiv_gym.rewards import AnswerFormat, Extracted, extract, in_form, reference_answer, without_quoted_boxes
 from fdiv_gym_math.corpora.loading import FORMATS, Source, column, is_single_file, read_rows, text_of
 
 TEMPLATE = "{problem}\n\nReason step by step, and put your final answer within \\boxed{}."
@@ -108,23 +108,25 @@ class DatasetEnv(fg.TextEnv):
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """1 for an answer equal to the reference, else 0."""
-        verdict = check_verdict(self.verifier, self.verifier.verify(task.answer or "", response))
-        return self._unless_echoed(task, response, verdict)
+        own = self._own(task, response)
+        verdict = check_verdict(self.verifier, self.verifier.verify(task.answer or "", own))
+        return self._unless_echoed(task, own, verdict)
 
     def score_batch(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """Score many responses in one call, in the verifier's workers."""
-        verdicts = verified_by(self.verifier, [task.answer or "" for task in tasks], list(responses))
+        responses = [self._own(task, text) for task, text in zip(tasks, responses, strict=True)]
+        verdicts = verified_by(self.verifier, [task.answer or "" for task in tasks], responses)
         return [self._unless_echoed(*each) for each in zip(tasks, responses, verdicts, strict=True)]
 
     def reference_response(self, task: fg.Task) -> str:
         """The reference in a box, or in the form of the verifier's extraction."""
-        forms = {"hash": "#### {}", "answer-tag": "<answer>{}</answer>", "last-number": "{}", "whole": "{}"}
-        return forms.get(self._extraction(), "\\boxed{{{}}}").format(reference_answer(task.answer or ""))
+        return in_form(reference_answer(task.answer or ""), self._extraction())
 
     def vote(self, task: fg.Task, response: str) -> str | None:
         """The extracted answer without its spaces."""
-        found = self._extract(response)
-        return None if found.answer is None else "".join(found.answer.split())
+        found = self._extract(without_quoted_boxes(response, task.prompt))
+        answer = found.answer or found.joined
+        return "".join(answer.split()) or None
 
     def close(self) -> None:
         """Close the verifier."""
@@ -133,18 +135,24 @@ class DatasetEnv(fg.TextEnv):
 
     # ---- reading ----------------------------------------------------------------------------------
 
+    def _own(self, task: fg.Task, response: str) -> str:
+        """The response without boxes and nouns of the question."""
+        own = without_quoted_boxes(response, task.prompt)
+        return self.verifier.without_nouns(task.prompt, task.answer or "", own)
+
     def _unless_echoed(self, task: fg.Task, response: str, verdict: fg.Verdict) -> fg.Verdict:
         # The verifier accepts 2^{10} for 1024, but does not receive the question, which may be 2^{10}.
         if verdict.score and self.verifier.repeats_question(task.prompt, task.answer or "", response):
             return fg.Verdict.scored(0.0, "the answer repeats the question")
         return verdict
 
-    def _extraction(self) -> str:
-        return str(getattr(self.verifier.options, "extraction", "boxed"))
+    def _extraction(self) -> AnswerFormat:
+        found: AnswerFormat = getattr(self.verifier.options, "extraction", "boxed")
+        return found
 
     def _extract(self, response: str) -> Extracted:
-        repeats = bool(getattr(self.verifier.options, "allow_repeats", False))
-        return extract(response, self._extraction(), repeats)  # type: ignore[arg-type]
+        strict = bool(getattr(self.verifier.options, "strict", False))
+        return extract(response, self._extraction(), not strict)
 
     def _source(self) -> Source:
         o = self.options
@@ -180,7 +188,24 @@ class DatasetEnv(fg.TextEnv):
         for task in made:
             first.setdefault(task_content_hash(task), task)
         self._report_repeats(made, first, split)
-        return list(first.values())
+        tasks = list(first.values())
+        self._report_references(tasks, split)
+        return tasks
+
+    def unjudgeable(self, tasks: Sequence[fg.Task]) -> dict[str, str]:
+        """The references among ``tasks`` with which no answer can be compared, and why; they give no score."""
+        references = list(dict.fromkeys(task.answer or "" for task in tasks))
+        reasons = zip(references, self.verifier.unjudgeable(references), strict=True)
+        return {reference: reason for reference, reason in reasons if reason}
+
+    def _report_references(self, tasks: Sequence[fg.Task], split: Split) -> None:
+        found = self.unjudgeable(tasks)
+        if found:
+            log.warning(
+                "%s: no answer can be compared with %d references (%s, for example %r: %s); their tasks give no score, "
+                "and fdiv-gym check environment lists them",
+                self.options.source, len(found), split, *next((text[:60], why) for text, why in found.items()),
+            )  # fmt: skip
 
     def _report_repeats(self, made: Sequence[fg.Task], first: Mapping[str, fg.Task], split: Split) -> None:
         if len(first) == len(made):

@@ -1,0 +1,42 @@
+"""Ratios: ``1:2:3`` has terms in an order; as a quotient it would equal ``1:3:2``."""
+
+from __future__ import annotations
+
+import re
+
+from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.comparison import Comparison, raise_unless
+from fdiv_gym_mathverify.lists import Compare
+from fdiv_gym_mathverify.structure import split_top
+
+_CLOCK = re.compile(r"[0-9]{1,2}\s*:\s*[0-9]{2}")
+_NO_RATIO = re.compile(r"\\(?:to|mapsto|rightarrow|mid|mathbb)(?![A-Za-z])|[=<>]|\\in(?![A-Za-z])")
+
+
+def compare_ratios(gold: str, pred: str, comparison: Comparison, compare: Compare) -> bool:
+    """Compare two ratios term by term; two terms may also be proportional, unless they may be a time of day.
+
+    Returns:
+        False if neither is a ratio, or one is the quotient that the other states with two terms.
+    """
+    wanted, given = _terms(gold), _terms(pred)
+    if len(wanted) < 2 and len(given) < 2:
+        return False
+    raise_unless(all(wanted) and all(given), "a ratio with an empty term")
+    clock = bool(_CLOCK.fullmatch(gold))
+    if len(wanted) != len(given):
+        raise_unless(max(len(wanted), len(given)) == 2 and not clock, "different number of terms in a ratio")
+        return False
+    if len(wanted) == 2 and not clock:
+        numbers = [fast.parse_number(term) for term in (*wanted, *given)]
+        values = [number.value for number in numbers if number is not None]
+        if len(values) == 4:
+            raise_unless(all(values) and values[0] * values[3] == values[1] * values[2], "different ratio")
+            return True
+    for first, second in zip(wanted, given, strict=True):
+        compare(first, second, comparison)
+    return True
+
+
+def _terms(text: str) -> tuple[str, ...]:
+    return split_top(text, ":") if ":" in text and not _NO_RATIO.search(text) else (text,)
