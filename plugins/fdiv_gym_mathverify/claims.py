@@ -26,6 +26,8 @@ def is_name(text: str) -> bool:
     """
     if _NAME.fullmatch(text):
         return True
+    if text.startswith("-") or text.count("|") % 2:
+        return False
     if any(char.isdigit() for char in _INDEX.sub("", text)) or _RELATION.search(text):
         return False
     return bool(_LETTER.search(text))

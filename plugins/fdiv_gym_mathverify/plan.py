@@ -27,7 +27,7 @@ from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
-from fdiv_gym_mathverify.structure import listing
+from fdiv_gym_mathverify.structure import equation_parts, listing
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text
 from fdiv_gym_mathverify.units import same_words, split_unit
 
@@ -203,7 +203,8 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
 def _refuse_marks(gold: str, pred: str) -> None:
     """Refuse a percent mark inside a list, "or" inside brackets and a closed bracket at infinity."""
     if "%" in pred and "%" not in gold:
-        raise_unless(not _COMPOUND.search(gold), "a percent mark in a list, an interval or a ratio")
+        number = fast.parse_number(split_unit(equation_parts(gold)[-1], trusted=True)[0])
+        raise_unless(number is not None and not _COMPOUND.search(gold), "a percent mark beside more than one number")
     for pattern, reason in (
         (_OR_INSIDE, "alternatives inside brackets"),
         (_AT_INFINITY, "a closed bracket at infinity"),

@@ -56,6 +56,7 @@ def compare_regions(gold: str, pred: str, comparison: Comparison, compare: Compa
     """Compare two sets of real numbers in any notation; False if the texts are not two such sets."""
     wanted = read(gold)
     given = read(pred) if wanted else None
+    raise_unless(wanted is None or given is not None or not _BUILDER.match(gold.strip()), "not a set of real numbers")
     if wanted is None or given is None or not (wanted.sure or given.sure):
         return False
     raise_unless(not wanted.name or not given.name or wanted.name == given.name, "different variables")

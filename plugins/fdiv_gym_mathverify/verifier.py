@@ -23,7 +23,7 @@ from fdiv_gym.rewards import (
 )
 from fdiv_gym.types import Status, Verdict
 from fdiv_gym_mathverify import fast
-from fdiv_gym_mathverify.choices import contradicts_option
+from fdiv_gym_mathverify.choices import choice, contradicts_option
 from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
@@ -147,10 +147,13 @@ class MathVerifier(Verifier):
         """Whether the answer is copied from the question and not evaluated, or names an option with another's value."""
         found = extract(response, self.options.extraction, not self.options.strict)
         answers = found.answers if found.answer is None else (found.answer,)
-        return any(
-            copies_question(answer, reference, question) or contradicts_option(normalise(answer), question)
-            for answer in answers
-        )
+        if any(contradicts_option(normalise(answer), question) for answer in answers):
+            return True
+        if choice(normalise(reference_answer(reference))) is not None:
+            return False  # options are there to be copied
+        given = [choice(normalise(answer)) for answer in answers]
+        values = [one.value if one and one.value else text for one, text in zip(given, answers, strict=True)]
+        return any(copies_question(value, reference, question) for value in values)
 
     def without_nouns(self, question: str, reference: str, response: str) -> str:
         """The response without words of the question after its number, if the reference is a bare number."""

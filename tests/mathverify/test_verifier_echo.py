@@ -74,3 +74,4 @@ OPTIONS = (
 )
 def test_a_letter_and_its_value_must_not_contradict(question, answer, expected):
     assert MathVerifier().repeats_question(question, "B", rf"\boxed{{{answer}}}") is expected
+    assert MathVerifier().repeats_question(question, "16", rf"\boxed{{{answer}}}") is expected
