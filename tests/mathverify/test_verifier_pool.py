@@ -33,7 +33,9 @@ EXPENSIVE = [
 ]
 # A reference that needs a worker: where it is a number, an answer with letters scores 0 before.
 HARD = "x+1"
-MUST_BE_KILLED = ["(x+y+z+w)^{200}", "(9999!)^{9999}", r"\binom{9999}{4999}^{9999}", "(a+b+c+d)^{300}"]
+# Beside a reference of this size no limit on the text of an answer applies, and only the deadline ends a comparison.
+HUGE = "(x+y+z+w)^{200}"
+MUST_BE_KILLED = ["(x+y+z+2w)^{200}", "(x+y+z+w)^{199}+x", "(x+z+w+v)^{200}", "(x+y+z-w)^{200}"]
 
 
 def box(answer: str) -> str:
@@ -89,7 +91,7 @@ def check_ordinary_pairs(verifier: MathVerifier, ordinary: int) -> None:
     responses = [box(f"x(x+{k})") for k in range(2, ordinary + 2)]
     step = max(1, ordinary // len(MUST_BE_KILLED))
     for number, answer in enumerate(MUST_BE_KILLED):
-        references.insert(number * step, HARD)
+        references.insert(number * step, HUGE)
         responses.insert(number * step, box(answer))
     verdicts = verifier.verify_batch(references, responses)
     for response, verdict in zip(responses, verdicts, strict=True):
@@ -111,7 +113,7 @@ def test_a_thousand_ordinary_pairs_among_expensive_ones_score(quick):
 def test_the_budget_of_a_batch_holds():
     with MathVerifier(deadline_s=30.0, workers=2, batch_budget_s=4.0) as verifier:
         start = time.monotonic()
-        verdicts = verifier.verify_batch([HARD] * 6, [box(MUST_BE_KILLED[0])] * 6)
+        verdicts = verifier.verify_batch([HUGE] * 6, [box(MUST_BE_KILLED[0])] * 6)
         assert time.monotonic() - start < 5.0
         assert [verdict.status for verdict in verdicts] == [Status.TIMEOUT] * 6
         # The dropped jobs do not keep running for thirty seconds: the next pair is judged within its own
@@ -181,7 +183,7 @@ def test_the_main_module_of_the_caller_is_never_imported(tmp_path):
         from fdiv_gym_mathverify.verifier import MathVerifier
         with MathVerifier(deadline_s=1.0) as verifier:
             print(verifier.verify("x^2", "\\\\boxed{x*x}").score)
-            verifier.verify("x+1", "\\\\boxed{(x+y+z+w)^{200}}")
+            verifier.verify("(x+y+z+w)^{200}", "\\\\boxed{(x+y+z-w)^{200}}")
             print(verifier.verify("x^2", "\\\\boxed{x*x}").score)
         """,
         cwd=tmp_path,
@@ -200,8 +202,8 @@ def test_kill_9_of_the_caller_leaves_no_worker_running(tmp_path):
         from fdiv_gym_mathverify.verifier import MathVerifier
         verifier = MathVerifier(deadline_s=60.0, workers=2)
         verifier._pool.start()
-        answer = "\\\\boxed{(x+y+z+w)^{200}}"
-        threading.Thread(target=verifier.verify_batch, args=(["x+1"] * 4, [answer] * 4)).start()
+        answer = "\\\\boxed{(x+y+z-w)^{200}}"
+        threading.Thread(target=verifier.verify_batch, args=(["(x+y+z+w)^{200}"] * 4, [answer] * 4)).start()
         time.sleep(0.5)
         print("running", flush=True)
         time.sleep(60)
