@@ -45,6 +45,7 @@ def test_it_trains(name, tmp_path):
     lines = RunFolder(result.folder).lines("metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2]
     assert all(line["verdicts/unscored"] == 0 for line in lines)
+    assert {event["policy"] for event in result.summary["events"].values()} <= {"info"}
 
 
 def test_every_example_is_valid_and_listed_here():

@@ -45,6 +45,7 @@ def test_it_trains(name, tmp_path):
     logged = lines(result.folder)
     assert [line["step"] for line in logged] == [1, 2]
     assert all(math.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in logged)
+    assert {event["policy"] for event in result.summary["events"].values()} <= {"info"}
 
 
 def test_a_resumed_run_goes_on_with_the_moving_average(tmp_path):
