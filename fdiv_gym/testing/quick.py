@@ -22,8 +22,10 @@ from fdiv_gym.objectives.base import Objective
 from fdiv_gym.registry.discovery import CORE
 from fdiv_gym.registry.guard import check_completions, label_of
 from fdiv_gym.registry.reference import PluginRef
+from fdiv_gym.registry.watchdog import watchdog
 from fdiv_gym.rewards.judge import Judge
 from fdiv_gym.rollouts.engine import Engine
+from fdiv_gym.rollouts.isolation.exits import exit_is_no_success
 from fdiv_gym.runs.config import RunConfig
 from fdiv_gym.runs.consent import urls
 from fdiv_gym.testing import env_tasks, env_verdicts, objective
@@ -37,6 +39,8 @@ from fdiv_gym.types.trajectory import Sampling
 
 SECONDS = 2.0
 """The time of all checks before a run; what does not fit is named and left out."""
+KILL_S = 120.0
+"""Seconds after which the checks of a plugin that does not return end the run."""
 OF_OBJECTIVES = ("sign", "gradient", "reference", "micro-batch", "padding", "all-equal", "unscorable", "extremes")
 OF_ENVIRONMENTS: Mapping[str, Callable[[TextEnv, Report, float], None]] = {
     "tasks": env_tasks.check_tasks,
@@ -101,7 +105,9 @@ def check_run_plugins(config: RunConfig, report: Callable[[str], None], *, secon
                 if ref.kind in ("environment", "judge") and contacts_servers(ref):
                     report(f"{ref.kind} {ref.name!r} contacts a server: not checked before the run")
                     continue
-                _KITS[ref.kind](_own_copy(ref), quick)
+                label = f"{ref.kind} {ref.name!r}"
+                with watchdog.watch(label, "its checks before the run", KILL_S), exit_is_no_success(label):
+                    _KITS[ref.kind](_own_copy(ref), quick)
 
 
 def is_foreign(ref: PluginRef[Any]) -> bool:

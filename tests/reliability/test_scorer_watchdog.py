@@ -30,7 +30,7 @@ def script(*arguments):
             -9,
             "environment 'Words': scoring 1 responses (env.score_deadline_s and a share for each) takes",
         ),
-        ("exits", 1, "environment 'Words' called os._exit(0) while scoring: the run ends here"),
+        ("exits", 1, "environment 'Words' called os._exit(0): the run ends here"),
     ],
 )
 def test_an_instance_that_does_not_return_ends_the_run_with_its_name(tmp_path, response, status, message):
@@ -60,7 +60,7 @@ def test_a_run_whose_plugin_ends_the_process_is_not_finished(tmp_path):
     process = script("train", tmp_path / "run")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "called os._exit(0) while scoring" in err
+    assert "called os._exit(0): the run ends here" in err
     assert not (tmp_path / "run" / "summary.json").exists()
 
 

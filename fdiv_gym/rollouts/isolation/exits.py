@@ -1,4 +1,4 @@
-"""Exit: ``os._exit`` of a plugin that scores in this process is no success, and says who called it."""
+"""Exit: ``os._exit`` of a plugin that runs in this process is no success, and says who called it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def exit_is_no_success(label: str) -> Iterator[None]:
 
     def named(status: int) -> None:
         if os.getpid() == owner:  # a forked process of the plugin ends by this function rightly
-            names = ", ".join(dict.fromkeys(_scoring))
-            os.write(2, printable(f"{names} called os._exit({status}) while scoring: the run ends here\n").encode())
+            names = ", ".join(dict.fromkeys(_running))
+            os.write(2, printable(f"{names} called os._exit({status}): the run ends here\n").encode())
             status = status or 1
         _LEAVE(status)
 
     with _patching:
-        _scoring.append(label)
+        _running.append(label)
         os._exit = named  # type: ignore[assignment]
     try:
         yield
     finally:
         with _patching:
-            _scoring.remove(label)
-            if not _scoring:
+            _running.remove(label)
+            if not _running:
                 os._exit = _LEAVE
 
 
 _LEAVE: Any = os._exit
-_scoring: list[str] = []
-"""The plugins that score in this process now."""
+_running: list[str] = []
+"""The plugins that run in this process now."""
 _patching = threading.Lock()
