@@ -17,6 +17,7 @@ sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi i
 deg theta alpha beta cm mm km
 """
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "true", "false", "none", "both", "always", "never"})
 
 
@@ -63,6 +64,11 @@ def has_variable(answer: str) -> bool:
     """Whether letters remain besides commands, names of functions and the constants e and i."""
     words = _WORD.findall(_COMMAND.sub(" ", answer))
     return any(word not in ("e", "E", "i") and word.casefold() not in _FUNCTIONS for word in words)
+
+
+def trigonometric(text: str) -> bool:
+    """Whether a text holds a function of an angle, so that a degree sign in it is more than a unit."""
+    return _TRIGONOMETRIC.search(text) is not None
 
 
 def _is_product(word: str, reference: str) -> bool:
