@@ -28,7 +28,7 @@ from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
 from fdiv_gym_mathverify.structure import equation_parts, listing
-from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, trigonometric
+from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
@@ -85,6 +85,9 @@ def make_plan(
     chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
     if chosen is not None:
         return chosen
+    divided = remainder(gold)
+    if divided:
+        return _decision(remainder(pred) == divided, "quotient and remainder")
     if is_text(gold):
         return _decision(plain(gold) == plain(pred), "text")
     unit_free = split_unit(gold, trusted=True)[0]
@@ -219,6 +222,7 @@ def _refuse_hedging(gold: str, pred: str) -> None:
     raise_unless("?" not in pred, "a question mark in the answer")
     if _DOTS.search(pred) and not _DOTS.search(gold):
         raise Mismatch("an ellipsis that the reference does not have")
+    raise_unless("," not in gold or len(_DOTS.findall(gold)) == len(_DOTS.findall(pred)), "a list without its ellipsis")
     raise_unless(not other_base(gold, pred), "a base that the reference does not name")
     raise_unless(pred.count("'") == gold.count("'"), "different number of primes")
     words = foreign_words(split_unit(pred)[0], gold)

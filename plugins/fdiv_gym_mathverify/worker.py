@@ -166,7 +166,9 @@ def _equal(gold: Any, pred: Any) -> tuple[bool, str]:
 
 
 def _close(gold: Any, pred: Any) -> bool:
-    """Refuse values that are equal only because both are tiny: math-verify rounds absolutely, this test is relative."""
+    """Refuse letters that differ in case, and values that are equal only because math-verify rounds absolutely."""
+    if isinstance(gold, sympy.Symbol) and isinstance(pred, sympy.Symbol) and gold.name != pred.name:
+        return gold.name.casefold() != pred.name.casefold()
     if not (isinstance(gold, sympy.Expr) and isinstance(pred, sympy.Expr)) or gold.free_symbols or pred.free_symbols:
         return True
     try:

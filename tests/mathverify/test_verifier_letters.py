@@ -9,6 +9,7 @@ from judging import score_of
     [
         ("R-r", "R-r", 1), ("R-r", "r-R", 0), ("R-r", "0", 0), ("a+A", "2a", 0), ("aA", "a^2", 0), ("n^2", "N^2", 0),
         (r"\pi R^2-\pi r^2", r"\pi(R-r)(R+r)", 1), (r"2\pi r", r"2\pi R", 0), ("3n", "3N", 0), ("2Rr", "2rR", 1),
+        (r"\theta", r"\Theta", 0), ("x", "X", 0), (r"\Delta", r"\Delta", 1),
     ],
 )  # fmt: skip
 def test_capitals_are_other_letters(reference, answer, score):
