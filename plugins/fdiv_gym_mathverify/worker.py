@@ -168,7 +168,7 @@ def _equal(gold: Any, pred: Any) -> tuple[bool, str]:
 def _close(gold: Any, pred: Any) -> bool:
     """Refuse letters that differ in case, and values that are equal only because math-verify rounds absolutely."""
     if isinstance(gold, sympy.Symbol) and isinstance(pred, sympy.Symbol) and gold.name != pred.name:
-        return gold.name.casefold() != pred.name.casefold()
+        return bool(gold.name.casefold() != pred.name.casefold())
     if not (isinstance(gold, sympy.Expr) and isinstance(pred, sympy.Expr)) or gold.free_symbols or pred.free_symbols:
         return True
     try:
