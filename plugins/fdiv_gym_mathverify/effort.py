@@ -19,6 +19,7 @@ _FACTORIAL = re.compile(r"([0-9]{1,9})\s{0,3}[)}]{0,3}\s{0,3}!|\\d?binom\s{0,3}\
 _POWER_OF_GROUP = re.compile(r"[)}]\s{0,3}\^\s{0,3}\{?\s{0,3}([0-9]{1,9})")
 _EXPONENT = re.compile(r"\^\s{0,3}\{?\s{0,3}([0-9]{1,9})")
 _FUNCTION = re.compile(r"\\(?:sqrt|sin|cos|tan|log|ln|exp|arcsin|arccos|arctan|sinh|cosh|tanh|frac)(?![A-Za-z])")
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _CAP = 10**9
 
 _BASE_SIZE, _SIZE_FACTOR = 60, 5
@@ -28,6 +29,7 @@ _BASE_BARS = 8
 _BASE_FUNCTIONS = 12
 _BASE_TERMS = 2000
 _BASE_DIGITS = 20_000
+_BASE_ANGLE_POWERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def excess(answer: str, reference: str) -> str:
         ("terms after expansion", given.terms, max(_BASE_TERMS, 2 * wanted.terms)),
         ("digits of powers and factorials", given.digits, max(_BASE_DIGITS, 2 * wanted.digits)),
         ("towers of powers and factorials", given.towers, wanted.towers),
+        ("powers beside functions of angles", _angle_powers(answer), _BASE_ANGLE_POWERS + 2 * _powers(reference)),
     )
     for name, count, limit in limits:
         if count > limit:
@@ -102,6 +105,15 @@ def _nesting(text: str) -> tuple[int, int, int]:
         if not char.isspace():
             last = char
     return depth, exponents, towers
+
+
+def _powers(text: str) -> int:
+    return min(_CAP, sum(int(power) for power in _EXPONENT.findall(text)))
+
+
+def _angle_powers(text: str) -> int:
+    """The sum of the exponents of a text with functions of angles, whose powers are expanded to multiples of angles."""
+    return _powers(text) if _ANGLE.search(text) else 0
 
 
 def _digits(text: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from fdiv_gym_mathverify import fast
-from fdiv_gym_mathverify.texts import has_variable
+from fdiv_gym_mathverify.texts import has_variable, trigonometric
 
 _UNFINISHED = re.compile(
     r"\\(?:sum|prod|int|iint|oint|lim|det|max|min|gcd|lcm|mod|bmod|lfloor|lceil|operatorname)(?![a-z])"
@@ -49,6 +49,8 @@ def unfinished(reference: str, answer: str) -> str:
         return operator
     if has_variable(answer) and not has_variable(reference):
         return "letters where the reference has none"
+    if "\\circ" in answer and trigonometric(answer) and not trigonometric(reference):
+        return "not evaluated: a function of degrees"
     number = fast.parse_number(reference)
     if number is None:
         return ""

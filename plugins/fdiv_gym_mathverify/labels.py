@@ -16,6 +16,9 @@ zero one two three four five six seven eight nine ten eleven twelve thirteen fou
 eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds hundredth hundredths
 thousand thousands thousandth thousandths million millions millionth billion billions trillion trillions quadrillion
 googol lakh crore
+eleventh twelfth thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth
+fortieth fiftieth sixtieth seventieth eightieth ninetieth nth mil mill mille
+pair trio duo brace quartet quintet ream decade century centuries
 tenth tenths first second third fourth fifth sixth seventh eighth ninth half quarter score gross myriad once twice
 thrice single double triple quadruple couple several many few numerous multiple
 """
@@ -26,7 +29,7 @@ complex negative positive absolute doubled tripled halved increased decreased ad
 difference  ratio  log ln exp sin cos tan cot sec csc sqrt infinity infinite infinitely max min gcd
 lcm equals equal exceeds than to through until between below above under percent percentage percents pct percentile
 percentiles permille per-cent  radians pi alpha beta gamma delta epsilon lambda theta sigma omega phi psi tau
-rho choose
+rho choose repeating recurring versus vs
 """
 _HEDGES = """
 not no non none never neither nor without except excluding exclude wrong incorrect false isn't unlike instead rather
@@ -46,12 +49,18 @@ needs as
 _STOP = frozenset(f"{_NUMBERS} {_OPERATORS} {_HEDGES} {_SENTENCES}".split())
 _WHOLES = "squares cubes roots powers products sums differences ratios degrees couples multiples zeros logs quarters"
 _CHANGING = (
-    frozenset(f"{word}s" for word in f"{_NUMBERS} {_OPERATORS} {_HEDGES}".split())
+    frozenset(f"{word}s" for word in f"{_NUMBERS} {_OPERATORS} {_HEDGES} sixe minuse pluse hexe".split())
     - frozenset(_WHOLES.split())
     - {"seconds"}
 )
-_DENIALS = frozenset(f"{_NUMBERS} {_HEDGES}".split())
-_COUNTS = "dozen dozens half halves third thirds quarter quarters more less fewer pair couple"
+_LARGE = re.compile(r"[a-z]{0,15}illion(?:th)?s?\Z")
+_SCALES = ("half", "kilo", "mega")
+_TURNS = "minus negative opposite inverse reciprocal doubled tripled halved increased decreased ignore"
+_DENIALS = frozenset(f"{_NUMBERS} {_HEDGES} {_TURNS}".split()) - {"maximum", "minimum"}
+_COUNTS = """
+dozen dozens half halves third thirds quarter quarters more less fewer pair pairs couple trios quartets reams decades
+centuries
+"""
 _COUNT_WORDS = frozenset(_COUNTS.split())
 """Words that only a question allows which asks for them: "how many dozen", "how many more"."""
 
@@ -133,6 +142,8 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
         if word == "square" and place + 1 < len(words):
             continue
         if word in _STOP or word in _AMBIGUOUS or word in _CHANGING or (len(word) == 1 and word != "a"):
+            return False
+        if _LARGE.match(word) or (word.startswith(_SCALES) and not unit_name(word)):
             return False
         if word and not quoted and not (_is_word(word) or (len(word) == 3 and any(map(_is_word, words)))):
             return False

@@ -28,7 +28,7 @@ from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
 from fdiv_gym_mathverify.structure import equation_parts, listing
-from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text
+from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
@@ -37,6 +37,7 @@ _MAX_ANSWERS = 4
 _COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
 _OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
 _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
+_IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -84,6 +85,9 @@ def make_plan(
     chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
     if chosen is not None:
         return chosen
+    divided = remainder(gold)
+    if divided:
+        return _decision(remainder(pred) == divided, "quotient and remainder")
     if is_text(gold):
         return _decision(plain(gold) == plain(pred), "text")
     unit_free = split_unit(gold, trusted=True)[0]
@@ -201,7 +205,9 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
 
 
 def _refuse_marks(gold: str, pred: str) -> None:
-    """Refuse a percent mark inside a list, "or" inside brackets and a closed bracket at infinity."""
+    """Refuse a percent mark inside a list, degrees for radians, "or" inside brackets and a closed end at infinity."""
+    if "\\pi" in gold and not _IN_DEGREES.search(gold) and not trigonometric(pred):
+        raise_unless(not _IN_DEGREES.search(pred), "degrees where the reference is in radians")
     if "%" in pred and "%" not in gold:
         number = fast.parse_number(split_unit(equation_parts(gold)[-1], trusted=True)[0])
         raise_unless(number is not None and not _COMPOUND.search(gold), "a percent mark beside more than one number")
@@ -216,6 +222,7 @@ def _refuse_hedging(gold: str, pred: str) -> None:
     raise_unless("?" not in pred, "a question mark in the answer")
     if _DOTS.search(pred) and not _DOTS.search(gold):
         raise Mismatch("an ellipsis that the reference does not have")
+    raise_unless("," not in gold or len(_DOTS.findall(gold)) == len(_DOTS.findall(pred)), "a list without its ellipsis")
     raise_unless(not other_base(gold, pred), "a base that the reference does not name")
     raise_unless(pred.count("'") == gold.count("'"), "different number of primes")
     words = foreign_words(split_unit(pred)[0], gold)

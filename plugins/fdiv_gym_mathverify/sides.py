@@ -16,6 +16,7 @@ from fdiv_gym_mathverify.units import split_unit
 _VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?")
 _BOUND = re.compile(r"[<>]|\\(?:leq|geq)(?![A-Za-z])")
 _SUM = re.compile(r"[-+*/^]|\\(?:cdot|times|frac|sqrt)(?![A-Za-z])")
+_CURVE = re.compile(r"[xyz]\s{0,3}[xyz](?:\s{0,3}[xyz])?")
 _DIGITS = re.compile(r"[0-9]{1,200}")
 _MAX_PARTS = 6
 
@@ -70,7 +71,9 @@ def _by_name(text: str) -> str:
 def _equation(gold_parts: tuple[str, ...], parts: tuple[str, ...], comparison: Comparison) -> tuple[str, str]:
     """The pair of texts that is left of an equation and of an answer to it."""
     value = gold_parts[-1]
-    named = is_name(gold_parts[0]) and not (len(gold_parts) > 2 and is_name(gold_parts[1]))
+    # "AB = 5" names a segment, "xy = 5" is a curve.
+    named = is_name(gold_parts[0]) and not _CURVE.fullmatch(gold_parts[0])
+    named = named and not (len(gold_parts) > 2 and is_name(gold_parts[1]))
     if len(gold_parts) > 2 and not named:
         raise_unless(len(gold_parts) == len(parts), "not the chain of equations of the reference")
         for first, second in zip(gold_parts[:-1], parts[:-1], strict=True):

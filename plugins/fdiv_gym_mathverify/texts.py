@@ -17,6 +17,9 @@ sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi i
 deg theta alpha beta cm mm km
 """
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}")
+_REMAINDER = re.compile(r"([0-9]{1,20})(?:\\text\{(?:r|R|remainder)\}|[rR]|remainder)([0-9]{1,20})")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "true", "false", "none", "both", "always", "never"})
 
 
@@ -27,6 +30,8 @@ def is_choice(text: str) -> bool:
 
 def is_text(text: str) -> bool:
     """Whether a normalised reference is words, to be compared as words."""
+    if _DATE.fullmatch(text):
+        return True
     words = plain(text)
     if not words:
         return False
@@ -43,6 +48,12 @@ def is_text(text: str) -> bool:
     quoted = without.strip(" ().") == "" and any(len(word) > 1 for word in found)
     long = any(len(word) > 3 and word not in _FUNCTIONS for word in found)
     return quoted or long or words in _SHORT_WORDS
+
+
+def remainder(text: str) -> tuple[int, int] | None:
+    r"""Quotient and remainder of ``2 \text{ R } 3``; None for any other text."""
+    match = _REMAINDER.fullmatch("".join(text[:80].split())) if len(text) <= 80 else None
+    return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 def foreign_words(answer: str, reference: str) -> str:
@@ -63,6 +74,11 @@ def has_variable(answer: str) -> bool:
     """Whether letters remain besides commands, names of functions and the constants e and i."""
     words = _WORD.findall(_COMMAND.sub(" ", answer))
     return any(word not in ("e", "E", "i") and word.casefold() not in _FUNCTIONS for word in words)
+
+
+def trigonometric(text: str) -> bool:
+    """Whether a text holds a function of an angle, so that a degree sign in it is more than a unit."""
+    return _TRIGONOMETRIC.search(text) is not None
 
 
 def _is_product(word: str, reference: str) -> bool:

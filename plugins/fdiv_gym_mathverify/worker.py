@@ -10,6 +10,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import sys
@@ -46,6 +47,11 @@ _WARM_UP = (
     (r"2\pi r^2 \leq 5", r"5 \geq 2\pi r^2"),
     (r"\sin(x)+\cos{y}-\log_2 8", r"|e^{x}|\cdot 3!"),
 )
+
+
+# The parser reads R as r and 30^\\circ as 30 unless it is told not to.
+_LETTERS = latex2sympy2.ConversionConfig(lowercase_symbols=False)
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 
 
 class Unparsed(Exception):  # noqa: N818 - an answer that is no mathematics is no fault
@@ -160,7 +166,9 @@ def _equal(gold: Any, pred: Any) -> tuple[bool, str]:
 
 
 def _close(gold: Any, pred: Any) -> bool:
-    """Refuse values that are equal only because both are tiny: math-verify rounds absolutely, this test is relative."""
+    """Refuse letters that differ in case, and values that are equal only because math-verify rounds absolutely."""
+    if isinstance(gold, sympy.Symbol) and isinstance(pred, sympy.Symbol) and gold.name != pred.name:
+        return bool(gold.name.casefold() != pred.name.casefold())
     if not (isinstance(gold, sympy.Expr) and isinstance(pred, sympy.Expr)) or gold.free_symbols or pred.free_symbols:
         return True
     try:
@@ -179,7 +187,9 @@ def _close(gold: Any, pred: Any) -> bool:
 @lru_cache(maxsize=256)
 def _parse(text: str, real: bool) -> Any:
     try:
-        parsed = LatexParser(is_real=real).parse(normalize_latex(text, _CONFIG))
+        degrees = "\\circ" in text and _TRIGONOMETRIC.search(text) is not None
+        parser = LatexParser(is_real=real, convert_degrees=degrees, config=_LETTERS)
+        parsed = parser.parse(normalize_latex(text, _CONFIG))
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # the boundary to the parser, which raises bare Exception

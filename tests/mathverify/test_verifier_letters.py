@@ -1,0 +1,32 @@
+"""Risk: the parser reads R as r and an angle in degrees as one in radians, and a wrong answer is paid."""
+
+import pytest
+from judging import score_of
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        ("R-r", "R-r", 1), ("R-r", "r-R", 0), ("R-r", "0", 0), ("a+A", "2a", 0), ("aA", "a^2", 0), ("n^2", "N^2", 0),
+        (r"\pi R^2-\pi r^2", r"\pi(R-r)(R+r)", 1), (r"2\pi r", r"2\pi R", 0), ("3n", "3N", 0), ("2Rr", "2rR", 1),
+        (r"\theta", r"\Theta", 0), ("x", "X", 0), (r"\Delta", r"\Delta", 1),
+    ],
+)  # fmt: skip
+def test_capitals_are_other_letters(reference, answer, score):
+    assert score_of(reference, answer) == score
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        (r"\cos 20^\circ", r"\cos 20", 0), (r"\cos 20", r"\cos 20^\circ", 0), (r"\cos 20^\circ", r"\sin 70^\circ", 1),
+        (r"\cos 20^\circ", r"\cos\frac{\pi}{9}", 1), (r"\sin 30^\circ", r"\frac{1}{2}", 1),
+        (r"\frac{\sqrt{2}}{2}", r"\sin 45^\circ", 0), (r"4\cos 20^\circ", r"4\cos(20^\circ)", 1),
+        (r"\frac{\pi}{3}", r"\frac{\pi}{3}^\circ", 0), (r"\frac{\pi}{3}", r"\frac{\pi}{3} \text{ degrees}", 0),
+        (r"\frac{\pi}{3}", r"\frac{\pi}{3} \text{ radians}", 1), (r"\frac{\pi}{3}", r"60^\circ", 0),
+        (r"\frac{\pi}{6},\frac{\pi}{3}", r"\frac{\pi}{6}^\circ,\frac{\pi}{3}^\circ", 0), ("60", r"60^\circ", 1),
+        (r"60^\circ", r"\frac{\pi}{3}", 0), (r"30^\circ, 60^\circ", "30, 60", 1),
+    ],
+)  # fmt: skip
+def test_degrees_are_no_radians(reference, answer, score):
+    assert score_of(reference, answer) == score
