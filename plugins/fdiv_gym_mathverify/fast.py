@@ -9,7 +9,9 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from fdiv_gym_mathverify.sums import same_sum
 from fdiv_gym_mathverify.surds import same_surd
+from fdiv_gym_mathverify.unions import same_union
 
 MAX_DIGITS = 40
 """Longer numerals go to the worker: int() on text of unbounded length is quadratic."""
@@ -55,11 +57,18 @@ def parse_number(text: str) -> Number | None:
 
 
 def decide(reference: str, answer: str) -> bool | None:
-    """Whether two number literals, or two multiples of a root or of pi, are equal; ``None``: the worker must decide."""
+    """Whether two values are equal, where their texts tell it; ``None``: the worker must decide.
+
+    They are number literals, multiples of a root or of pi, unions of intervals, or sums of the same terms.
+    """
     first, second = parse_number(reference), parse_number(answer)
-    if first is None or second is None:
-        return same_surd(reference, answer)
-    return compare(first, second)
+    if first is not None and second is not None:
+        return compare(first, second)
+    for same in (same_surd, same_union, same_sum):
+        found = same(reference, answer)
+        if found is not None:
+            return found
+    return None
 
 
 def compare(first: Number, second: Number) -> bool | None:
