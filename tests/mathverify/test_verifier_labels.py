@@ -3,13 +3,6 @@
 import pytest
 
 from fdiv_gym_mathverify.labels import without_label
-from fdiv_gym_mathverify.verifier import MathVerifier
-
-
-@pytest.fixture(scope="module")
-def verifier():
-    with MathVerifier(workers=1) as running:
-        yield running
 
 
 @pytest.mark.parametrize(

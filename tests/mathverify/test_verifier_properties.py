@@ -2,11 +2,8 @@
 
 import re
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from fdiv_gym_mathverify.verifier import MathVerifier
 
 SPELLINGS = [
     lambda text: text,
@@ -80,12 +77,6 @@ def bracket(text: str, place: int) -> str:
         if old in text:
             return text.replace(old, new, 1)
     return number(text, place)
-
-
-@pytest.fixture(scope="module")
-def verifier():
-    with MathVerifier(workers=2) as running:
-        yield running
 
 
 cases = st.tuples(

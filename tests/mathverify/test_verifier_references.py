@@ -20,12 +20,6 @@ GOOD = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def verifier():
-    with MathVerifier() as running:
-        yield running
-
-
 def test_a_task_with_such_a_reference_has_no_score_at_all(verifier):
     for text in (r"\boxed{x^2+}", r"\boxed{x}", r"\boxed{1,2,3}", "no box"):
         verifier.verify("x^2+", text)

@@ -12,12 +12,6 @@ from fdiv_gym_mathverify import worker
 from fdiv_gym_mathverify.verifier import MathVerifier
 
 
-@pytest.fixture(scope="module")
-def verifier():
-    with MathVerifier(deadline_s=5.0, workers=2) as running:
-        yield running
-
-
 def box(answer: str) -> str:
     return f"So it is \\boxed{{{answer}}}."
 

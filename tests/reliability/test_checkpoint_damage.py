@@ -1,7 +1,6 @@
 """A flipped bit in a checkpoint, an embedded model or a record is named, and never trained on."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,6 @@ from fdiv_gym.cli.main import app
 from fdiv_gym.evaluation.source import locate
 from fdiv_gym.manifest import MANIFEST, damage_of, seal
 from fdiv_gym.runs import RunFolder, load_config, resume_run, train, write_report
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, cache_folder):
-    """A run of four steps with checkpoints at 2 and 4."""
-    folder = tmp_path_factory.mktemp("damage")
-    train(load_config(config_file(folder), ["trainer.steps=4"]), folder / "run")
-    return folder / "run"
-
-
-@pytest.fixture
-def run(finished, tmp_path, monkeypatch):
-    monkeypatch.delenv("FDIV_GYM_QUIET", raising=False)
-    return RunFolder(shutil.copytree(finished, tmp_path / "run"))
 
 
 def flip_a_bit(path: Path) -> None:

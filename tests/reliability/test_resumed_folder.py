@@ -3,24 +3,9 @@
 import shutil
 
 import pytest
-from folder_harness import config_file
 
 import fdiv_gym as fg
-from fdiv_gym.runs import RunFolder, load_config, resume_run, train, write_report
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, cache_folder):
-    """A run of four steps with checkpoints at 2 and 4."""
-    folder = tmp_path_factory.mktemp("resumed")
-    train(load_config(config_file(folder), ["trainer.steps=4"]), folder / "run")
-    return folder / "run"
-
-
-@pytest.fixture
-def run(finished, tmp_path, monkeypatch):
-    monkeypatch.delenv("FDIV_GYM_QUIET", raising=False)
-    return RunFolder(shutil.copytree(finished, tmp_path / "run"))
+from fdiv_gym.runs import resume_run, write_report
 
 
 def test_a_run_with_checkpoints_and_without_its_record_is_refused(run):

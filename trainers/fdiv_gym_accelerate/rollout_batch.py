@@ -74,16 +74,12 @@ class BatchUpdates:
         for part in self._parts(step, rows):
             gradients, coefficients, groups = self._gradient(step, part)
             if rollouts is not None and "engine/logprob_gap" not in engine_line:
-                gap = gradients.gap if gap is None else gap
-                if not gap.tokens:  # no row of this process has a gradient: an engine at fault may be the cause
-                    gap = self.updater.engine_gap(rollouts)
-                engine_line |= self.agreement.check(step, gap, rollouts, rows.groups)
+                engine_line |= self._compared(step, rows, gradients.gap if gap is None else gap)
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
             stopped = "rollouts" in part.streams and self._is_too_far(gradients.ratios)
             norm = math.nan if stopped else self._clip(gradients)
-            if (
-                norm == 0 and math.isfinite(gradients.loss) and not lines + left_out
-            ):  # later the bounds of a clipped objective may end it
+            is_first = not lines and not left_out  # later the bounds of a clipped objective may end the gradient
+            if is_first and norm == 0 and math.isfinite(gradients.loss):
                 self._report_no_gradient(step, part, groups)
             allowed = self.events.agree()
             line = metrics.gradient_line(gradients, norm, coefficients)
@@ -103,6 +99,13 @@ class BatchUpdates:
         if self.settings.max_kl is not None:
             result["updates/stopped_early"] = float(stopped)
         return result | engine_line | (ratios.line() if rollouts is not None else {})
+
+    def _compared(self, step: int, rows: StepRows, gap: Gap) -> dict[str, float]:
+        """Compare the engine with the policy; the metrics of the comparison."""
+        rollouts = rows.streams["rollouts"]
+        if not gap.tokens:  # no row of this process has a gradient: an engine at fault may be the cause
+            gap = self.updater.engine_gap(rollouts)
+        return self.agreement.check(step, gap, rollouts, rows.groups)
 
     def _is_too_far(self, ratios: Ratios) -> bool:
         """Whether max_kl forbids the update; a distance that cannot be measured counts as too far."""

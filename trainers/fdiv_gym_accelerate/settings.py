@@ -76,19 +76,17 @@ class TrainerOptions(fg.Options):
     """Seconds that a process waits for another one of the same run, the warm start included; then it ends."""
     max_unscored: float = pydantic.Field(0.5, gt=0, le=1)
     """The run stops when more than this share of a step's responses has no score."""
-
     events: dict[str, str] = pydantic.Field(default_factory=dict)
     """What the events of a run lead to where it is not the default: a table of the event's name and ``ignore``,
     ``info``, ``warn``, ``skip`` or ``stop``."""
+    check_plugins: bool = True
+    """Check the run's plugins from other distributions, and those passed from Python, for about two seconds before the
+    run, with the quick part of their conformance kits; a failure stops the run before its first step."""
 
     @property
     def event_policies(self) -> dict[str, Policy]:
         """What each event leads to."""
         return event_policies(self.events)
-
-    check_plugins: bool = True
-    """Check the run's plugins from other distributions, and those passed from Python, for about two seconds before the
-    run, with the quick part of their conformance kits; a failure stops the run before its first step."""
 
     @property
     def updates_per_step(self) -> int:
