@@ -17,6 +17,7 @@ from fdiv_gym.runs import event_policies
 from fdiv_gym.testing.tiny import tiny_model, tiny_tokenizer
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.minibatches import StepRows
+from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.readings import merged_over_processes, reading_of
 from fdiv_gym_accelerate.streams import rollout_stream
 
@@ -44,7 +45,7 @@ def main(target):
     found = gather_object([{"moved": moved, "updates": lines, "records": records, "groups": reading.groups}])
     if state.is_main_process:
         torch.save({"processes": state.num_processes, "found": found}, target)
-    state.destroy_process_group()
+    close_at_exit()
 
 
 if __name__ == "__main__":

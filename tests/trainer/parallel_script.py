@@ -1,5 +1,7 @@
 """Computes one step's gradient on as many processes as there are, and saves it: run by test_parallel.py."""
 
+import atexit
+import os
 import sys
 from pathlib import Path
 
@@ -11,12 +13,15 @@ from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import build
 from fdiv_gym.rollouts.episodes import run_episodes
+from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
 from fdiv_gym_accelerate.update import Updater
 
 
 def main(output: Path, objective_name: str) -> None:
+    atexit.register(no_thread_of_gloo_is_left)  # called after the handlers that are registered later
     accelerator = Accelerator(cpu=True)
+    close_at_exit()
     model, tokenizer = build(EmbeddedModelConfig(layers=1, heads=1))
     reference, _ = build(EmbeddedModelConfig(layers=1, heads=1, seed=1))
     env = fg.make("math/Addition-v0", digits=1)
@@ -36,7 +41,14 @@ def main(output: Path, objective_name: str) -> None:
     gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
     if accelerator.is_main_process:
         torch.save({"gradient": gradient, "loss": told.loss, "processes": accelerator.num_processes}, output)
-    accelerator.end_training()
+
+
+def no_thread_of_gloo_is_left():
+    """Such a thread aborts the interpreter now and then while it ends."""
+    left = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]
+    if any("gloo" in name for name in left):
+        print("threads left:", left, file=sys.stderr, flush=True)
+        os._exit(3)
 
 
 def replaced(trajectory, score):

@@ -17,6 +17,7 @@ import fdiv_gym as fg
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import build
 from fdiv_gym_accelerate.minibatches import StepRows, mini_batches
+from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.streams import rollout_stream
 
@@ -115,7 +116,7 @@ def main(output: Path) -> None:
     disagreed = disagreement(start, tokenizer, env)
     if state.is_main_process:
         torch.save({"processes": state.num_processes, "cases": result, "disagreement": disagreed}, output)
-    state.destroy_process_group()
+    close_at_exit()
 
 
 if __name__ == "__main__":

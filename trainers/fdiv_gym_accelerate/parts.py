@@ -144,7 +144,8 @@ class Parts:
         self._built = []
         if self._tracks:
             self._tracks = False
-            self.accelerator.end_training()
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
 
     def identity(self) -> dict[str, str]:
         """Hashes that must be the same when a run is resumed: initial weights and preference data."""

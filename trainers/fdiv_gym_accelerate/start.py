@@ -28,6 +28,7 @@ from fdiv_gym.models import (
 from fdiv_gym.objectives import Streams
 from fdiv_gym.registry import sampling_of
 from fdiv_gym.runs import RunFolder, TrackerConfig
+from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceDemonstrations
@@ -71,6 +72,7 @@ def start_accelerator(
         )
     except (ValueError, ImportError) as error:
         raise fg.TrainerError(f"accelerate cannot start: {error}") from None
+    close_at_exit()
     # ``accelerate launch --cpu`` sets an address for several processes and starts one.
     launched = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
     if launched and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
