@@ -146,6 +146,13 @@ _KINDS = (
         RECORDED,
     ),
     EventKind(
+        "timeouts_rising",
+        "warn",
+        "share of responses whose verdict took too long over a window, against the first steps of the run",
+        "read these responses in samples.jsonl; the policy may write expensive answers instead of wrong ones",
+        RECORDED,
+    ),
+    EventKind(
         "scorer_raises",
         "warn",
         "share of the step's responses on which the scorer raised an exception",

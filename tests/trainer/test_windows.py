@@ -106,11 +106,22 @@ def test_a_rise_of_the_unscored_share_must_be_more_than_chance():
     )
 
 
+def test_a_rise_of_time_outs_is_noticed_before_that_of_the_unscored():
+    """3 % of 256 x 10 responses are 9 standard errors, and below the rise that any other reason needs."""
+    bombs = replace(GOOD, unscored=8, timeouts=8)
+    assert list(noticed([GOOD] * 10 + [bombs] * 12)) == ["timeouts_rising"]
+    assert noticed([GOOD] * 10 + [replace(bombs, timeouts=0)] * 12) == {}
+    assert noticed([bombs] * 40) == {}
+    message = last_event([GOOD] * 10 + [bombs] * 10, "timeouts_rising").message
+    assert "3.1% of the responses took too long, at the start 0.0%" in message
+
+
 numbers = st.floats(-1e6, 1e6)
 readings = st.builds(
     Reading,
     groups=st.integers(1, 64), mixed=st.sampled_from([0, 0, 1]), varied=st.integers(0, 64),
-    responses=st.integers(1, 512), unscored=st.integers(0, 1), reward=numbers, lowest=numbers, highest=numbers,
+    responses=st.integers(1, 512), unscored=st.integers(0, 1), timeouts=st.integers(0, 1),
+    reward=numbers, lowest=numbers, highest=numbers,
     tokens=st.integers(0, 5000), surprisal=numbers, log_ratio=st.none() | numbers, agreeing=numbers,
     pushed=st.floats(0, 1e6),
 )  # fmt: skip

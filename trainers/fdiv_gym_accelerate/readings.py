@@ -23,6 +23,7 @@ class Reading:
         varied: groups whose responses are not all the same tokens.
         responses: their number.
         unscored: responses without a score.
+        timeouts: those of them whose verdict took too long.
         reward: sum of the scores.
         lowest: the lowest score; inf without any.
         highest: the highest score; -inf without any.
@@ -38,6 +39,7 @@ class Reading:
     varied: int = 0
     responses: int = 0
     unscored: int = 0
+    timeouts: int = 0
     reward: float = 0.0
     lowest: float = math.inf
     highest: float = -math.inf
@@ -104,6 +106,7 @@ def reading_of(
         varied=sum(1 for group in groups if len({t.token_ids for t in group.trajectories}) > 1),
         responses=len(trajectories),
         unscored=len(trajectories) - len(flat),
+        timeouts=sum(t.verdict is not None and t.verdict.status == "timeout" for t in trajectories),
         reward=math.fsum(flat),
         lowest=min(flat, default=math.inf),
         highest=max(flat, default=-math.inf),

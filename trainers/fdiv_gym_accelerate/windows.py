@@ -29,6 +29,8 @@ NEAR_BEST = 0.9
 """Share of the way from the lowest to the highest score of the run."""
 RISE = 0.1
 """Rise of the unscored share that is noticed, if it is four standard errors."""
+RISE_OF_TIMEOUTS = 0.02
+"""The same for time-outs alone: an expensive answer is a way to avoid a score of 0, and is noticed sooner."""
 WRONG_WAY = -0.5
 """Direction of the reward's effect below which its sign is wrong; 1 in every sound objective of ours."""
 MOST_KEPT = GROUPS
@@ -166,19 +168,29 @@ def entropy_collapse(history: History) -> Event | None:
 
 def unscored_rising(history: History) -> Event | None:
     """More responses have no score than in the first steps, by more than chance."""
-    window = history.last(STEPS)
-    if window is None:
+    rise = _rise(history, "unscored", RISE)
+    if rise is None:
         return None
-    before, count_before = _unscored(history.first)
-    now, count = _unscored(window)
-    error = math.sqrt(now * (1 - now) / count + before * (1 - before) / count_before)
-    if now - before <= max(RISE, 4 * error):
-        return None
+    before, now = rise
     return Event(
         "unscored_rising",
         f"over {STEPS} steps {now:.1%} of the responses had no score, at the start {before:.1%}: read their verdicts "
         "in samples.jsonl; the policy may have learned to avoid being scored",
         {"unscored": now, "unscored_at_start": before},
+    )
+
+
+def timeouts_rising(history: History) -> Event | None:
+    """More responses take too long to judge than in the first steps, by more than chance."""
+    rise = _rise(history, "timeouts", RISE_OF_TIMEOUTS)
+    if rise is None:
+        return None
+    before, now = rise
+    return Event(
+        "timeouts_rising",
+        f"over {STEPS} steps the verdicts of {now:.1%} of the responses took too long, at the start {before:.1%}: read "
+        "them in samples.jsonl; the policy may have learned to write expensive answers instead of wrong ones",
+        {"timeouts": now, "timeouts_at_start": before},
     )
 
 
@@ -188,6 +200,7 @@ DETECTORS: tuple[Callable[[History], Event | None], ...] = (
     divergence_explodes,
     entropy_collapse,
     unscored_rising,
+    timeouts_rising,
 )
 
 
@@ -196,7 +209,18 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(found) if found else None
 
 
-def _unscored(window: Sequence[Reading]) -> tuple[float, int]:
-    """The share of responses without a score, and the number of responses."""
-    responses = sum(reading.responses for reading in window)
-    return sum(reading.unscored for reading in window) / max(responses, 1), max(responses, 1)
+def _rise(history: History, counted: str, least: float) -> tuple[float, float] | None:
+    """The share of such responses in the first steps and now, if it rose by more than ``least`` and than chance."""
+    window = history.last(STEPS)
+    if window is None:
+        return None
+    before, count_before = _share(history.first, counted)
+    now, count = _share(window, counted)
+    error = math.sqrt(now * (1 - now) / count + before * (1 - before) / count_before)
+    return (before, now) if now - before > max(least, 4 * error) else None
+
+
+def _share(window: Sequence[Reading], counted: str) -> tuple[float, int]:
+    """The share of the responses that the field counts, and the number of responses."""
+    responses = max(sum(reading.responses for reading in window), 1)
+    return sum(getattr(reading, counted) for reading in window) / responses, responses
