@@ -12,6 +12,8 @@ from transformers.cache_utils import DynamicLayer
 
 BLOCK = 64
 """Places added at a time."""
+LEAST_SHARED = 8
+"""Tokens that prompts must have in common for a forward pass of their own."""
 
 
 class InPlaceLayer(DynamicLayer):
@@ -81,3 +83,20 @@ def filled(finished: Sequence[bool]) -> list[int]:
     left = [i for i, done in enumerate(finished) if not done]
     movers = iter(reversed(left))
     return [next(movers) if finished[i] else i for i in range(len(left))]
+
+
+def is_of_full_attention(cache: Any) -> bool:
+    """Whether every layer sees all earlier tokens, so that padding may stand between them."""
+    layers = cache.layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Number of tokens that all prompts begin with, at least one less than the shortest has; 0 if not worth a pass."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # what the smallest and the largest share, all share
+    most = min(len(p) for p in prompts) - 1
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
+    shared = min(shared, most)
+    return shared if shared >= LEAST_SHARED else 0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.models import ModelConfig
-from fdiv_gym_transformers.cache import filled, repeated
+from fdiv_gym_transformers.cache import common_prefix, filled, is_of_full_attention, repeated
 
 
 class TransformersEngine(fg.Engine):
@@ -143,18 +143,26 @@ class _Rows:
         from transformers import DynamicCache
 
         device = next(model.parameters()).device
+        cache = DynamicCache(config=model.config)
+        shared = common_prefix(prompts) if is_of_full_attention(cache) else 0
         width = max(len(p) for p in prompts)
         ids = torch.full((len(prompts), width), pad, dtype=torch.long)
         mask = torch.zeros((len(prompts), width), dtype=torch.long)
-        for i, prompt in enumerate(prompts):
-            ids[i, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-            mask[i, width - len(prompt) :] = 1
+        for i, prompt in enumerate(prompts):  # padding after the shared tokens
+            start = shared + width - len(prompt)
+            ids[i, :shared], ids[i, start:] = torch.tensor(prompt[:shared]), torch.tensor(prompt[shared:])
+            mask[i, :shared], mask[i, start:] = 1, 1
         ids, mask = ids.to(device), mask.to(device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        cache = DynamicCache(config=model.config)
+        if shared:  # e.g. a system prompt: computed once for all prompts
+            model(
+                input_ids=ids[:1, :shared], attention_mask=mask[:1, :shared], position_ids=positions[:1, :shared],
+                past_key_values=cache, use_cache=True, logits_to_keep=1,
+            )  # fmt: skip
+            cache.batch_repeat_interleave(len(prompts))
         output = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
-            logits_to_keep=1,
+            input_ids=ids[:, shared:], attention_mask=mask, position_ids=positions[:, shared:], past_key_values=cache,
+            use_cache=True, logits_to_keep=1,
         )  # fmt: skip
         return cls(
             cache=repeated(output.past_key_values, n),
