@@ -36,6 +36,9 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
         raise_unless(bool(assigned_names(golds.items)) or names == sorted(names), "names out of order")
         _compare_items(golds.items, preds.items, comparison, compare)
         return
+    if any("\\ldots" in item for item in golds.items):
+        _compare_items(golds.items, preds.items, comparison, compare)  # an ellipsis continues what stands before it
+        return
     names, given_names = assigned_names(golds.items), assigned_names(preds.items)
     if len(set(names)) > 1:
         # "a = 1, b = 2" is no set: its values are assigned by name or by order.
@@ -47,6 +50,11 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
             _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison, compare)
         return
     raise_unless(bool(names) or all(map(in_order, given_names)), "names out of order")
+    if not names and len({name.partition("_")[0] for name in given_names}) > 1:
+        # "x = 3, y = 2" are two values in an order, "x_1 = 3, x_2 = 2" two roots in any.
+        raise_unless(golds.left != "\\{", "names for the members of a set")
+        _compare_items(golds.items, tuple(right_side(item) for item in sorted(preds.items)), comparison, compare)
+        return
     raise_unless(not names or not given_names or set(names) == set(given_names), "different variables")
     if all((number := fast.parse_number(right_side(item))) and number.form == "int" for item in golds.items):
         for item in preds.items:
