@@ -1,7 +1,7 @@
-r"""Notation: derivatives, primed functions and inverse functions as symbols, which are not computed.
+r"""Notation: derivatives, primed functions, inverse functions and transposes as symbols, which are not computed.
 
-The parser reads ``\frac{dy}{dx}`` as the derivative of a constant, which is 0, ``f'(x)`` as ``f(x)`` and ``f^{-1}(x)``
-as ``1/f(x)``.
+The parser reads ``\frac{dy}{dx}`` as the derivative of a constant, which is 0, ``f'(x)`` as ``f(x)``, ``f^{-1}(x)`` as
+``1/f(x)``, ``f^{(3)}(x)`` as a power and ``A^T`` as ``A``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ _PRIMED = re.compile(
 )
 # Without an argument, "g" and "h" may be units.
 _INVERSE = re.compile(rf"(?<![A-Za-z\\])(?:[f-hF-H]\s?\^\s?(?:\{{\s?-\s?1\s?\}}|-1){_ARGUMENT}|f\^\{{-1\}})")
+_NUMBERED = re.compile(
+    rf"(?<![A-Za-z\\])[A-Za-df-z]\s?\^\s?\{{\s?(?:\([0-9A-Za-z]{{1,3}}\)|\[[0-9A-Za-z]{{1,3}}\])\s?\}}{_ARGUMENT}?"
+)
+_TRANSPOSE = re.compile(r"\^\s?(?:T|\{\s?T\s?\}|\\text\s?\{\s?T\s?\}|\{\s?\\text\s?\{\s?T\s?\}\s?\})")
+_MARKS = ("d", "partial", "Delta", "'", "prime", "-1", "- 1", "^{(", "^{[", "T")
 _NAMES = "QWVUTSRKLMN"  # no digits of a base above ten
 _LETTERS = re.compile(r"[A-Za-z]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -31,7 +36,7 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 
 def as_symbols(gold: str, pred: str) -> tuple[str, str]:
     """Both texts with one symbol for each derivative, primed function and inverse function in either of them."""
-    if not any(mark in gold + pred for mark in ("d", "partial", "Delta", "'", "prime", "-1", "- 1")):
+    if not any(mark in gold + pred for mark in _MARKS):
         return gold, pred
     used = set(_LETTERS.findall(_COMMAND.sub(" ", gold + pred)))
     free = [name for name in _NAMES if name not in used]
@@ -51,7 +56,8 @@ def as_symbols(gold: str, pred: str) -> tuple[str, str]:
 
     def replaced(text: str) -> str:
         text = _SLASH.sub(derivative, _QUOTIENT.sub(derivative, text))
-        return _INVERSE.sub(other, _PRIMED.sub(other, text))
+        text = _INVERSE.sub(other, _PRIMED.sub(other, text))
+        return _TRANSPOSE.sub(lambda _: f"^{{{symbol('transpose')}}}", _NUMBERED.sub(other, text))
 
     return (replaced(gold), replaced(pred)) if free else (gold, pred)
 

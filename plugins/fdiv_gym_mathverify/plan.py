@@ -29,7 +29,7 @@ from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
 from fdiv_gym_mathverify.spacing import side_by_side
 from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
-from fdiv_gym_mathverify.structure import equation_parts, listing
+from fdiv_gym_mathverify.structure import equation_parts, listing, without_member
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
 
@@ -40,6 +40,8 @@ _COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
 _OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
 _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
+# The parser reads what stands behind them.
+_RELATION = re.compile(r"\\(?:in|ni|notin|equiv)(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -257,6 +259,8 @@ def _compare_inequalities(gold: str, pred: str, comparison: Comparison) -> None:
 
 
 def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
+    pred = without_member(pred)
+    raise_unless(not _RELATION.search(pred) or bool(_RELATION.search(gold)), "a relation that the reference has not")
     (value, unit), (given, given_unit) = split_unit(gold, trusted=True), split_unit(pred)
     if "%" in (unit, given_unit):
         raise_unless(

@@ -39,10 +39,7 @@ class Listing(NamedTuple):
 
 def listing(text: str) -> Listing:
     """Read ``text`` as a list; a single value is a bare list of one."""
-    text = text.strip()
-    member = _MEMBER.match(text)
-    if member and in_order(member.group(1) or ""):
-        text = text[member.end() :]
+    text = without_member(text.strip())
     for left, right in (("\\{", "\\}"), ("(", ")"), ("(", "]"), ("[", ")"), ("[", "]")):
         if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
             inner = text[len(left) : len(text) - len(right)]
@@ -125,6 +122,12 @@ def right_side(item: str) -> str:
 def as_set(values: Listing) -> str:
     """The list as a set in LaTeX, the way the worker reads it."""
     return "\\{" + ",".join(right_side(item) for item in values.items) + "\\}"
+
+
+def without_member(text: str) -> str:
+    r"""``text`` without a name such as ``x \in`` before a set."""
+    member = _MEMBER.match(text)
+    return text[member.end() :] if member and in_order(member.group(1) or "") else text
 
 
 def in_order(names: str) -> bool:

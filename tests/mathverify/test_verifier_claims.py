@@ -96,3 +96,15 @@ def test_an_approximation_is_no_equality(reference, answer, score):
 )  # fmt: skip
 def test_a_name_does_not_stand_in_its_value(reference, answer, score):
     assert score_of(reference, answer) == score
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        ("y=9x+2", r"y \in 9x+2", 0), ("9x+2", r"y \in 9x+2", 0), ("y=9x+2", r"y \equiv 9x+2", 0), ("5", r"x \in 5", 0),
+        ("y=9x+2", "y=9x+2", 1), ("5", r"x \in \{5\}", 1), (r"\sqrt2", r"x \in \{\sqrt2\}", 1),
+        (r"x \in A", r"x \in A", 1),
+    ],
+)  # fmt: skip
+def test_another_relation_is_no_equality(reference, answer, score):
+    assert score_of(reference, answer) == score

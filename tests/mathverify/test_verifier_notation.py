@@ -11,6 +11,8 @@ from fdiv_gym_mathverify.notation import as_symbols
 @pytest.mark.parametrize(
     ("reference", "answer"),
     [
+        ("A^T", "A"), ("A^{T}", "A"), ("B^T+A", "B+A"), ("a^Tb", "ab"), ("f^{(3)}(x)", "f(x)^3"), ("x^{(2)}", "x^2"),
+        ("f^{(n)}(0)", "f(0)^n"), ("f^{(2)}(x)", "f^{(3)}(x)"), (r"A^{\mathrm{T}}", "A"),
         (r"\frac{dy}{dx}", "0"), (r"\frac{dy}{dx}", r"\frac{y}{x}"), (r"\frac{d^2y}{dx^2}", "0"),
         (r"\frac{d^2y}{dx^2}", r"\frac{y}{x^2}"), (r"\frac{d^2y}{dx^2}", r"\frac{dy}{dx}"),
         (r"\frac{\partial f}{\partial x}", "0"),
@@ -37,6 +39,8 @@ def test_symbols_are_not_computed(reference, answer):
         (r"\frac{dy}{dx}=x(x+1)", r"\frac{dy}{dx}=x^2+x"), (r"\frac{dy}{dx}=2x", "2x"), ("2x", r"\frac{dy}{dx} = 2x"),
         ("f'(x)=2x", "2x"), ("2x", "f'(x)=2x"), ("5", "f'(2)=5"), ("f'(x)+1", "1+f'(x)"), ("x^2f'(x)", "f'(x) x^2"),
         ("f^{-1}(x)=2x", "2x"), ("2x", "f^{-1}(x)=2x"), ("f^{-1}(x)+1", "1+f^{-1}(x)"), (r"\frac{1}{f(x)}", "1/f(x)"),
+        ("A^T", "A^{T}"), ("B^T+A", "A+B^T"), (r"A^{\mathrm{T}}", "A^T"), ("f^{(3)}(x)+1", "1+f^{(3)}(x)"),
+        ("x^2", "x^{2}"),
         ("x^{-1}", "1/x"), (r"\sin^{-1}(x)", r"\arcsin(x)"), ("5", r"5 \text{ h}"),
     ],
 )  # fmt: skip
