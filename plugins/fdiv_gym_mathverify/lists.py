@@ -13,6 +13,8 @@ from fdiv_gym_mathverify.structure import Listing, as_set, assigned_names, right
 Compare = Callable[[str, str, Comparison], None]
 """The comparison of one item with another."""
 
+_ELLIPSES = frozenset({"\\ldots", "..."})
+
 
 def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compare: Compare) -> None:
     """Compare item by item where the order matters, else as sets without repetition."""
@@ -36,8 +38,11 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
         raise_unless(bool(assigned_names(golds.items)) or names == sorted(names), "names out of order")
         _compare_items(golds.items, preds.items, comparison, compare)
         return
-    if any("\\ldots" in item for item in golds.items):
-        _compare_items(golds.items, preds.items, comparison, compare)  # an ellipsis continues what stands before it
+    if _ELLIPSES.intersection(golds.items):
+        # An ellipsis continues what stands before it.
+        raise_unless(_places(golds.items) == _places(preds.items), "an ellipsis in another place")
+        wanted, stated_items = (_without_ellipses(listed.items) for listed in (golds, preds))
+        _compare_items(wanted, stated_items, comparison, compare)
         return
     names, given_names = assigned_names(golds.items), assigned_names(preds.items)
     if len(set(names)) > 1:
@@ -65,6 +70,14 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
         raise_unless(Counter(values[:expected]) == Counter(values[expected:]), "different set of values")
         return
     comparison.pairs.append((as_set(golds), as_set(preds)))
+
+
+def _without_ellipses(items: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(item for item in items if item not in _ELLIPSES)
+
+
+def _places(items: tuple[str, ...]) -> list[bool]:
+    return [item in _ELLIPSES for item in items]
 
 
 def _compare_items(golds: tuple[str, ...], preds: tuple[str, ...], comparison: Comparison, compare: Compare) -> None:
