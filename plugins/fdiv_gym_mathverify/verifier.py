@@ -107,8 +107,7 @@ class MathVerifier(Verifier):
         for (index, _), verdict in zip(jobs, results[: len(jobs)], strict=True):
             verdicts[index] = verdict
         for (reference, _), verdict in zip(doubtful, results[len(jobs) :], strict=True):
-            if verdict.status is Status.UNSCORABLE:
-                self._judgeable[reference] = verdict.detail
+            self._judgeable[reference] = verdict.detail if verdict.status is Status.UNSCORABLE else ""
         return [
             Verdict.unscorable(reason) if (reason := self._judgeable.get(reference)) else verdict
             for reference, verdict in zip(references, verdicts, strict=True)
@@ -126,22 +125,20 @@ class MathVerifier(Verifier):
 
         What is known of a reference then depends on it alone, not on the answers that were judged before.
         """
-        jobs: list[tuple[str, list[Pair]]] = []
+        jobs: dict[str, list[Pair]] = {}
         if len(self._judgeable) + len(references) > _MOST_REFERENCES:
             self._judgeable.clear()
         for reference in references:
-            if reference in self._judgeable:
+            if reference in self._judgeable or reference in jobs:
                 continue
-            self._judgeable[reference] = ""
             gold = reference_answer(reference)
-            if is_plain(gold):
-                continue
-            for probe in probes(gold):
-                plan = make_plan(gold, probe, self._limits)
-                if plan.pairs:
-                    jobs.append((reference, list(plan.pairs)))
-                    break
-        return jobs
+            plans = () if is_plain(gold) else (make_plan(gold, probe, self._limits) for probe in probes(gold))
+            pairs = next((list(plan.pairs) for plan in plans if plan.pairs), None)
+            if pairs:
+                jobs[reference] = pairs
+            else:
+                self._judgeable[reference] = ""
+        return list(jobs.items())
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
         """Whether the answer is copied from the question and not evaluated, or names an option with another's value."""
