@@ -25,7 +25,7 @@ FORMS: tuple[Draw, ...] = (
         structures.one_interval,
     structures.family, structures.both_signs, structures.named_tuple, structures.all_equal, structures.choice,
     structures.valued_choice, structures.text, structures.equation, structures.unsolvable, structures.ratio,
-    structures.line, structures.unevaluated,
+    structures.line, structures.unevaluated, structures.symbol, structures.label, structures.gap,
 )  # fmt: skip
 REALISTIC: tuple[tuple[Draw, int], ...] = (
     (numbers.noun_after_number, 8), (numbers.money, 6), (numbers.number_markup, 4), (numbers.unit, 3),
@@ -58,7 +58,7 @@ def draw(r: random.Random, kind: Draw) -> dict[str, object]:
 def main() -> None:
     """Write both files next to this one."""
     realistic = [kind for kind, weight in REALISTIC for _ in range(weight)]
-    for name, kinds, size in (("forms", list(FORMS), 5100), ("realistic", realistic, 2000)):
+    for name, kinds, size in (("forms", list(FORMS), 5550), ("realistic", realistic, 2000)):
         r = random.Random(f"fdiv-gym {name}")
         rows = [draw(r, kinds[index % len(kinds)]) for index in range(size)]
         (HERE / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -10,7 +10,7 @@ import re
 from fdiv_gym.rewards.markup import without_markup
 
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
-_LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
+_LOOSE_SPACE = re.compile(r"(?<![0-9.]) | (?![0-9.])")
 _MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
 _E_NOTATION = re.compile(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?[eE]([-+]?[0-9]{1,2})\Z")
 _REPEATING = re.compile(r"(-?)([0-9]{0,15})\.([0-9]{0,15})\\overline\s*\{([0-9]{1,15})\}\Z")
@@ -23,6 +23,7 @@ _TEXT_RATIO = re.compile(r"\\text\s*\{([^{}]{0,40})\}\s{0,3}/\s{0,3}\\text\s*\{\
 _TEXT_POWER = re.compile(r"\\text\s*\{([^{}^]{1,40})\^(?:([23])\}|\{([23])\}\s?\})")
 _HALF_DAY = re.compile(r"(?<=[0-9 ])([ap])\. ?m(?![a-z])")
 _COUNTED = re.compile(r"\s*([-+]?\$?\s?[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?)\s+([A-Za-z][^{}]*)\Z")
+_GROUP_OF_THREE = re.compile(r"[0-9]{3}(?![0-9])")
 _TEXT_AHEAD = re.compile(r"\s*\\(?:text|mathrm|mbox|hbox)")
 
 _ROOT = re.compile(r"√\s*(?:([0-9]{1,40}|[A-Za-z])|\(([^()]*)\))")
@@ -158,7 +159,7 @@ def normalise(text: str) -> str:
 
 
 def squeezed(text: str) -> str:
-    """``text`` without spaces, except between digits ("1 2" is not 12).
+    """``text`` without spaces, except between digits and points ("1 2" is not 12, "1 .5" not 1.5).
 
     Two answers with equal squeezed forms are the same answer.
     """
@@ -186,12 +187,19 @@ def _rename(match: re.Match[str]) -> str:
     if name in _DROP:
         return ""
     if name == ",":
-        return " " if _TEXT_AHEAD.match(match.string, match.end()) else ""
+        return " " if _TEXT_AHEAD.match(match.string, match.end()) or _splits_number(match) else ""
     if name in _SPACE:
         return " "
     if name in _TEXT_COMMANDS:
         return r"\text"
     return _RENAME.get(name, match.group(0))
+
+
+def _splits_number(match: re.Match[str]) -> bool:
+    """Whether a thin space stands between digits, and not before a group of three of them."""
+    before = match.string[max(0, match.start() - 1) : match.start()]
+    after = match.string[match.end() : match.end() + 9].lstrip()
+    return before.isdigit() and after[:1].isdigit() and not _GROUP_OF_THREE.match(after)
 
 
 def _unwrap_symbols(match: re.Match[str]) -> str:

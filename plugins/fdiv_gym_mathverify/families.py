@@ -49,7 +49,7 @@ def compare_families(gold: str, pred: str, comparison: Comparison) -> bool:
 
 def read(text: str) -> Family | None:
     r"""Read a text that ends with a domain such as ``k \in \mathbb{Z}``; None for any other text."""
-    if "\\in" not in text and "integer" not in text:
+    if ("\\in" not in text and "integer" not in text) or "\\approx" in text:
         return None
     built = _BUILDER.match(text.strip())
     if built:

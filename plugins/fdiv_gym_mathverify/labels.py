@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.claims import changes_value
 from fdiv_gym_mathverify.units import unit_name
 
 _NUMBERS = """
@@ -160,7 +161,11 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
 def _without_head(answer: str) -> str:
     r"""``answer`` without words that name its value, as in ``\text{Total} = 7`` and ``\text{Total: } 7``."""
     head = _HEAD.match(answer)
-    if head is None or any(word in _DENIALS for word in re.split(r"[ /-]+", head.group(1).casefold())):
+    if (
+        head is None
+        or changes_value(head.group(1))
+        or any(word in _DENIALS for word in re.split(r"[ /-]+", head.group(1).casefold()))
+    ):
         return answer
     return answer[head.end() :]
 

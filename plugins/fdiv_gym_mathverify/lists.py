@@ -13,6 +13,8 @@ from fdiv_gym_mathverify.structure import Listing, as_set, assigned_names, right
 Compare = Callable[[str, str, Comparison], None]
 """The comparison of one item with another."""
 
+_ELLIPSES = frozenset({"\\ldots", "..."})
+
 
 def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compare: Compare) -> None:
     """Compare item by item where the order matters, else as sets without repetition."""
@@ -36,6 +38,12 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
         raise_unless(bool(assigned_names(golds.items)) or names == sorted(names), "names out of order")
         _compare_items(golds.items, preds.items, comparison, compare)
         return
+    if _ELLIPSES.intersection(golds.items):
+        # An ellipsis continues what stands before it.
+        raise_unless(_places(golds.items) == _places(preds.items), "an ellipsis in another place")
+        wanted, stated_items = (_without_ellipses(listed.items) for listed in (golds, preds))
+        _compare_items(wanted, stated_items, comparison, compare)
+        return
     names, given_names = assigned_names(golds.items), assigned_names(preds.items)
     if len(set(names)) > 1:
         # "a = 1, b = 2" is no set: its values are assigned by name or by order.
@@ -47,6 +55,11 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
             _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison, compare)
         return
     raise_unless(bool(names) or all(map(in_order, given_names)), "names out of order")
+    if not names and len({name.partition("_")[0] for name in given_names}) > 1:
+        # "x = 3, y = 2" are two values in an order, "x_1 = 3, x_2 = 2" two roots in any.
+        raise_unless(golds.left != "\\{", "names for the members of a set")
+        _compare_items(golds.items, tuple(right_side(item) for item in sorted(preds.items)), comparison, compare)
+        return
     raise_unless(not names or not given_names or set(names) == set(given_names), "different variables")
     if all((number := fast.parse_number(right_side(item))) and number.form == "int" for item in golds.items):
         for item in preds.items:
@@ -57,6 +70,14 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
         raise_unless(Counter(values[:expected]) == Counter(values[expected:]), "different set of values")
         return
     comparison.pairs.append((as_set(golds), as_set(preds)))
+
+
+def _without_ellipses(items: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(item for item in items if item not in _ELLIPSES)
+
+
+def _places(items: tuple[str, ...]) -> list[bool]:
+    return [item in _ELLIPSES for item in items]
 
 
 def _compare_items(golds: tuple[str, ...], preds: tuple[str, ...], comparison: Comparison, compare: Compare) -> None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
-from fdiv_gym_mathverify.choices import choice, letters, names_option, only
+from fdiv_gym_mathverify.choices import choice, is_joined, letters, names_option, only
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
 from fdiv_gym_mathverify.effort import excess
 from fdiv_gym_mathverify.families import compare_families
@@ -22,22 +22,26 @@ from fdiv_gym_mathverify.finished import operation
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
+from fdiv_gym_mathverify.notation import as_symbols
 from fdiv_gym_mathverify.ratios import compare_ratios
 from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
+from fdiv_gym_mathverify.spacing import side_by_side
 from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
-from fdiv_gym_mathverify.structure import equation_parts, listing
+from fdiv_gym_mathverify.structure import equation_parts, listing, without_member
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
-_SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
+_ROUGH = "\\approx"
 _MAX_ANSWERS = 4
 _COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
 _OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
 _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
+# The parser reads what stands behind them.
+_RELATION = re.compile(r"\\(?:in|ni|notin|equiv)(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -78,6 +82,8 @@ def make_plan(
     if same is not None:
         return _decision(same, "number")
     gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
+    if gold.startswith(_ROUGH):
+        gold, pred = gold.removeprefix(_ROUGH).strip(), pred.removeprefix(_ROUGH).strip()
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
@@ -99,9 +105,11 @@ def make_plan(
     refused = refusal(split_unit(pred)[0], _limits_for(unit_free, limits))
     if refused:
         return Plan(0.0, detail=f"refused: {refused}")
+    if side_by_side(pred) > side_by_side(gold):
+        return Plan(0.0, detail="several numbers side by side")
     comparison = Comparison(limits, allow_unevaluated, strict)
     try:
-        _compare(gold, pred, comparison)
+        _compare(*as_symbols(gold, pred), comparison)
     except Mismatch as mismatch:
         return Plan(0.0, detail=str(mismatch))
     if not comparison.pairs:
@@ -150,7 +158,7 @@ def _choice_plan(gold: str, pred: str, limits: Limits, allow_unevaluated: bool) 
     """The plan of a multiple choice; None if neither text is one."""
     several = letters(gold)
     if several:
-        return _decision(letters(pred) == several, "choices")
+        return _decision(letters(pred) == several and (is_joined(gold) or not is_joined(pred)), "choices")
     wanted, given = choice(gold), choice(pred)
     if wanted is None or not (names_option(wanted, gold) if wanted.value else is_choice(gold)):
         # "(B) 16" for 16: the letter is not known, the value is.
@@ -251,6 +259,8 @@ def _compare_inequalities(gold: str, pred: str, comparison: Comparison) -> None:
 
 
 def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
+    pred = without_member(pred)
+    raise_unless(not _RELATION.search(pred) or bool(_RELATION.search(gold)), "a relation that the reference has not")
     (value, unit), (given, given_unit) = split_unit(gold, trusted=True), split_unit(pred)
     if "%" in (unit, given_unit):
         raise_unless(
@@ -266,8 +276,6 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
     if same is not None:
         raise_unless(same, "different number or base")
         return
-    if _SPLIT_NUMBER.search(given) and not _SPLIT_NUMBER.search(value):
-        raise_unless(fast.parse_number(given) is not None, "several numbers side by side")
     if squeezed(value) != squeezed(given):
         comparison.add(value, given, finished=True)
 

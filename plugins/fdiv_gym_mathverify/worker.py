@@ -51,6 +51,8 @@ _WARM_UP = (
 
 # The parser reads R as r and 30^\\circ as 30 unless it is told not to.
 _LETTERS = latex2sympy2.ConversionConfig(lowercase_symbols=False)
+# In sympy E is the constant e and I the imaginary unit; in LaTeX they are letters.
+_CAPITALS = re.compile(r"\\text ?\{[^{}]*\}|\\[A-Za-z]+|(?<![0-9])E( ?_)?|I(?! ?_)")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 
 
@@ -184,12 +186,20 @@ def _close(gold: Any, pred: Any) -> bool:
     return abs(wanted - given) <= RELATIVE_TOLERANCE * abs(wanted)
 
 
+def _as_letter(match: re.Match[str]) -> str:
+    letter = match.group()
+    if letter.startswith("\\"):
+        return letter
+    name = "I" if letter == "I" else "\\varepsilon "  # the grammar has no E with an index
+    return name + (match.group(1) or "_{00}")
+
+
 @lru_cache(maxsize=256)
 def _parse(text: str, real: bool) -> Any:
     try:
         degrees = "\\circ" in text and _TRIGONOMETRIC.search(text) is not None
         parser = LatexParser(is_real=real, convert_degrees=degrees, config=_LETTERS)
-        parsed = parser.parse(normalize_latex(text, _CONFIG))
+        parsed = parser.parse(normalize_latex(_CAPITALS.sub(_as_letter, text), _CONFIG))
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # the boundary to the parser, which raises bare Exception

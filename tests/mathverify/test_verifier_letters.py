@@ -30,3 +30,19 @@ def test_capitals_are_other_letters(reference, answer, score):
 )  # fmt: skip
 def test_degrees_are_no_radians(reference, answer, score):
     assert score_of(reference, answer) == score
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        ("e", "E", 0), ("E", "e", 0), ("I", "i", 0), ("i", "I", 0), ("2e", "2E", 0), ("3+2i", "3+2I", 0),
+        (r"\pi", r"\Pi", 0),
+        (r"\{e,1\}", r"\{E,1\}", 0), ("(e,1)", "(E,1)", 0), (r"(-\infty,e)", r"(-\infty,E)", 0), ("IR", "iR", 0),
+        ("e", r"\mathrm{e}", 1), ("E", "E", 1), ("1+2I", "2I+1", 1), ("IR", "RI", 1), ("E=mc^2", "mc^2=E", 1),
+        ("3+2i", "2i+3", 1),
+        ("E_1+1", "1+E_1", 1), ("E(X)+1", "1+E(X)", 1), ("AE+EB", "EB+AE", 1), ("e^2", "e^{2}", 1),
+        ("1.5E3", "1500", 1),
+    ],
+)  # fmt: skip
+def test_capitals_are_no_constants(reference, answer, score):
+    assert score_of(reference, answer) == score
