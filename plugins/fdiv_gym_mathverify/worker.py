@@ -28,6 +28,7 @@ from sympy.core.evalf import EvalfMixin
 
 from fdiv_gym_mathverify.messages import APPROXIMATELY, FAMILY, SERVER_MARK, Result
 from fdiv_gym_mathverify.progressions import same_families
+from fdiv_gym_mathverify.refutation import differ, is_finite
 from fdiv_gym_mathverify.relations import same_relation
 from fdiv_gym_mathverify.symbols import as_letters
 
@@ -128,6 +129,8 @@ def _judge_pair(reference: str, answer: str) -> Result:
         pred = _parse(answer, real)
     except Unparsed:
         return "scored", 0.0, "the answer does not parse"
+    if differ(gold, pred):
+        return "scored", 0.0, "different values"
     with _watch() as faults:
         same, problem = _equal(gold, pred)
     if not same and faults:
@@ -174,7 +177,7 @@ def _close(gold: Any, pred: Any) -> bool:
         return True
     try:
         wanted, given = gold.evalf(20), pred.evalf(20)
-        if not (_is_finite(wanted) and _is_finite(given)):
+        if not (is_finite(wanted) and is_finite(given)):
             return True
         # As numbers of Python, 1/2004! and 1/2006! would both be 0.
         scale = abs(wanted) if wanted != 0 else sympy.Integer(0)
@@ -183,10 +186,6 @@ def _close(gold: Any, pred: Any) -> bool:
         return bool(abs(wanted - given) <= RELATIVE_TOLERANCE * scale)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         return True
-
-
-def _is_finite(value: Any) -> bool:
-    return all(part.is_Number and part.is_finite for part in value.as_real_imag())
 
 
 @lru_cache(maxsize=256)
