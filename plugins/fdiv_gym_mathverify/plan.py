@@ -259,6 +259,9 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
         )
         _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
         return
+    if comparison.strict and given_unit and not unit:
+        added = pred.removeprefix(given).replace("\\circ", "").replace("\\text", "")
+        raise_unless(not any(map(str.isalpha, added)), "a unit that the reference does not have")
     if not given_unit and unit:
         given = _without_unit_of(given, unit)
     if unit and given_unit:

@@ -41,6 +41,7 @@ def test_degrees_are_no_radians(reference, answer, score):
         (r"\gamma", r"\Gamma", 0), (r"\Gamma(x+1)", r"x\Gamma(x)", 1), (r"\Gamma(x+1)", r"\Gamma(x)", 0),
         ("I^2R", "IR", 0), ("I^2R", "RI^2", 1), ("I_1+2", "I_2+2", 0), ("I_1+2", "2+I_{1}", 1), ("xI+1", "1+xi", 0),
         ("E_1+E_2", "E_2+E_{1}", 1), ("E_1+E_2", "E_1+E_3", 0), ("e_1+x", "x+e_1", 1), ("e_1", "e", 0),
+        (r"\text{e}", "e", 1),
     ],
 )  # fmt: skip
 def test_letters_are_no_constants_and_functions(reference, answer, score):
