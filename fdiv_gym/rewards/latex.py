@@ -24,6 +24,8 @@ _TEXT_POWER = re.compile(r"\\text\s*\{([^{}^]{1,40})\^(?:([23])\}|\{([23])\}\s?\
 _HALF_DAY = re.compile(r"(?<=[0-9 ])([ap])\. ?m(?![a-z])")
 _COUNTED = re.compile(r"\s*([-+]?\$?\s?[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?)\s+([A-Za-z][^{}]*)\Z")
 _GROUP_OF_THREE = re.compile(r"[0-9]{3}(?![0-9])")
+_BRACED_COMMA = re.compile(r"(?:(?<=[0-9]) )?\{ ?, ?\}")
+_LOST_SPACE = re.compile(r"\\(q?quad)(?=[A-Za-z])")
 _TEXT_AHEAD = re.compile(r"\s*\\(?:text|mathrm|mbox|hbox)")
 
 _ROOT = re.compile(r"√\s*(?:([0-9]{1,40}|[A-Za-z])|\(([^()]*)\))")
@@ -145,13 +147,13 @@ def normalise(text: str) -> str:
     text = _outer(text.strip())
     if "\\" in text or "$" in text or "{" in text or not text.isascii():
         text = _outer(without_markup(text))
-    text = _TOKEN.sub(_rename, text)
+    text = _TOKEN.sub(_rename, _LOST_SPACE.sub(r"\\\1 ", text) if "quad" in text else text)
     text = _TEXT_RATIO.sub(r"\\text{\1/\2}", _TEXT_GROUP.sub(_unwrap_symbols, text))
     if "^" in text:
         text = _TEXT_POWER.sub(lambda match: rf"\text{{{match.group(1)}}}^{{{match.group(2) or match.group(3)}}}", text)
     text = _SHORT_BOTTOM.sub(r"\1{\2}", _SHORT_TOP.sub(r"\\frac{\1}", text))
     text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
-    text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
+    text = _BRACED_COMMA.sub(",", text).replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
     text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
     text = r"\mathbb{R}" if _ALL_REALS.fullmatch("".join(text.split())) else text

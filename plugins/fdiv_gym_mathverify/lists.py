@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.claims import in_order
 from fdiv_gym_mathverify.comparison import Comparison, raise_unless
-from fdiv_gym_mathverify.structure import Listing, as_set, assigned_names, right_side, with_both_signs
+from fdiv_gym_mathverify.structure import Listing, as_set, assigned_names, right_side, some_names, with_both_signs
 
 Compare = Callable[[str, str, Comparison], None]
 """The comparison of one item with another."""
@@ -25,6 +25,8 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
     raise_unless(given <= expected, f"{given} answers where the reference has {expected}")
     claims, stated = (any("=" in right_side(item) for item in values.items) for values in (preds, golds))
     raise_unless(claims == stated, "equations against values")
+    wanted_names, stated_names = set(some_names(golds.items)), set(some_names(preds.items))
+    raise_unless(not wanted_names or stated_names <= wanted_names, "different variables")
     if expected == given == 1 and not golds.ordered and not preds.ordered:
         # A set of one is its element: as a set, the worker could not read a union or an equation.
         raise_unless(not preds.items[0].startswith("\\{"), "a set in a set")
@@ -49,7 +51,7 @@ def compare_lists(golds: Listing, preds: Listing, comparison: Comparison, compar
         # "a = 1, b = 2" is no set: its values are assigned by name or by order.
         if given_names:
             raise_unless(sorted(names) == sorted(given_names), "different variables")
-            _compare_items(tuple(sorted(golds.items)), tuple(sorted(preds.items)), comparison, compare)
+            _compare_items(_in_order(golds.items), _in_order(preds.items), comparison, compare)
         else:
             raise_unless(preds.left != "\\{", "a set where the reference names its values")
             _compare_items(tuple(right_side(item) for item in golds.items), preds.items, comparison, compare)
@@ -78,6 +80,11 @@ def _without_ellipses(items: tuple[str, ...]) -> tuple[str, ...]:
 
 def _places(items: tuple[str, ...]) -> list[bool]:
     return [item in _ELLIPSES for item in items]
+
+
+def _in_order(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of assignments in the order of their names."""
+    return tuple(right_side(item) for _, item in sorted(zip(assigned_names(items), items, strict=True)))
 
 
 def _compare_items(golds: tuple[str, ...], preds: tuple[str, ...], comparison: Comparison, compare: Compare) -> None:

@@ -23,7 +23,7 @@ from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
 from fdiv_gym_mathverify.notation import as_symbols
-from fdiv_gym_mathverify.ratios import compare_ratios
+from fdiv_gym_mathverify.ratios import compare_ratios, without_names
 from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
@@ -140,7 +140,7 @@ def plan_all(
     """
     if not reference.strip("$ {}~\\"):
         return Plan(unscorable="the reference is empty")
-    if found.joined and len(listing(normalise(reference)).items) > 1:
+    if found.joined and len(listing(uniform_set(normalise(reference))).items) > 1:
         return make_plan(reference, found.joined, limits, allow_unevaluated, strict)
     answers = found.answers if found.answer is None else (found.answer,)
     if not 0 < len(answers) <= _MAX_ANSWERS:
@@ -192,6 +192,7 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
+    gold, pred = without_names(gold, pred)
     _refuse_marks(gold, pred)
     if compare_families(gold, pred, comparison):
         return
@@ -268,6 +269,9 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
         )
         _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
         return
+    if comparison.strict and given_unit and not unit:
+        added = pred.removeprefix(given).replace("\\circ", "").replace("\\text", "")
+        raise_unless(not any(map(str.isalpha, added)), "a unit that the reference does not have")
     if not given_unit and unit:
         given = _without_unit_of(given, unit)
     if unit and given_unit:

@@ -7,10 +7,27 @@ import re
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.comparison import Comparison, raise_unless
 from fdiv_gym_mathverify.lists import Compare
-from fdiv_gym_mathverify.structure import split_top
+from fdiv_gym_mathverify.structure import equation_parts, split_top
 
 _CLOCK = re.compile(r"[0-9]{1,2}\s*:\s*[0-9]{2}")
+_NAME = r"(?:[A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?|[A-Z]{2,4})'?"
+_LENGTH = r"(?:[A-Z]{2}|[A-Z]_\{?[A-Za-z0-9]{1,9}\}?)'?"
+_NAMES = re.compile(
+    rf"{_NAME}(?:\s?:\s?{_NAME}){{1,3}}|\\frac\s?\{{\s?{_LENGTH}\s?\}}\s?\{{\s?{_LENGTH}\s?\}}|{_LENGTH}\s?/\s?{_LENGTH}"
+)
 _NO_RATIO = re.compile(r"\\(?:to|mapsto|rightarrow|mid|mathbb)(?![A-Za-z])|[=<>]|\\in(?![A-Za-z])")
+
+
+def without_names(gold: str, pred: str) -> tuple[str, str]:
+    r"""Both texts without the names of what is compared, as in ``A:B = 1:5`` and ``\frac{AB}{CD} = \frac{1}{5}``.
+
+    The answer may leave the names out. Any other pair is returned as it is.
+    """
+    wanted, given = equation_parts(gold), equation_parts(pred)
+    if len(wanted) != 2 or len(given) > 2 or not _NAMES.fullmatch(wanted[0]):
+        return gold, pred
+    raise_unless(len(given) == 1 or _bare(given[0]) == _bare(wanted[0]), "another ratio than that of the reference")
+    return wanted[1], given[-1]
 
 
 def compare_ratios(gold: str, pred: str, comparison: Comparison, compare: Compare) -> bool:
@@ -36,6 +53,10 @@ def compare_ratios(gold: str, pred: str, comparison: Comparison, compare: Compar
     for first, second in zip(wanted, given, strict=True):
         compare(first, second, comparison)
     return True
+
+
+def _bare(text: str) -> str:
+    return "".join(char for char in text if char not in "{} ")
 
 
 def _terms(text: str) -> tuple[str, ...]:

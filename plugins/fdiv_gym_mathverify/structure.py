@@ -17,7 +17,11 @@ _MEMBER = re.compile(
     r"[A-Za-z]\s{0,3}\\in(?![a-z])\s{0,3}(?=[(\[{]|\\\{|\\mathbb|\\emptyset)"
     r"|\(([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5})\)\s{0,3}\\in(?![a-z])\s{0,3}(?=\{|\\\{)"
 )
-_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)")
+_VARIABLE = re.compile(
+    r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)"
+    r"|[A-Z]{2,4}|\\angle\s{0,3}[A-Z]{1,3}|[A-Za-z]\([0-9]{1,4}\)|(?!\\pi(?![a-z]))\\[a-z]{2,7}(?:_\{?[0-9]\}?)?"
+)
+_INDEX = re.compile(r"_\{([A-Za-z0-9])\}")
 _SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _LEADING_PLUS = re.compile(r"(\A|=)\s{0,3}\+\s{0,3}")
 _NAMED_MATRIX = re.compile(r"[^=]{1,60}=\s{0,3}\\begin\{[pbvB]?matrix\}[^=]{1,1000}\\end\{[pbvB]?matrix\}\Z")
@@ -108,9 +112,14 @@ def both_signs(text: str) -> str:
 
 def assigned_names(items: tuple[str, ...]) -> list[str]:
     """The names in a list of assignments ``a = 1, b = 2``; empty unless every item is one."""
-    parts = [equation_parts(item) for item in items]
-    names = [part[0] for part in parts if len(part) == 2 and _VARIABLE.fullmatch(part[0])]
+    names = some_names(items)
     return names if len(names) == len(items) else []
+
+
+def some_names(items: tuple[str, ...]) -> list[str]:
+    """The names of those items that are assignments, with one spelling of an index."""
+    parts = [equation_parts(item) for item in items]
+    return [_INDEX.sub(r"_\1", part[0]) for part in parts if len(part) == 2 and _VARIABLE.fullmatch(part[0])]
 
 
 def right_side(item: str) -> str:

@@ -218,10 +218,13 @@ class MathVerifier(Verifier):
         if not jobs:
             return []
         budget = self.options.batch_budget_s or _BUDGET_BASE_S + _BUDGET_EACH_S * len(jobs)
-        futures = self._pool.submit(jobs, self.options.deadline_s)
+        # Short pairs first: if the budget ends, it is on long answers.
+        order = sorted(range(len(jobs)), key=lambda place: sum(len(answer) for _, answer in jobs[place]))
+        futures = self._pool.submit([jobs[place] for place in order], self.options.deadline_s)
         end = time.monotonic() + budget
         try:
-            return [_verdict(future, end) for future in futures]
+            verdicts = {place: _verdict(future, end) for place, future in zip(order, futures, strict=True)}
+            return [verdicts[place] for place in range(len(jobs))]
         finally:
             if any(not future.done() for future in futures):
                 self._pool.drop(futures)

@@ -46,3 +46,33 @@ def test_degrees_are_no_radians(reference, answer, score):
 )  # fmt: skip
 def test_capitals_are_no_constants(reference, answer, score):
     assert score_of(reference, answer) == score
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        (r"\gamma^{2}-1", r"\gamma^{2}-2", 0), (r"\gamma^{2}-1", r"(\gamma-1)(\gamma+1)", 1),
+        (r"\gamma I", r"I\gamma", 1),
+        (r"x(\gamma+3)", "2x", 0), (r"\gamma_{1}+2", r"\gamma_2+2", 0), (r"\gamma_1+2", r"2+\gamma_{1}", 1),
+        (r"\gamma", r"\Gamma", 0), (r"\Gamma(x+1)", r"x\Gamma(x)", 1), (r"\Gamma(x+1)", r"\Gamma(x)", 0),
+        ("I^2R", "IR", 0), ("I^2R", "RI^2", 1), ("I_1+2", "I_2+2", 0), ("I_1+2", "2+I_{1}", 1), ("xI+1", "1+xi", 0),
+        ("E_1+E_2", "E_2+E_{1}", 1), ("E_1+E_2", "E_1+E_3", 0), ("e_1+x", "x+e_1", 1), ("e_1", "e", 0),
+        (r"\text{e}", "e", 1),
+    ],
+)  # fmt: skip
+def test_letters_are_no_constants_and_functions(reference, answer, score):
+    assert score_of(reference, answer) == score
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        (r"\frac{1}{2004!}", r"\frac{1}{2006!}", 0), (r"\frac{1}{2004!}", r"-\frac{1}{2004!}", 0),
+        ("2^{3000}", "2^{3001}", 0),
+        (r"\frac{1}{2004!}", r"\frac{1}{2004\cdot 2003!}", 1), ("10^{-400}", "10^{-401}", 0),
+        ("2^{3000}", "4^{1500}", 1),
+        ("10^{-400}", "0", 0), ("0", "10^{-400}", 0),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_the_range_of_floats_differ(reference, answer, score):
+    assert score_of(reference, answer) == score
