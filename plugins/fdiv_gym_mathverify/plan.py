@@ -22,6 +22,7 @@ from fdiv_gym_mathverify.finished import operation
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
+from fdiv_gym_mathverify.quantities import compare_units, same_amount
 from fdiv_gym_mathverify.ratios import compare_ratios
 from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
@@ -38,6 +39,7 @@ _COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
 _OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
 _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
+_IN_RADIANS = re.compile(r"rad(?:ians?)?(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -88,6 +90,9 @@ def make_plan(
     divided = remainder(gold)
     if divided:
         return _decision(remainder(pred) == divided, "quotient and remainder")
+    same = None if strict else same_amount(gold, pred)
+    if same is not None:
+        return _decision(same, "amount")
     if is_text(gold):
         return _decision(plain(gold) == plain(pred), "text")
     unit_free = split_unit(gold, trusted=True)[0]
@@ -206,7 +211,8 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
 
 def _refuse_marks(gold: str, pred: str) -> None:
     """Refuse a percent mark inside a list, degrees for radians, "or" inside brackets and a closed end at infinity."""
-    if "\\pi" in gold and not _IN_DEGREES.search(gold) and not trigonometric(pred):
+    in_radians = "\\pi" in gold and not _IN_DEGREES.search(gold) and not _IN_RADIANS.search(gold)
+    if in_radians and not trigonometric(pred):
         raise_unless(not _IN_DEGREES.search(pred), "degrees where the reference is in radians")
     if "%" in pred and "%" not in gold:
         number = fast.parse_number(split_unit(equation_parts(gold)[-1], trusted=True)[0])
@@ -260,8 +266,8 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
         return
     if not given_unit and unit:
         given = _without_unit_of(given, unit)
-    if unit and given_unit:
-        raise_unless(unit == given_unit, f"unit {given_unit} where the reference has {unit}")
+    if unit and given_unit and not compare_units((value, unit), (given, given_unit), comparison):
+        return
     same = same_numeral(value, given)
     if same is not None:
         raise_unless(same, "different number or base")
