@@ -84,7 +84,9 @@ _WORDS = rf"{_WORD}(?:(?: | ?/ ?|-){_WORD}){{0,7}}"
 _QUOTED = re.compile(rf"(?<=[0-9}}%) ])\\text\{{ {{0,3}}({_WORDS})[ .]{{0,3}}\}}\Z")
 _BARE = re.compile(rf"(?<=[0-9}}%]) ({_WORDS})\Z")
 _MIXED = re.compile(r"-?[0-9]{1,20} ?\\frac\{[0-9]{1,20}\}\{[0-9]{1,20}\}\Z")
-_HEAD = re.compile(rf"\\text\{{ {{0,3}}({_WORDS}) {{0,3}}(?:\}} {{0,3}}[=:]| ?[=:] {{0,3}}\}}) {{0,3}}")
+_HEAD = re.compile(
+    rf"\\text\{{ {{0,3}}({_WORDS}) {{0,3}}(?:\}} {{0,3}}[=:]| ?[=:] {{0,3}}\}}| (is):? {{0,3}}\}}) {{0,3}}"
+)
 _DOLLARS = re.compile(r"(?:US )?dollars?(?![A-Za-z])")
 _LONGEST = 120
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -160,7 +162,10 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
 def _without_head(answer: str) -> str:
     r"""``answer`` without words that name its value, as in ``\text{Total} = 7`` and ``\text{Total: } 7``."""
     head = _HEAD.match(answer)
-    if head is None or any(word in _DENIALS for word in re.split(r"[ /-]+", head.group(1).casefold())):
+    if head is None:
+        return answer
+    denials = _STOP - {"maximum", "minimum"} if head.group(2) else _DENIALS
+    if any(word in denials for word in re.split(r"[ /-]+", head.group(1).casefold())):
         return answer
     return answer[head.end() :]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
@@ -22,6 +21,7 @@ from fdiv_gym_mathverify.finished import operation
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
+from fdiv_gym_mathverify.percents import compare_percent
 from fdiv_gym_mathverify.quantities import compare_units, same_amount
 from fdiv_gym_mathverify.ratios import compare_ratios
 from fdiv_gym_mathverify.regions import compare_regions
@@ -31,6 +31,7 @@ from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point
 from fdiv_gym_mathverify.structure import equation_parts, listing
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
+from fdiv_gym_mathverify.wordings import in_mathematics, same_text, time_of_day
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
@@ -80,6 +81,8 @@ def make_plan(
     if same is not None:
         return _decision(same, "number")
     gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
+    if not strict:
+        gold, pred = in_mathematics(gold), in_mathematics(pred)
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
@@ -87,14 +90,9 @@ def make_plan(
     chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
     if chosen is not None:
         return chosen
-    divided = remainder(gold)
-    if divided:
-        return _decision(remainder(pred) == divided, "quotient and remainder")
-    same = None if strict else same_amount(gold, pred)
-    if same is not None:
-        return _decision(same, "amount")
-    if is_text(gold):
-        return _decision(plain(gold) == plain(pred), "text")
+    whole = _same_whole(gold, pred, strict)
+    if whole is not None:
+        return whole
     unit_free = split_unit(gold, trusted=True)[0]
     refused = refusal(unit_free, _limits_of_reference(limits))
     if refused:
@@ -149,6 +147,22 @@ def plan_all(
         return Plan(0.0, detail=found.reason)
     pairs = tuple(pair for plan in plans for pair in plan.pairs)
     return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
+
+
+def _same_whole(gold: str, pred: str, strict: bool) -> Plan | None:
+    """The plan of a quotient with a remainder, an amount in several units, a time of day or words; None for others."""
+    divided = remainder(gold)
+    if divided:
+        return _decision(remainder(pred) == divided, "quotient and remainder")
+    same = None if strict else same_amount(gold, pred)
+    if same is not None:
+        return _decision(same, "amount")
+    time = time_of_day(gold)
+    if time and not strict:
+        return _decision(time_of_day(pred) == time, "time of day")
+    if not is_text(gold):
+        return None
+    return _decision(plain(gold) == plain(pred) or (not strict and same_text(gold, pred)), "text")
 
 
 def _choice_plan(gold: str, pred: str, limits: Limits, allow_unevaluated: bool) -> Plan | None:
@@ -262,7 +276,7 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
         raise_unless(
             {unit, given_unit} <= {"%", ""}, f"unit {given_unit or 'none'} where the reference has {unit or 'none'}"
         )
-        _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
+        compare_percent(value, given, unit == "%", given_unit == "%", comparison)
         return
     if not given_unit and unit:
         given = _without_unit_of(given, unit)
@@ -281,18 +295,3 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
 def _without_unit_of(given: str, unit: str) -> str:
     value, words = split_unit(given, trusted=True)
     return value if words == unit else given
-
-
-def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: Comparison) -> None:
-    if given_marked:
-        comparison.refuse_unfinished(value, given)
-    wanted, number = fast.parse_number(value), fast.parse_number(given)
-    if marked == given_marked or wanted is None or number is None:
-        comparison.add(value, given, finished=True)
-        return
-    # One side only has the mark: 50% is 0.5, and "what percent?" is answered by a bare 50.
-    bare = wanted.value == number.value and abs(wanted.value) >= 1
-    scale = Fraction(1, 100)
-    first = wanted.value * (scale if marked else 1)
-    second = number.value * (scale if given_marked else 1)
-    raise_unless(bare or first == second, "different percentage")

@@ -28,6 +28,10 @@ def uniform_set(text: str) -> str:
         parts = [part.strip() for part in text.split("\\cup")]
         if all(part.startswith("\\{") and part.endswith("\\}") and encloses(part[2:-2]) for part in parts):
             text = "\\{" + ",".join(part[2:-2] for part in parts) + "\\}"
+    if text.startswith("\\{") and text.endswith("\\}") and "\\infty" not in text:
+        inner = text[2:-2].strip()
+        if inner.startswith("(") and inner.endswith(")") and _is_tuple(inner):
+            text = inner  # a set of one point
     return both_signs(text)
 
 
