@@ -10,8 +10,10 @@ import re
 from fdiv_gym.rewards.markup import without_markup
 from fdiv_gym.rewards.notations import (
     exact_decimals,
+    greek,
     infix_fractions,
     natural_logarithm,
+    without_bold,
     without_null_delimiters,
     words_apart,
 )
@@ -149,7 +151,7 @@ def normalise(text: str) -> str:
         text = _ROOT.sub(r"\\sqrt{\1\2}", text.translate(_OPERATORS))
     text = _outer(text.strip())
     if "\\" in text or "$" in text or "{" in text or not text.isascii():
-        text = infix_fractions(without_null_delimiters(_outer(without_markup(text))))
+        text = infix_fractions(without_null_delimiters(without_bold(_outer(without_markup(text)))))
     text = _TOKEN.sub(_rename, text)
     text = _TEXT_RATIO.sub(r"\\text{\1/\2}", _TEXT_GROUP.sub(_unwrap_symbols, text))
     if "^" in text:
@@ -160,6 +162,7 @@ def normalise(text: str) -> str:
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
     if "\\" in text:
         text = exact_decimals(natural_logarithm(words_apart(text)))
+    text = greek(text)
     text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
     text = r"\mathbb{R}" if _ALL_REALS.fullmatch("".join(text.split())) else text
     return _positional(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
@@ -182,7 +185,7 @@ def plain(text: str) -> str:
 
 
 def _outer(text: str) -> str:
-    for left, right in (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+    for left, right in (("**", "**"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("\\(", "\\)"), ("\\[", "\\]")):
         inner = text[len(left) : -len(right)]
         if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right) and left not in inner:
             text = inner.strip()

@@ -22,6 +22,9 @@ _UNIT_FRACTION = re.compile(rf"\\frac\s?{_TEXT}\s?{_TEXT}")
 _BRACKETED_WORDS = re.compile(
     r"(?<=[0-9}%]) ?(?:\\text ?\{ ?\( ?([A-Za-z][A-Za-z /]{1,40})\) ?\}|\(\\text ?\{([A-Za-z][A-Za-z /]{1,40})\}\))\Z"
 )
+_RATE = re.compile(r"(?<=[0-9}]) ?(?:/ ?\\text ?\{|\\text ?\{ ?/) {0,3}(?=[A-Za-z])")
+_BOLD = re.compile(r"\\(?:boldsymbol|mathbf|bm|pmb|mathit) ?\{")
+_PI = re.compile(r"(?<![A-Za-z\\_^])pi(?![A-Za-z])")
 _HYPHENED_WORDS = re.compile(r"(?<=[0-9]) ?\\text ?\{ ?-(?=[A-Za-z]{2})")
 
 
@@ -54,9 +57,21 @@ def words_apart(text: str) -> str:
     """
     if "\\text" not in text:
         return text
+    text = _RATE.sub(r"\\text{ per ", text)
     text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
     text = _BRACKETED_WORDS.sub(lambda match: rf"\text{{ {match.group(1) or match.group(2)}}}", text)
     return _HYPHENED_WORDS.sub(r"\\text{ ", text)
+
+
+def without_bold(text: str) -> str:
+    r"""The content of ``\boldsymbol{...}`` or ``\mathbf{...}`` if it is the whole text, else the text."""
+    match = _BOLD.match(text) if text.endswith("}") else None
+    return text[match.end() : -1].strip() if match and _balanced(text[match.end() : -1]) else text
+
+
+def greek(text: str) -> str:
+    r"""``12 pi`` as ``12 \pi``, unless the text holds words."""
+    return _PI.sub(r"\\pi ", text) if "pi" in text and "text" not in text else text
 
 
 def natural_logarithm(text: str) -> str:

@@ -40,6 +40,7 @@ _COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
 _OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
 _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
+_ALTERNATIVE = re.compile(r"\\text ?\{ ?or ?\}")
 _IN_RADIANS = re.compile(r"rad(?:ians?)?(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
@@ -202,6 +203,11 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     """Add the pairs that must be equal, or raise Mismatch."""
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
+        return
+    alternatives = _ALTERNATIVE.split(pred)
+    if len(alternatives) == 2 and fast.parse_number(gold) and all(map(fast.parse_number, alternatives)):
+        for part in alternatives:  # "3/4 or 0.75" is one number, written twice
+            _compare_values(gold, part.strip(), comparison)
         return
     _refuse_marks(gold, pred)
     if compare_families(gold, pred, comparison):

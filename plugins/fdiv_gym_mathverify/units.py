@@ -47,6 +47,8 @@ deg degree degrees
 rad radian
 % percent percentage pct
 mph
+kcal
+kWh kwh
 ohm
 hz hertz Hz
 J joule

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from fdiv_gym.rewards import normalise, plain
+from fdiv_gym_mathverify import fast
 
 _ONES = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
@@ -28,21 +29,32 @@ _PREAMBLE = re.compile(
 _IS = re.compile(r" ?\\text ?\{ {0,3}(?:is|equals|is equal to) {0,3}\} ?")
 _VALUE_OF = re.compile(r"\\text ?\{ {0,3}(?:the )?value of {0,3}\} ?(?=\\?[A-Za-z])", re.IGNORECASE)
 _POINT = re.compile(
-    r"\\text ?\{ {0,3}(?:the )?(?:points?|vertex|cent(?:er|re)|coordinates|(?:ordered )?(?:pair|triple)|interval)"
-    r"(?: (?:is|are|at))? ?:? {0,3}\} {0,3}[=:]? {0,3}(?=\()",
+    r"\\text ?\{ {0,3}(?:the )?(?:points?|vertex|cent(?:er|re)|coordinates|(?:ordered )?(?:pair|triple)|interval|domain"
+    r"|range|solution set)"
+    r"(?: (?:is|are|at))? ?:? {0,3}\} {0,3}[=:]? {0,3}(?=[(\[]|\\\{)",
     re.IGNORECASE,
 )
-_ARTICLE = re.compile(r"\A(?:an?|the) (?=[^ ]{3})(?!third|half|quarter|[a-z]{2,9}th\b)")
+_ARTICLE = re.compile(r"\A(?:it is )?(?:on )?(?:an? |the )?(?=[^ ]{3})(?!third|half|quarter|[a-z]{2,9}th\b)")
 _TIME = re.compile(r"([0-9]{1,2})(?: ?: ?([0-9]{2}))? ?([ap])\.? ?m|(?:12(?::00)? ?)?(noon|midnight)")
+_NUMERAL = r"-?[0-9]{1,12}(?:[.,/][0-9]{1,12}){0,3}"
+_NUMERALS = re.compile(rf"\\text ?\{{ ?({_NUMERAL}(?:,? (?:and |or )?{_NUMERAL}){{1,9}}) ?\}}")
+_TWO_NUMERALS = re.compile(rf"({_NUMERAL}) ?\\text ?\{{ ((?:and|or) {_NUMERAL}) ?\}}")
+_LABELLED = re.compile(
+    r"\\text ?\{ ?([A-Za-z ]{1,60}[:=]) {0,3}(-?\$?[0-9][0-9,]{0,20}(?:\.[0-9]{1,9})?)( [A-Za-z /-]{1,60})?\.? ?\}"
+)
 _LONGEST = 40
+_LONGEST_SENTENCE = 200
 
 
 def in_mathematics(text: str) -> str:
     r"""``text`` without words that only introduce it, and as a numeral if it is a number word or an ordinal."""
+    text = text.removeprefix("=").lstrip()
+    if text.startswith("(") and text.endswith(")") and "," not in text and fast.parse_number(text[1:-1]):
+        return text[1:-1].strip()
     worded = text[:1].isalpha() or text[-1:].isalpha() or "\\text" in text
     if not worded and not text.endswith(("st}", "nd}", "rd}", "th}")):
         return text
-    text = _without_preamble(text)
+    text = _opened(_without_preamble(text)) if len(text) < _LONGEST_SENTENCE else text
     text = _POINT.sub("", _VALUE_OF.sub("", _IS.sub(" = ", text), count=1), count=1)
     return _ordinal(_number_word(text)) if len(text) < _LONGEST else text
 
@@ -73,6 +85,21 @@ def _without_preamble(text: str) -> str:
     if bool(opened) == bool(closed):
         return text[match.end() :]
     return normalise(opened + text[match.end() :]) if opened else text
+
+
+def _opened(text: str) -> str:
+    r"""``\text{1, 2 and 3}`` as ``1, 2 and 3`` and ``\text{Total: 18 eggs}`` as ``\text{Total: } 18\text{ eggs}``."""
+    numerals = _NUMERALS.fullmatch(text)
+    if numerals:
+        return numerals.group(1)
+    pair = _TWO_NUMERALS.fullmatch(text)
+    if pair:
+        return f"{pair.group(1)} {pair.group(2)}"
+    labelled = _LABELLED.fullmatch(text)
+    if labelled is None:
+        return text
+    head, amount, label = labelled.groups()
+    return rf"\text{{{head} }}{amount}" + (rf"\text{{{label}}}" if label else "")
 
 
 def _number_word(text: str) -> str:

@@ -81,6 +81,43 @@ def test_ratios_and_names(reference, answer, score):
     assert score_of(reference, answer) == score
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        ("18", r"\boldsymbol{18}", 1), (r"\frac34", r"\mathbf{\frac{3}{4}}", 1), ("18", r"\boldsymbol{\$18}", 1),
+        ("18", r"\mathbf{x}18", 0), ("18", r"\boldsymbol{19}", 0),
+        ("18", "= 18", 1), ("18", "=-18", 0), ("18", "`18`", 1), (r"-\frac34", "(-3/4)", 1), (r"-\frac34", "(3/4)", 0),
+        (r"12\pi", "12 pi", 1), (r"12\pi", "12*pi", 1), (r"\frac{\pi}{2}", r"\frac{pi}{2}", 1), (r"12\pi", "12 pie", 0),
+        (r"12\pi", "12 p", 0), ("12", "12 pi", 0),
+        (r"\frac34", r"\frac34 \text{ or } 0.75", 1), (r"\frac34", r"\frac34 \text{ or } 0.76", 0),
+        (r"\frac34", r"\frac34 \text{ and } 0.75", 0), ("5", r"5 \text{ or } 10/2", 0),
+        ("1,2", r"\text{1 and 2}", 1), ("1,2,3", r"\text{1, 2, and 3}", 1), ("1,2", r"\text{1 and 3}", 0),
+        ("1", r"\text{1 or 2}", 0), ("12", r"\text{1, 2}", 0),
+        ("18", r"\text{Total: 18 eggs}", 1), ("18", r"\text{Total eggs: 18}", 1), ("18", r"\text{Not: 18 eggs}", 0),
+        ("18", r"\text{Total: 18 dozen}", 0), ("18", r"\text{Total: 18 or 19}", 0),
+        ("18", r"18 \text{ of Janet's eggs}", 1), ("18", r"\$18 \text{ at the farmers' market}", 1),
+        ("18", r"18 \text{ aren't eggs}", 0), ("18", r"18 \text{ isn't}", 0), ("18", r"18' \text{ eggs}", 0),
+        ("18", r"18 \text{ T-shirts}", 1), ("18", r"18 \text{ push-ups}", 1), ("18", r"18 \text{ up}", 0),
+        ("18", r"18 \text{ eggs are left}", 1), ("18", r"18 \text{ eggs are broken or lost}", 0),
+        ("18", r"18 \text{ positive integers}", 1), ("18", r"18 \text{ ordered pairs}", 1),
+        ("18", r"18 \text{ pairs}", 0),
+        ("18", r"18 \text{ negative}", 0), ("18", r"18 \text{ complex}", 0), ("18", r"18 \text{ goldfish}", 1),
+        ("18", r"\$18/\text{day}", 1), ("18", r"\$18\text{/day}", 1), ("18", r"18/\text{two}", 0), ("18", "18/d", 0),
+        (r"50\%", r"50\% \text{ of the students}", 1), (r"50\%", r"50 \text{ students}", 0),
+        (r"50\%", r"50\% \text{ more than before}", 0), (r"50\%", r"5\% \text{ of the students}", 0),
+        (r"[0,5)", r"\text{Domain: } [0,5)", 1), (r"[0,5)", r"\text{Domain: } [0,5]", 0),
+        (r"\text{Monday}", r"\text{It is Monday}", 1), (r"\text{Monday}", r"\text{on Monday}", 1),
+        (r"\text{Monday}", r"\text{It is not Monday}", 0), (r"\text{Monday}", r"\text{before Monday}", 0),
+        (r"\text{does not exist}", r"\text{DNE}", 1), (r"\text{DNE}", r"\text{The limit does not exist}", 1),
+        (r"\text{does not exist}", "0", 0), (r"\text{does not exist}", r"\infty", 0),
+        (r"\infty", r"\text{infinity}", 1), (r"\infty", r"\text{negative infinity}", 0),
+        (r"-\infty", r"\text{infinity}", 0),
+    ],
+)  # fmt: skip
+def test_how_chat_models_write(reference, answer, score):
+    assert score_of(reference, answer) == score
+
+
 def test_a_strict_verifier_reads_no_words():
     for reference, answer in (("5", r"\text{five}"), ("18", r"\text{The answer is } 18"), ("8:00 AM", "8 a.m.")):
         assert MathVerifier(strict=True).plan(reference, rf"\boxed{{{answer}}}").score == 0.0
