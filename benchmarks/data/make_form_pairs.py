@@ -13,6 +13,7 @@ from pathlib import Path
 
 import forms_of_numbers as numbers
 import forms_of_structures as structures
+import forms_of_wordings as wordings
 
 HERE = Path(__file__).parent
 Draw = Callable[[random.Random], numbers.Case]
@@ -25,7 +26,8 @@ FORMS: tuple[Draw, ...] = (
         structures.one_interval,
     structures.family, structures.both_signs, structures.named_tuple, structures.all_equal, structures.choice,
     structures.valued_choice, structures.text, structures.equation, structures.unsolvable, structures.ratio,
-    structures.line, structures.unevaluated,
+    structures.line, structures.unevaluated, wordings.infix, wordings.repeating, wordings.converted,
+        wordings.several_units, wordings.introduced, wordings.number_word, wordings.time_of_day,
 )  # fmt: skip
 REALISTIC: tuple[tuple[Draw, int], ...] = (
     (numbers.noun_after_number, 8), (numbers.money, 6), (numbers.number_markup, 4), (numbers.unit, 3),

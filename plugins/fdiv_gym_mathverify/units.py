@@ -170,8 +170,11 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
         return ""
     for name, square in (("sq", "2"), ("cu", "3")):
         if name in names and len(names) > 1:
-            names.remove(name)
-            exponent = square
+            place = names.index(name)
+            names.pop(place)
+            # "sq m per s" and "m sq per s" are "m2 s", not "m s2".
+            before = place == len(names) or names[place] == "per"
+            names[max(place - 1, 0) if before else place] += square
     if not names or (len(names) == 1 and names[0] in {"per", "sq", "cu", *MEASURES}):
         return ""
     joined = " ".join(name for name in names if name != "per") + exponent
