@@ -204,7 +204,7 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
-    alternatives = _ALTERNATIVE.split(pred)
+    alternatives = _ALTERNATIVE.split(pred) if "or" in pred else []
     if len(alternatives) == 2 and fast.parse_number(gold) and all(map(fast.parse_number, alternatives)):
         for part in alternatives:  # "3/4 or 0.75" is one number, written twice
             _compare_values(gold, part.strip(), comparison)

@@ -34,6 +34,7 @@ _VALUE = (
     r"(\$?[0-9]{1,12}(?:\.[0-9]{1,6})?(?: ?\\frac\{[0-9]{1,6}\}\{[0-9]{1,6}\})?|\\frac\{[0-9]{1,6}\}\{[0-9]{1,6}\})"
 )
 _PART = re.compile(rf"{_VALUE} ?([A-Za-z]{{1,12}})?\.? ?(,? ?and(?![A-Za-z])|,)? ?")
+_BEGINS = re.compile(r"(?:\\text ?\{ ?)?\$?[0-9]{1,12}[^0-9]{1,60}[0-9]|\\frac")
 _GROUP = re.compile(r"\\text ?\{([^{}]{0,60})\}")
 _SPACES = re.compile(r"[ ~]{1,100}")
 _MIXED = re.compile(r"([0-9]{1,12}) ?\\frac\{([0-9]{1,6})\}\{([0-9]{1,6})\}\Z")
@@ -152,7 +153,7 @@ def _single(text: str, trusted: bool = False) -> Size | None:
 
 def _sum(text: str) -> Size | None:
     """The amount in ``2 hours and 30 minutes``: falling units of one dimension, none worth one of the unit before."""
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST or not (text[-1:].isalpha() or text.endswith(("}", "."))) or not _BEGINS.match(text):
         return None
     flat = _SPACES.sub(" ", _GROUP.sub(r" \1 ", text)).strip()
     total, dimension, last, position, joined = Fraction(0), "", Fraction(0), 0, ""

@@ -29,8 +29,8 @@ _PREAMBLE = re.compile(
 _IS = re.compile(r" ?\\text ?\{ {0,3}(?:is|equals|is equal to) {0,3}\} ?")
 _VALUE_OF = re.compile(r"\\text ?\{ {0,3}(?:the )?value of {0,3}\} ?(?=\\?[A-Za-z])", re.IGNORECASE)
 _POINT = re.compile(
-    r"\\text ?\{ {0,3}(?:the )?(?:points?|vertex|cent(?:er|re)|coordinates|(?:ordered )?(?:pair|triple)|interval|domain"
-    r"|range|solution set)"
+    r"\A\\text ?\{ {0,3}(?:the )?(?:points?|vertex|cent(?:er|re)|coordinates|(?:ordered )?(?:pair|triple)|interval"
+    r"|domain|range|solution set)"
     r"(?: (?:is|are|at))? ?:? {0,3}\} {0,3}[=:]? {0,3}(?=[(\[]|\\\{)",
     re.IGNORECASE,
 )
@@ -55,7 +55,10 @@ def in_mathematics(text: str) -> str:
     if not worded and not text.endswith(("st}", "nd}", "rd}", "th}")):
         return text
     text = _opened(_without_preamble(text)) if len(text) < _LONGEST_SENTENCE else text
-    text = _POINT.sub("", _VALUE_OF.sub("", _IS.sub(" = ", text), count=1), count=1)
+    if "is" in text or "equals" in text:
+        text = _VALUE_OF.sub("", _IS.sub(" = ", text), count=1)
+    if text.endswith((")", "]", "}")) and text.startswith("\\text"):
+        text = _POINT.sub("", text, count=1)
     return _ordinal(_number_word(text)) if len(text) < _LONGEST else text
 
 
@@ -66,7 +69,8 @@ def same_text(first: str, second: str) -> bool:
 
 def time_of_day(text: str) -> tuple[int, int] | None:
     """Hour and minute of ``8 a.m.``, ``8:00 PM`` or ``noon``; None for any other text."""
-    match = _TIME.fullmatch(plain(text)) if len(text) < _LONGEST else None
+    may_be = len(text) < _LONGEST and (text[:1].isdigit() or text[:1] in "\\nmNM")
+    match = _TIME.fullmatch(plain(text)) if may_be and (text[-1:].isalpha() or text[-1:] in ".}") else None
     if match is None:
         return None
     hour, minute, half, named = match.groups()
