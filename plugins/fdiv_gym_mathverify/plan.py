@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
@@ -23,6 +22,8 @@ from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
 from fdiv_gym_mathverify.notation import as_symbols
+from fdiv_gym_mathverify.percents import compare_percent
+from fdiv_gym_mathverify.quantities import compare_units, same_amount
 from fdiv_gym_mathverify.ratios import compare_ratios, without_names
 from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
@@ -32,6 +33,7 @@ from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point
 from fdiv_gym_mathverify.structure import equation_parts, listing, without_member
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
+from fdiv_gym_mathverify.wordings import in_mathematics, same_text, time_of_day
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
 _ROUGH = "\\approx"
@@ -42,6 +44,8 @@ _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
 # The parser reads what stands behind them.
 _RELATION = re.compile(r"\\(?:in|ni|notin|equiv)(?![A-Za-z])")
+_ALTERNATIVE = re.compile(r"\\text ?\{ ?or ?\}")
+_IN_RADIANS = re.compile(r"rad(?:ians?)?(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -84,6 +88,8 @@ def make_plan(
     gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
     if gold.startswith(_ROUGH):
         gold, pred = gold.removeprefix(_ROUGH).strip(), pred.removeprefix(_ROUGH).strip()
+    if not strict:
+        gold, pred = in_mathematics(gold), in_mathematics(pred)
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
@@ -91,11 +97,9 @@ def make_plan(
     chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
     if chosen is not None:
         return chosen
-    divided = remainder(gold)
-    if divided:
-        return _decision(remainder(pred) == divided, "quotient and remainder")
-    if is_text(gold):
-        return _decision(plain(gold) == plain(pred), "text")
+    whole = _same_whole(gold, pred, strict)
+    if whole is not None:
+        return whole
     unit_free = split_unit(gold, trusted=True)[0]
     refused = refusal(unit_free, _limits_of_reference(limits))
     if refused:
@@ -154,6 +158,22 @@ def plan_all(
     return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
 
 
+def _same_whole(gold: str, pred: str, strict: bool) -> Plan | None:
+    """The plan of a quotient with a remainder, an amount in several units, a time of day or words; None for others."""
+    divided = remainder(gold)
+    if divided:
+        return _decision(remainder(pred) == divided, "quotient and remainder")
+    same = None if strict else same_amount(gold, pred)
+    if same is not None:
+        return _decision(same, "amount")
+    time = time_of_day(gold)
+    if time and not strict:
+        return _decision(time_of_day(pred) == time, "time of day")
+    if not is_text(gold):
+        return None
+    return _decision(plain(gold) == plain(pred) or (not strict and same_text(gold, pred)), "text")
+
+
 def _choice_plan(gold: str, pred: str, limits: Limits, allow_unevaluated: bool) -> Plan | None:
     """The plan of a multiple choice; None if neither text is one."""
     several = letters(gold)
@@ -193,6 +213,11 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     if squeezed(gold) == squeezed(pred):
         return
     gold, pred = without_names(gold, pred)
+    alternatives = _ALTERNATIVE.split(pred) if "or" in pred else []
+    if len(alternatives) == 2 and fast.parse_number(gold) and all(map(fast.parse_number, alternatives)):
+        for part in alternatives:  # "3/4 or 0.75" is one number, written twice
+            _compare_values(gold, part.strip(), comparison)
+        return
     _refuse_marks(gold, pred)
     if compare_families(gold, pred, comparison):
         return
@@ -215,7 +240,8 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
 
 def _refuse_marks(gold: str, pred: str) -> None:
     """Refuse a percent mark inside a list, degrees for radians, "or" inside brackets and a closed end at infinity."""
-    if "\\pi" in gold and not _IN_DEGREES.search(gold) and not trigonometric(pred):
+    in_radians = "\\pi" in gold and not _IN_DEGREES.search(gold) and not _IN_RADIANS.search(gold)
+    if in_radians and not trigonometric(pred):
         raise_unless(not _IN_DEGREES.search(pred), "degrees where the reference is in radians")
     if "%" in pred and "%" not in gold:
         number = fast.parse_number(split_unit(equation_parts(gold)[-1], trusted=True)[0])
@@ -267,15 +293,15 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
         raise_unless(
             {unit, given_unit} <= {"%", ""}, f"unit {given_unit or 'none'} where the reference has {unit or 'none'}"
         )
-        _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
+        compare_percent(value, given, unit == "%", given_unit == "%", comparison)
         return
     if comparison.strict and given_unit and not unit:
         added = pred.removeprefix(given).replace("\\circ", "").replace("\\text", "")
         raise_unless(not any(map(str.isalpha, added)), "a unit that the reference does not have")
     if not given_unit and unit:
         given = _without_unit_of(given, unit)
-    if unit and given_unit:
-        raise_unless(unit == given_unit, f"unit {given_unit} where the reference has {unit}")
+    if unit and given_unit and not compare_units((value, unit), (given, given_unit), comparison):
+        return
     same = same_numeral(value, given)
     if same is not None:
         raise_unless(same, "different number or base")
@@ -287,18 +313,3 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
 def _without_unit_of(given: str, unit: str) -> str:
     value, words = split_unit(given, trusted=True)
     return value if words == unit else given
-
-
-def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: Comparison) -> None:
-    if given_marked:
-        comparison.refuse_unfinished(value, given)
-    wanted, number = fast.parse_number(value), fast.parse_number(given)
-    if marked == given_marked or wanted is None or number is None:
-        comparison.add(value, given, finished=True)
-        return
-    # One side only has the mark: 50% is 0.5, and "what percent?" is answered by a bare 50.
-    bare = wanted.value == number.value and abs(wanted.value) >= 1
-    scale = Fraction(1, 100)
-    first = wanted.value * (scale if marked else 1)
-    second = number.value * (scale if given_marked else 1)
-    raise_unless(bare or first == second, "different percentage")
