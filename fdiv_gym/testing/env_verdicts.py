@@ -48,7 +48,7 @@ def check_reference_response(env: TextEnv, report: Report, seconds: float) -> No
     high = env.score_range[1]
     for split in SPLITS:
         sampled = sample_tasks(env, split)
-        unjudgeable = getattr(env, "unjudgeable", lambda tasks: {})(sampled)
+        unjudgeable: dict[str, str] = getattr(env, "unjudgeable", lambda tasks: {})(sampled)
         tasks = [task for task in sampled if task.answer not in unjudgeable]  # check_references lists the others
         answers = [env.reference_response(task) for task in tasks]
         missing = sum(answer is None for answer in answers)
