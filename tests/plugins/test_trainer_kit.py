@@ -126,14 +126,14 @@ def rolled_coefficients():
 
 
 def trained_with_dropout():
-    from fdiv_gym_accelerate import update
+    from fdiv_gym_accelerate.passes import Passes
 
-    token_logps = update.token_logps
+    scores = Passes.scores
 
-    def dropped(model, *arguments):
-        return token_logps(model.train(), *arguments)
+    def dropped(self, model, *arguments):
+        return scores(self, model.train(), *arguments)
 
-    return update, "token_logps", dropped
+    return Passes, "scores", dropped
 
 
 def prompts_in_the_mask():
