@@ -28,9 +28,14 @@ def whole(hidden, weight, bias, targets, rule):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """Eleven columns at a time, which does not divide the vocabulary."""
-    monkeypatch.setattr(logprobs, "LEAST_COLUMNS", 11)
-    monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", 1)
+    """Eleven columns and nine tokens at a time, which divide neither the vocabulary nor the tokens."""
+    set_chunks(monkeypatch, 99, 9, 11)
+
+
+def set_chunks(monkeypatch, elements, tokens, columns):
+    monkeypatch.setitem(logprobs.CHUNK_ELEMENTS, "cpu", elements)
+    monkeypatch.setitem(logprobs.CHUNK_TOKENS, "cpu", tokens)
+    monkeypatch.setattr(logprobs, "LEAST_COLUMNS", columns)
 
 
 RULES = [LogitRule(), LogitRule(0.7), LogitRule(1.3, 0.25), LogitRule(0.7, 0.5, 3.0)]
@@ -98,8 +103,7 @@ def test_autocast_gives_the_log_probs_of_autocast(small_chunks):
 
 def test_no_logits_of_all_tokens_are_ever_held(monkeypatch):
     """Two chunks of 4096 elements for 64 tokens and 2000 words, where whole logits have 128 000."""
-    monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", 4096)
-    monkeypatch.setattr(logprobs, "LEAST_COLUMNS", 8)
+    set_chunks(monkeypatch, 4096, 64, 8)
     hidden, weight, _, targets = inputs(64, 8, 2000)
     sizes = []
 

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 2**24
-"""Logits that exist at a time: 64 MiB in fp32, and twice that while the entropy is summed."""
+CHUNK_ELEMENTS = {"cpu": 2**21, "cuda": 2**25}
+"""Logits that exist at a time, by the type of the device: 8 MiB in fp32 stay in the cache of a CPU, a GPU needs large
+products; twice that while the entropy is summed."""
+CHUNK_TOKENS = {"cpu": 1024, "cuda": 8192}
+"""Tokens of a chunk, at most."""
 LEAST_COLUMNS = 256
-"""A chunk has at least this many columns of the vocabulary, also for very many tokens."""
+"""A chunk has at least this many columns of the vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,17 @@ class LogitRule:
     scale: float = 1.0
     cap: float | None = None
 
+    @property
+    def factor(self) -> float:
+        """dz/dx without a cap."""
+        return self.scale / self.temperature
+
     def apply_(self, raw: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The tempered logits in the memory of ``raw``, and dz/dx where it is not the constant scale/temperature."""
+        """The tempered logits in the memory of ``raw``, and dz/dx divided by ``factor`` where there is a cap."""
         if self.cap is None:
-            return raw.mul_(self.scale / self.temperature), None
+            return (raw if self.factor == 1 else raw.mul_(self.factor)), None
         tanh = raw.mul_(self.scale / self.cap).tanh_()
-        slope = (1 - tanh * tanh) * (self.scale / self.temperature)
+        slope = 1 - tanh * tanh
         return tanh.mul_(self.cap / self.temperature), slope
 
 
@@ -87,7 +95,9 @@ def chunked_logps(
     """Log-probs of one token at each place, and the entropies of the distributions.
 
     Peak memory beyond inputs and gradients is about two chunks of ``CHUNK_ELEMENTS`` logits, for any number of tokens.
-    The backward pass computes each chunk again and turns it into its gradient, which is exact.
+    The backward pass computes each chunk again and turns it into its gradient, which is exact: with P the
+    probabilities, E the chosen tokens, X the hidden states and g the slope of each token, the gradients are
+    g (E - P) W and (E - P)' (g X).
 
     Args:
         hidden: [M, H], any floating dtype; products are computed in autocast's dtype where it is on.
@@ -118,22 +128,21 @@ class _ChunkedLogps(torch.autograd.Function):
         rule: LogitRule,
         compute: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        places = torch.arange(len(targets), device=targets.device)
         dtype = torch.float64 if compute == torch.float64 else torch.float32
         top = torch.full((len(targets),), -torch.inf, dtype=dtype, device=hidden.device)
         total, weighted, chosen = torch.zeros_like(top), torch.zeros_like(top), torch.zeros_like(top)
         with torch.autocast(hidden.device.type, enabled=False):
             inputs = hidden.to(compute)
-            for columns in _columns(len(targets), len(weight)):
-                logits, _ = rule.apply_(_projected(inputs, weight, bias, columns, dtype))
-                inside = (targets >= columns.start) & (targets < columns.stop)
-                chosen[inside] = logits[places[inside], targets[inside] - columns.start]
-                above = torch.maximum(top, logits.amax(-1))
+            for columns, rows in _chunks(inputs, weight):
+                logits, _ = rule.apply_(_projected(inputs[rows], weight, bias, columns, dtype))
+                places, words = _inside(targets[rows], columns)
+                chosen[rows][places] = logits[places, words]
+                above = torch.maximum(top[rows], logits.amax(-1))
                 powers = (logits - above[:, None]).exp_()
-                shrink = (top - above).exp()
-                total = total * shrink + powers.sum(-1)
-                weighted = weighted * shrink + (powers[:, None, :] @ logits[:, :, None]).flatten()
-                top = above
+                shrink = (top[rows] - above).exp_()
+                total[rows] = total[rows] * shrink + powers.sum(-1)
+                weighted[rows] = weighted[rows] * shrink + (powers[:, None, :] @ logits[:, :, None]).flatten()
+                top[rows] = above
                 del logits, powers
         normalizer = top + total.log()
         ctx.save_for_backward(hidden, weight, bias, targets, normalizer)
@@ -146,28 +155,45 @@ class _ChunkedLogps(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, normalizer = ctx.saved_tensors
-        places = torch.arange(len(targets), device=targets.device)
-        to_hidden = torch.zeros_like(hidden, dtype=normalizer.dtype) if ctx.needs_input_grad[0] else None
-        to_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        to_bias = torch.empty_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        kind = normalizer.dtype
+        to_hidden = torch.zeros_like(hidden, dtype=kind) if ctx.needs_input_grad[0] else None
+        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        to_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         with torch.autocast(hidden.device.type, enabled=False):
             inputs = hidden.to(ctx.compute)
-            for columns in _columns(len(targets), len(weight)):
-                raw = _projected(inputs, weight, bias, columns, normalizer.dtype)
-                logits, bend = ctx.rule.apply_(raw)
-                change = logits.sub_(normalizer[:, None]).exp_().mul_(-slope[:, None])
-                inside = (targets >= columns.start) & (targets < columns.stop)
-                change[places[inside], targets[inside] - columns.start] += slope[inside]
-                change = change.mul_(ctx.rule.scale / ctx.rule.temperature if bend is None else bend)
+            minus = -ctx.rule.factor * slope
+            sloped = (inputs * minus[:, None]).to(ctx.compute)
+            for columns, rows in _chunks(inputs, weight):
+                logits, bend = ctx.rule.apply_(_projected(inputs[rows], weight, bias, columns, kind))
+                change = logits.sub_(normalizer[rows][:, None]).exp_()  # P - E, with the signs of minus
+                change[_inside(targets[rows], columns)] -= 1
+                if bend is not None:
+                    change.mul_(bend)
                 if to_bias is not None:
-                    to_bias[columns] = change.sum(0)
+                    to_bias[columns] += minus[rows] @ change
                 change = change.to(ctx.compute)
                 if to_hidden is not None:
-                    to_hidden += change @ weight[columns].to(ctx.compute)
+                    _add_product(to_hidden[rows], change, weight[columns].to(ctx.compute))
                 if to_weight is not None:
-                    to_weight[columns] = change.T @ inputs
-                del raw, logits, bend, change
-        return (None if to_hidden is None else to_hidden.to(hidden.dtype)), to_weight, to_bias, None, None, None
+                    _add_product(to_weight[columns], change.T, sloped[rows])
+                del logits, bend, change
+            if to_hidden is not None:
+                to_hidden = to_hidden.mul_(minus[:, None]).to(hidden.dtype)
+        return to_hidden, to_weight, to_bias, None, None, None
+
+
+def _add_product(result: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a matrix product to a view."""
+    if result.dtype == left.dtype:
+        result.addmm_(left, right)
+    else:
+        result += left @ right
+
+
+def _inside(targets: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
+    """The rows whose target is one of the columns, and its place among them."""
+    places = ((targets >= columns.start) & (targets < columns.stop)).nonzero().flatten()
+    return places, targets[places] - columns.start
 
 
 def _projected(inputs: Tensor, weight: Tensor, bias: Tensor | None, columns: slice, dtype: torch.dtype) -> Tensor:
@@ -176,7 +202,12 @@ def _projected(inputs: Tensor, weight: Tensor, bias: Tensor | None, columns: sli
     return torch.nn.functional.linear(inputs, weight[columns].to(inputs.dtype), part).to(dtype)
 
 
-def _columns(tokens: int, vocabulary: int) -> Iterator[slice]:
-    width = min(max(CHUNK_ELEMENTS // max(tokens, 1), LEAST_COLUMNS), vocabulary)
+def _chunks(inputs: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Columns of the vocabulary and rows of the tokens; all rows of some columns follow each other."""
+    kind = "cpu" if inputs.device.type == "cpu" else "cuda"
+    tokens, vocabulary = len(inputs), len(weight)
+    height = min(CHUNK_TOKENS[kind], max(tokens, 1))
+    width = min(max(CHUNK_ELEMENTS[kind] // height, LEAST_COLUMNS), vocabulary)
     for start in range(0, vocabulary, width):
-        yield slice(start, min(start + width, vocabulary))
+        for row in range(0, tokens, height):
+            yield slice(start, min(start + width, vocabulary)), slice(row, min(row + height, tokens))
