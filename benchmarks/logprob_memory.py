@@ -128,7 +128,7 @@ def page(found: dict[str, Any]) -> str:
         "# Memory of log-probs",
         "",
         f"`python benchmarks/logprob_memory.py`: forward and backward pass over a projection of {found['hidden']} to "
-        f"{found['vocabulary']:,} in fp32, {found['threads']:g} threads, load of the machine {found['load_average']:.1f}.",
+        f"{found['vocabulary']:,} in fp32, {found['threads']:g} threads, load average {found['load_average']:.1f}.",
         "",
         "| way | tokens | additional peak, MB | seconds |",
         "|---|---|---|---|",

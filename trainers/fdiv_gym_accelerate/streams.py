@@ -26,6 +26,7 @@ class StreamBatch:
         padded: the rows, on the CPU.
         units: row indices of each unit; a unit is never split.
         ref_logps: [N, T-1] under the reference, if it is needed.
+        fresh_logps: [N, T-1] under the policy before the step's first update, if they were computed.
         recomputed_logps: [N, T-1] under the policy before the step's first update, where they replace the
             log-probs of the engine.
         weights: [N, T-1] that the gradient of each token is multiplied by, where it corrects for the engine.
@@ -38,6 +39,7 @@ class StreamBatch:
     padded: Padded
     units: list[list[int]]
     ref_logps: Tensor | None = None
+    fresh_logps: Tensor | None = None
     recomputed_logps: Tensor | None = None
     weights: Tensor | None = None
     policy_logps: Tensor | None = None
@@ -65,13 +67,13 @@ class StreamBatch:
         rows = torch.tensor([row for unit in units for row in self.units[unit]], dtype=torch.long)
         ends = list(accumulate(len(self.units[unit]) for unit in units))
         starts = [0, *ends[:-1]]
-        ref, recomputed, weights, advantages = (
+        ref, fresh, recomputed, weights, advantages = (
             None if values is None else values[rows]
-            for values in (self.ref_logps, self.recomputed_logps, self.weights, self.advantages)
+            for values in (self.ref_logps, self.fresh_logps, self.recomputed_logps, self.weights, self.advantages)
         )
         return StreamBatch(
             self.padded.rows(rows), [list(range(a, b)) for a, b in zip(starts, ends, strict=True)],
-            ref_logps=ref, recomputed_logps=recomputed, weights=weights, advantages=advantages,
+            ref_logps=ref, fresh_logps=fresh, recomputed_logps=recomputed, weights=weights, advantages=advantages,
             estimator=self.estimator,
         )  # fmt: skip
 

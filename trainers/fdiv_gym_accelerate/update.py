@@ -80,12 +80,18 @@ class Updater:
         if self.reference is not None:
             stream.ref_logps = self._token_logps(self.reference, stream)
 
-    def score_policy(self, stream: StreamBatch) -> None:
-        """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update."""
-        if self.objective.needs_policy_logps:
-            stream.policy_logps = self.policy_logps(stream)
+    def score_policy(self, stream: StreamBatch, *, moved: bool = True) -> None:
+        """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update.
+
+        Args:
+            stream: the rows of the update.
+            moved: whether the policy was updated since the begin of the step; if not, what was computed then is taken.
+        """
+        tokens = None if moved else stream.fresh_logps
         if self.objective.needs_token_logps:
-            stream.policy_tokens = self._token_logps(self.model, stream)
+            tokens = stream.policy_tokens = self.token_logps(stream) if tokens is None else tokens
+        if self.objective.needs_policy_logps:
+            stream.policy_logps = self.policy_logps(stream) if tokens is None else stream.sequence_sum(tokens)
 
     def recompute_old(self, stream: StreamBatch) -> Gap:
         """Replace the engine's log-probs by those of the current policy; once a step, before its first update.
@@ -93,12 +99,14 @@ class Updater:
         Returns:
             The differences between the two.
         """
-        stream.recomputed_logps = self.token_logps(stream)
-        return gap_of(stream, stream.recomputed_logps)
+        gap = self.engine_gap(stream)
+        stream.recomputed_logps = stream.fresh_logps
+        return gap
 
     def engine_gap(self, stream: StreamBatch) -> Gap:
-        """Differences between the log-probs of the engine and of the current policy."""
-        return gap_of(stream, self.token_logps(stream))
+        """Differences between the log-probs of the engine and of the current policy; before a step's first update."""
+        stream.fresh_logps = self.token_logps(stream)
+        return gap_of(stream, stream.fresh_logps)
 
     def token_logps(self, stream: StreamBatch) -> Tensor:
         """[N, T-1] log-probs under the current policy, without gradient."""
