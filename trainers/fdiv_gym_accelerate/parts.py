@@ -17,6 +17,7 @@ from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.evaluation import Evaluator
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import bound_of
+from fdiv_gym_accelerate.passes import Passes, check_sharing, token_budget
 from fdiv_gym_accelerate.ranks import RankState, seed_random_states
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
@@ -99,7 +100,7 @@ class Parts:
         config, settings = self.config, self.settings
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
-            self.engine.options.temperature, settings.micro_batch_size,
+            self.engine.options.temperature, passes=self._passes(),
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
@@ -118,6 +119,13 @@ class Parts:
             self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events,
             self.agreement,
         )  # fmt: skip
+
+    def _passes(self) -> Passes:
+        """What makes the forward passes, within the run's limits."""
+        model, settings, device = self.policy.model, self.settings, self.accelerator.device
+        check_sharing(settings.share_prompts, model)
+        tokens = settings.micro_batch_tokens or token_budget(model, device)
+        return Passes(self.accelerator, settings.micro_batch_size, tokens, settings.share_prompts, self.events)
 
     def _build_records(self) -> None:
         config, settings, folder = self.config, self.settings, self.folder

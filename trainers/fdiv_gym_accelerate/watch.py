@@ -53,7 +53,7 @@ class Watch:
         if "rollouts" in rows.streams:
             measured = (0.0, 0.0)
             if self._events.policies["wrong_sign"] != "ignore" and self._is_due(step):
-                measured = reward_direction(self._updater.objective, rows, self._updater.micro_batch_size)
+                measured = reward_direction(self._updater.objective, rows, self._updater.passes.rows)
             own = reading_of(rows.groups, rows.streams["rollouts"], measured)
             for event in self._history.add(merged_over_processes(own, several=self._several)):
                 self._events.report(event.name, event.message, **event.values)
