@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -30,6 +30,28 @@ class EmbeddedModelConfig(Options):
     """Seed of the initial weights and of the warm start; the run's seed does not change the model."""
 
 
+ModuleName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
+"""The name of a module or its end, e.g. ``q_proj`` or ``self_attn.q_proj``; never a regular expression."""
+
+
+class LoraOptions(Options):
+    """The table ``[model.lora]``: train a LoRA adapter, and keep the weights of the model as they are."""
+
+    rank: int = pydantic.Field(16, ge=1)
+    """Rank of the update of each weight."""
+    alpha: int = pydantic.Field(32, ge=1)
+    """The update is scaled by ``alpha / rank``."""
+    targets: Literal["all-linear"] | tuple[ModuleName, ...] = "all-linear"
+    """The layers that are adapted: ``all-linear`` are those of attention and MLP and not the output layer; else
+    names of modules."""
+    modules_to_save: tuple[ModuleName, ...] = ()
+    """Modules trained as a whole beside the adapter and stored with it, e.g. ``norm``; not tied embeddings."""
+    dora: bool = False
+    """DoRA: learn the norm of each row of an adapted weight too."""
+    rslora: bool = False
+    """rsLoRA: scale the update by ``alpha / sqrt(rank)``."""
+
+
 class ModelConfig(Options):
     """The initial model: the start of the policy, and the reference."""
 
@@ -43,3 +65,18 @@ class ModelConfig(Options):
     """``auto``: the tokenizer's chat template is applied to prompts if it has one."""
     embedded: EmbeddedModelConfig = EmbeddedModelConfig()
     """Architecture and warm start of the embedded model."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = "auto"
+    """Attention implementation of transformers; ``auto`` is the library's choice for the model."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter trained on this model; it is merged into the initial weights."""
+    lora: LoraOptions | None = None
+    """Train an adapter; by default all weights are trained."""
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> ModelConfig:
+        if self.adapter is not None and self.lora is not None:
+            raise ValueError(
+                "adapter is merged into the initial weights, and lora trains a new one on them, which could not be "
+                "stored without the first: merge that into a model first (fdiv-gym models merge)"
+            )
+        return self
