@@ -149,7 +149,7 @@ def configure(
     if env_id is not None and values.get("env", {}).get("id") != env_id:
         values["env"] = {"id": env_id}
     values = apply_overrides(values, overrides)
-    values["model"] = _with_weights(values.get("model", {}), run, weights, step)
+    values["model"] = model_table(values.get("model", {}), run, weights, step)
     if "env" not in values and run is None and model != "embedded" and not Path(model).exists():
         raise ConfigError(
             f"there is no run {model!r} here{similar_runs(Path(model))}; to evaluate a model of that name give "
@@ -166,7 +166,7 @@ def configure(
     return config, trained_on
 
 
-def _with_weights(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:
+def model_table(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:
     """The table [model] for these weights; an adapter of a run goes with the initial model of that run.
 
     The adapter of a run's own table belongs to its initial model, and no evaluation trains one.

@@ -50,7 +50,7 @@ def add_adapter(model: Any, lora: LoraOptions, seed: int, base_name: str | None 
     except ImportError as error:
         raise MissingExtraError(f"[model.lora] needs peft: pip install 'fdiv-gym[train]' ({error})") from None
 
-    _refuse_tied(model, lora)
+    _refuse_embeddings(model, lora)
     _refuse_unknown(model, lora)
     if base_name is not None:
         model.name_or_path = base_name  # peft copies it into adapter_config.json
@@ -70,18 +70,19 @@ def add_adapter(model: Any, lora: LoraOptions, seed: int, base_name: str | None 
     return adapted
 
 
-def _refuse_tied(model: Any, lora: LoraOptions) -> None:
-    """Refuse to train one of two modules that share a weight: the copy would leave the other one behind."""
-    shared = {id(m): m for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
-    if len(shared) < 2 or len({id(module.weight) for module in shared.values()}) == 2:
-        return
-    names = [name.rpartition(".")[2] for name, module in model.named_modules() if id(module) in shared]
-    chosen = [*lora.modules_to_save, *(() if isinstance(lora.targets, str) else lora.targets)]
-    for name in chosen:
-        if name.rpartition(".")[2] in names:
+def _refuse_embeddings(model: Any, lora: LoraOptions) -> None:
+    """Refuse the output layer, whose weight is read directly, and embeddings that share its weight."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
+    embedded, output = names.get(id(embeddings)), names.get(id(head))
+    for name in (*lora.modules_to_save, *(() if isinstance(lora.targets, str) else lora.targets)):
+        last = name.rpartition(".")[2]
+        if last == output:
+            raise ConfigError(f"[model.lora] names {name!r}, the output layer, which cannot be adapted; remove it")
+        if last == embedded and getattr(head, "weight", None) is embeddings.weight:
             raise ConfigError(
-                f"[model.lora] names {name!r}, whose weight is also that of {' and '.join(names)} "
-                "(tied embeddings): a trained copy of one would leave the other at its old value; remove it"
+                f"[model.lora] names {name!r}, whose weight is also that of {output} (tied embeddings): a trained copy "
+                "of one would leave the other at its old value; remove it"
             )
 
 

@@ -71,6 +71,12 @@ class ModelConfig(Options):
     """Folder of a LoRA adapter trained on this model; it is merged into the initial weights."""
     lora: LoraOptions | None = None
     """Train an adapter; by default all weights are trained."""
+    reference: Literal["auto", "copy", "adapter_off", "offload", "cached"] = "auto"
+    """The reference: a second ``copy``; ``offload``, a copy that is on the GPU for its own passes only;
+    ``adapter_off``, the policy without its adapter; ``cached``, log-probs of fixed preference data computed before
+    step 1. ``auto``: without its adapter where one is trained, else a copy."""
+    reference_every: int = pydantic.Field(0, ge=0)
+    """Steps after which the reference becomes the present policy, again and again; 0: it stays the initial model."""
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> ModelConfig:
@@ -79,4 +85,14 @@ class ModelConfig(Options):
                 "adapter is merged into the initial weights, and lora trains a new one on them, which could not be "
                 "stored without the first: merge that into a model first (fdiv-gym models merge)"
             )
+        if self.reference == "adapter_off" and self.lora is None:
+            raise ValueError('reference = "adapter_off" needs an adapter: add a table [model.lora]')
+        if self.lora is not None and self.reference not in ("auto", "adapter_off"):
+            raise ValueError(
+                f'reference = "{self.reference}" is a second model, or its values: with [model.lora] the model without '
+                "its adapter is the same, exactly; remove it"
+            )
+        if self.reference_every and (self.lora is not None or self.reference == "cached"):
+            what = "[model.lora]" if self.lora is not None else 'reference = "cached"'
+            raise ValueError(f"reference_every needs a reference with weights of its own, not {what}")
         return self

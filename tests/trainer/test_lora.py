@@ -218,9 +218,9 @@ def test_an_engine_of_its_own_gets_one_plain_model(monkeypatch, tmp_path):
 
 
 def test_tied_embeddings_are_not_trained_as_modules(tiny):
-    with pytest.raises(fg.ConfigError, match="'embed_tokens', whose weight is also that of embed_tokens and lm_head"):
+    with pytest.raises(fg.ConfigError, match="'embed_tokens', whose weight is also that of lm_head"):
         adapted(tiny, modules_to_save=["embed_tokens"])
-    with pytest.raises(fg.ConfigError, match="'lm_head', whose weight is also"):
+    with pytest.raises(fg.ConfigError, match="'lm_head', the output layer"):
         adapted(tiny, targets=["lm_head"])
     untied = copy.deepcopy(tiny[0])
     untied.lm_head.weight = torch.nn.Parameter(untied.lm_head.weight.detach().clone())

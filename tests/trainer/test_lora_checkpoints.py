@@ -12,7 +12,7 @@ from events_harness import run
 from safetensors.torch import load_file, save_file
 
 import fdiv_gym as fg
-from fdiv_gym.evaluation import configure
+from fdiv_gym.evaluation import configure, merge_adapter
 from fdiv_gym.models import ModelConfig, initial_model, load_model, weights_hash
 from fdiv_gym.models.adapter_trust import read_adapter
 from fdiv_gym.runs import METRICS, RunFolder
@@ -176,3 +176,25 @@ def test_weights_that_are_not_finite_are_refused(adapter):
 def test_an_adapter_and_a_new_one_exclude_each_other(adapter):
     with pytest.raises(ValueError, match="merge that into a model first"):
         ModelConfig(adapter=str(adapter[0]), lora=LORA)
+
+
+def test_an_adapter_is_merged_into_a_new_folder(finished, tmp_path):
+    """A plain model, equal to peft's adapter on its base; nothing is overwritten."""
+    from peft import PeftModel
+
+    path, base = finished
+    output = merge_adapter(str(path), tmp_path / "new" / "merged")
+    assert not (output / "adapter_config.json").exists()
+    adapter = path / "checkpoints" / "step-000004" / "model"
+    expected = logits(PeftModel.from_pretrained(load_model(base), adapter))
+    assert float((logits(load_model(output)) - expected).abs().max()) < 1e-5
+    earlier = merge_adapter(str(path / "checkpoints" / "step-000002"), tmp_path / "earlier")
+    assert float((logits(load_model(earlier)) - expected).abs().max()) > 1e-4
+    before = weights_hash(load_model(output))
+    with pytest.raises(fg.ConfigError, match="exists: name a new folder"):
+        merge_adapter(str(path), output, step=2)
+    assert weights_hash(load_model(output)) == before
+    for model, step in ((str(output), None), (str(path), 0), (str(base), None)):
+        with pytest.raises(fg.ConfigError, match="no adapter that a run trained"):
+            merge_adapter(model, tmp_path / "other", step)
+    assert {found.name for found in tmp_path.iterdir()} == {"new", "earlier"}

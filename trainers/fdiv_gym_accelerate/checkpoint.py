@@ -12,6 +12,7 @@ import torch
 import fdiv_gym as fg
 from fdiv_gym.models import load_adapter, quiet_transformers, save_adapter
 from fdiv_gym.runs import RunFolder
+from fdiv_gym_accelerate.reference import WEIGHTS, Moving
 from fdiv_gym_accelerate.start import Policy
 
 LARGE = 500_000_000
@@ -19,11 +20,19 @@ LARGE = 500_000_000
 
 
 def save_checkpoint(
-    run: RunFolder, step: int, policy: Policy, optimizer: Any, schedule: Any, extra: dict[str, Any]
+    run: RunFolder,
+    step: int,
+    policy: Policy,
+    optimizer: Any,
+    schedule: Any,
+    extra: dict[str, Any],
+    *,
+    moves: bool = False,
 ) -> Path:
     """Write checkpoint ``step``; its folder gets its name when it is complete.
 
-    ``model/`` is a transformers model, or where an adapter is trained a folder of peft.
+    ``model/`` is a transformers model, or where an adapter is trained a folder of peft. The reference's weights are
+    stored where it ``moves``.
 
     Raises:
         TrainerError: the disk is full or the folder cannot be written; older checkpoints are untouched.
@@ -36,6 +45,8 @@ def save_checkpoint(
                 else:
                     save_adapter(policy.adapter, folder / "model", policy.source_hash)
             policy.tokenizer.save_pretrained(folder / "model")
+            if moves and isinstance(policy.reference, Moving):
+                policy.reference.save(folder)
             state = {
                 "step": step,
                 "optimizer": optimizer.state_dict(),
@@ -104,6 +115,8 @@ def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, schedule: Any)
         _load_weights(folder, policy.model)
     else:
         load_adapter(policy.adapter, folder / "model")
+    if isinstance(policy.reference, Moving) and (folder / WEIGHTS).is_file():
+        policy.reference.load(folder)
     configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])

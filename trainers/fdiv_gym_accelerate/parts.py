@@ -18,6 +18,7 @@ from fdiv_gym_accelerate.evaluation import Evaluator
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import bound_of
 from fdiv_gym_accelerate.ranks import RankState, seed_random_states
+from fdiv_gym_accelerate.reference import Cached
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -25,6 +26,7 @@ from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
     check_engine,
+    check_reference,
     check_sampling,
     check_updates,
     demonstrations_of,
@@ -78,10 +80,11 @@ class Parts:
         self.rank = RankState(self.accelerator, self.env, self.screen.message)
         self.objective = config.objective.build()
         check_updates(self.objective, settings)
+        check_reference(config.model, self.objective)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = load_policy(
             config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
-            config.seed, with_reference=self.objective.needs_reference,
+            config.seed, settings, with_reference=self.objective.needs_reference,
         )  # fmt: skip
         self.engine = config.engine.build()
         self._built.append(self.engine)
@@ -101,6 +104,7 @@ class Parts:
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
             self.engine.options.temperature, settings.micro_batch_size,
         )  # fmt: skip
+        self._fill_reference()
         self.optimizer = torch.optim.AdamW(
             self.policy.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay,
             betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
@@ -118,6 +122,14 @@ class Parts:
             self.updater, self.optimizer, settings, config.seed, self.callbacks, self.screen.message, self.events,
             self.agreement,
         )  # fmt: skip
+
+    def _fill_reference(self) -> None:
+        """Compute the log-probs of a cached reference, while the policy has its initial weights."""
+        reference, source = self.policy.reference, self.preferences
+        if isinstance(reference, Cached) and source is not None:
+            streams = source.everything(self.policy.tokenizer.pad_token_id)
+            rows = reference.fill(streams, self.updater.token_logps)
+            self.screen.message(f"reference: the log-probs of {rows} rows were computed once and are kept")
 
     def _build_records(self) -> None:
         config, settings, folder = self.config, self.settings, self.folder

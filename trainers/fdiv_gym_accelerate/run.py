@@ -35,6 +35,7 @@ from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.records import Records
+from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.scoring_events import ScoringWatch
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -103,6 +104,7 @@ class Run(Parts):
         rollout_seconds = time.monotonic() - begun
         line |= self._update(step, groups)
         self.step = step
+        self._move_reference()
         line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
         self._log(line, groups)
         try:
@@ -146,6 +148,13 @@ class Run(Parts):
         self.schedule.step()
         self.send_weights()
         return line
+
+    def _move_reference(self) -> None:
+        """Let the reference become the policy, where it moves and it is time."""
+        every, reference = self.config.model.reference_every, self.policy.reference
+        if every and self.step % every == 0 and isinstance(reference, Moving):
+            reference.follow(self.policy.model)
+            self.watch.reference_moved()
 
     def _rows(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> StepRows:
         """This process's rows of each stream that the objective reads."""
@@ -210,7 +219,8 @@ class Run(Parts):
             if self.objective.running:
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
-            save_checkpoint(self.folder, self.step, self.policy, self.optimizer, self.schedule, extra)
+            moves = bool(self.config.model.reference_every)
+            save_checkpoint(self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves)
             keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model))
             self.folder.forget_old_checkpoints(keep)
         self._saved = self.step
@@ -277,6 +287,7 @@ class Run(Parts):
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
             self.watch.load_state_dict(extra["windows"])
+            self.watch.reference_moved()
             self.agreement.load_state_dict(extra["agreement"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:

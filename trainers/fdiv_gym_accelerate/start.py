@@ -30,8 +30,9 @@ from fdiv_gym.objectives import Streams
 from fdiv_gym.registry import sampling_of
 from fdiv_gym.rollouts import derive_seed
 from fdiv_gym.runs import RunFolder, TrackerConfig
+from fdiv_gym_accelerate.activations import recompute_layers
 from fdiv_gym_accelerate.process_group import close_at_exit
-from fdiv_gym_accelerate.reference import AdapterOff, Copy, Reference
+from fdiv_gym_accelerate.reference import AdapterOff, Cached, Moving, Offloaded, Reference
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceDemonstrations
@@ -165,6 +166,7 @@ def load_policy(
     screen: Screen,
     demonstrations: Demonstrations | None,
     seed: int,
+    settings: TrainerOptions,
     *,
     with_reference: bool,
 ) -> Policy:
@@ -177,19 +179,46 @@ def load_policy(
     """
     with accelerator.main_process_first():
         source = model_source(config, demonstrations, screen.warm_start)
+    dtype = torch.bfloat16 if settings.precision == "bf16_full" else torch.float32
     model = initial_model(config, source)
     initial_weights, adapter = weights_hash(model), None
+    model = model.to(dtype)
     if config.lora is not None:
         adapter = add_adapter(model, config.lora, derive_seed(seed, "adapter"), config.name_or_path)
+    if settings.gradient_checkpointing:
+        recompute_layers(model)
     model = model.to(accelerator.device)
+
+    def frozen() -> Any:
+        return initial_model(config, source).to(dtype).requires_grad_(False).eval()
+
     reference: Reference | None = None
     if with_reference and adapter is not None:
         reference = AdapterOff(adapter)
+    elif with_reference and config.reference == "cached":
+        reference = Cached()
+    elif with_reference and config.reference == "offload":
+        reference = Offloaded(frozen(), accelerator.device)
     elif with_reference:
-        copy = initial_model(config, source).to(accelerator.device)
-        reference = Copy(copy.requires_grad_(False).eval())
+        reference = Moving(frozen().to(accelerator.device))
     tokenizer = load_tokenizer(source, config.revision, trust_remote_code=config.trust_remote_code)
     return Policy(model, tokenizer, reference, initial_weights, adapter)
+
+
+def check_reference(config: ModelConfig, objective: fg.Objective) -> None:
+    """Refuse options of the reference that the objective has no use for, or that cannot serve it.
+
+    Raises:
+        ConfigError: naming the option and what to set.
+    """
+    chosen = [name for name in ("reference", "reference_every") if getattr(config, name) not in ("auto", 0)]
+    if chosen and not objective.needs_reference:
+        raise fg.ConfigError(f"model.{chosen[0]} concerns the reference, and this objective reads none: remove it")
+    if config.reference == "cached" and "rollouts" in objective.streams:
+        raise fg.ConfigError(
+            'model.reference = "cached" keeps log-probs of fixed preference data, computed before step 1; rollouts are '
+            'drawn later: set "copy" or "offload"'
+        )
 
 
 def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None) -> Demonstrations | None:

@@ -75,8 +75,7 @@ class Updater:
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Compute the reference's log-probs, if the objective reads them; once a step."""
         if self.reference is not None:
-            with self.reference.model() as reference:
-                stream.ref_logps = self._token_logps(reference, stream)
+            stream.ref_logps = self.reference.token_logps(stream, self._token_logps)
 
     def score_policy(self, stream: StreamBatch) -> None:
         """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update."""
@@ -111,8 +110,7 @@ class Updater:
     def reference_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the reference."""
         assert self.reference is not None
-        with self.reference.model() as reference:
-            logps = stream.sequence_sum(self._token_logps(reference, stream))
+        logps = stream.sequence_sum(self.reference.token_logps(stream, self._token_logps))
         assert logps is not None
         return logps
 

@@ -32,7 +32,12 @@ class Watch:
         self._events, self._updater = events, updater
         self._several = updater.accelerator.num_processes > 1
         self._history = History(score_range)
-        self._reference_at_start = None if updater.reference is None else updater.reference.checksum()
+        self.reference_moved()
+
+    def reference_moved(self) -> None:
+        """Take the present weights of the reference as those that it must keep."""
+        reference = self._updater.reference
+        self._reference_at_start = None if reference is None else reference.checksum()
 
     def before_updates(self, groups: Sequence[fg.TrajectoryGroup]) -> bool:
         """Check the log-probs of the rollouts; whether the step may update the policy. Every process must call it."""
