@@ -14,6 +14,8 @@ from fdiv_gym.envs.base import Split
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
 from fdiv_gym.evaluation.source import locate
+from fdiv_gym.models.added import resolve
+from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
 from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import similar_runs
@@ -77,7 +79,7 @@ class Plan:
         own: dict[str, Any] = {
             name: getattr(self, name) for name in ("split", "tasks", "samples", "greedy", "seed", "batch")
         }
-        return {**tables, **own, "weights": weights_digest(self.config.model.name_or_path), "sources": self._sources()}
+        return {**tables, **own, "weights": weights_digest(self.config.model), "sources": self._sources()}
 
     def _sources(self) -> dict[str, str]:
         # The code that makes tasks, draws and scores: other code gives other samples.
@@ -89,13 +91,17 @@ class Plan:
         return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def weights_digest(name_or_path: str) -> str | None:
-    """A digest of a local model folder, from the size and both ends of every file; None for any other model."""
-    folder = Path(name_or_path).expanduser()
-    if not (folder / "config.json").is_file():
+def weights_digest(model: ModelConfig) -> str | None:
+    """A digest of a local or added model, from the size and both ends of every file; None for any other model."""
+    folder = Path(resolve(model.name_or_path)).expanduser()
+    if model.gguf_file is not None:
+        files = [path for path in [folder / model.gguf_file] if path.is_file()]
+    else:
+        files = sorted(path for path in folder.glob("*") if path.is_file())
+    if not files or (model.gguf_file is None and not (folder / "config.json").is_file()):
         return None
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in files:
         size = path.stat().st_size
         with path.open("rb") as file:
             digest.update(f"{path.name}:{size}:".encode() + file.read(END_BYTES))
@@ -117,7 +123,8 @@ def configure(
     """The configuration for a model of the command line, and the environment table that it was trained on.
 
     Args:
-        model: ``embedded``, a hub id, a model folder, a run folder (its newest checkpoint) or a checkpoint.
+        model: ``embedded``, an added model, a hub id, a model folder, a run folder (its newest checkpoint) or a
+            checkpoint.
         env_id: the environment; by default that of the file or of the run.
         config_file: a file with options of the environment and the engine.
         overrides: ``a.b=c``, as for training.
@@ -140,6 +147,9 @@ def configure(
     if config_file is not None:
         own = _read(config_file)
         values |= {key: value for key, value in own.items() if key in TABLES}
+    if run is not None and weights != values.get("model", {}).get("name_or_path"):
+        # A checkpoint is a plain folder, also where the run started from a GGUF file.
+        values["model"] = {key: value for key, value in values.get("model", {}).items() if key != "gguf_file"}
     if env_id is not None and values.get("env", {}).get("id") != env_id:
         values["env"] = {"id": env_id}
     values = apply_overrides(values, [*overrides, f"model.name_or_path={json.dumps(weights)}"])

@@ -1,4 +1,4 @@
-"""Models: configuration, loading, the embedded default model and chat encoding."""
+"""Models: configuration, loading, the embedded default model, models added to the cache, and chat encoding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from fdiv_gym._lazy import lazy
 
 if TYPE_CHECKING:
+    from fdiv_gym.models.added import AddedModel as AddedModel
+    from fdiv_gym.models.added import added_models as added_models
+    from fdiv_gym.models.added import remove_model as remove_model
+    from fdiv_gym.models.adding import add_model as add_model
     from fdiv_gym.models.chat import ChatEncoder as ChatEncoder
     from fdiv_gym.models.config import EmbeddedModelConfig as EmbeddedModelConfig
     from fdiv_gym.models.config import ModelConfig as ModelConfig
@@ -26,6 +30,8 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "config": ["EmbeddedModelConfig", "ModelConfig"],
+        "added": ["AddedModel", "added_models", "remove_model"],
+        "adding": ["add_model"],
         "chat": ["ChatEncoder"],
         "loading": ["load_model", "load_tokenizer", "model_source", "weights_hash"],
         "embedded": ["Demonstrations", "EnvDemonstrations", "Progress", "build", "embedded_model_folder"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import pydantic
@@ -34,7 +35,9 @@ class ModelConfig(Options):
     """The initial model: the start of the policy, and the reference."""
 
     name_or_path: str = "embedded"
-    """``embedded``, a local folder, or a hub id."""
+    """The model: ``embedded``; else a local folder, a name of ``fdiv-gym models``, or a hub id, looked up in that order."""
+    gguf_file: str | None = None
+    """A GGUF file in the folder ``name_or_path``: it is de-quantised to fp32 once, with its tokenizer, and cached."""
     revision: str | None = None
     """Hub revision."""
     trust_remote_code: bool = False
@@ -43,3 +46,12 @@ class ModelConfig(Options):
     """``auto``: the tokenizer's chat template is applied to prompts if it has one."""
     embedded: EmbeddedModelConfig = EmbeddedModelConfig()
     """Architecture and warm start of the embedded model."""
+
+    @pydantic.model_validator(mode="after")
+    def _gguf_file_is_in_a_folder(self) -> ModelConfig:
+        if self.gguf_file is not None:
+            if self.name_or_path == "embedded":
+                raise ValueError("gguf_file needs name_or_path, the folder that holds it")
+            if Path(self.gguf_file).name != self.gguf_file or self.gguf_file in ("", ".."):
+                raise ValueError(f"gguf_file is the name of a file in the folder, not a path: {self.gguf_file!r}")
+        return self
