@@ -13,16 +13,19 @@ from typing import Any
 from fdiv_gym.envs.base import Split
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
-from fdiv_gym.evaluation.source import locate
+from fdiv_gym.evaluation.source import initial_model, locate
+from fdiv_gym.models.adapter_trust import is_adapter
 from fdiv_gym.models.added import resolve
-from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
 from fdiv_gym.runs.consent import require_consent, urls
-from fdiv_gym.runs.folder import similar_runs
+from fdiv_gym.runs.folder import RunFolder, similar_runs
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
 END_BYTES = 1 << 20
 """Bytes to hash from each end of a file: differently trained weights differ everywhere."""
+
+OF_TRAINING = ("lora", "reference", "reference_every")
+"""Keys of the table [model] that only training reads."""
 
 TABLES = ("seed", "env", "model", "engine", "judge")
 
@@ -79,7 +82,10 @@ class Plan:
         own: dict[str, Any] = {
             name: getattr(self, name) for name in ("split", "tasks", "samples", "greedy", "seed", "batch")
         }
-        return {**tables, **own, "weights": weights_digest(self.config.model), "sources": self._sources()}
+        model = self.config.model
+        adapter = {} if model.adapter is None else {"adapter": weights_digest(model.adapter)}
+        weights = weights_digest(model.name_or_path, model.gguf_file)
+        return {**tables, **own, "weights": weights, **adapter, "sources": self._sources()}
 
     def _sources(self) -> dict[str, str]:
         # The code that makes tasks, draws and scores: other code gives other samples.
@@ -91,14 +97,12 @@ class Plan:
         return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def weights_digest(model: ModelConfig) -> str | None:
-    """A digest of a local or added model, from the size and both ends of every file; None for any other model."""
-    folder = Path(resolve(model.name_or_path)).expanduser()
-    if model.gguf_file is not None:
-        files = [path for path in [folder / model.gguf_file] if path.is_file()]
-    else:
-        files = sorted(path for path in folder.glob("*") if path.is_file())
-    if not files or (model.gguf_file is None and not (folder / "config.json").is_file()):
+def weights_digest(name_or_path: str, gguf_file: str | None = None) -> str | None:
+    """A digest of a local model, GGUF file or adapter, from the size and both ends of each file; None for others."""
+    folder = Path(resolve(name_or_path)).expanduser()
+    files = [folder / gguf_file] if gguf_file else sorted(folder.glob("*"))
+    files = [path for path in files if path.is_file()]
+    if not files or not (gguf_file or (folder / "config.json").is_file() or is_adapter(folder)):
         return None
     digest = hashlib.sha256()
     for path in files:
@@ -147,12 +151,10 @@ def configure(
     if config_file is not None:
         own = _read(config_file)
         values |= {key: value for key, value in own.items() if key in TABLES}
-    if run is not None and weights != values.get("model", {}).get("name_or_path"):
-        # A checkpoint is a plain folder, also where the run started from a GGUF file.
-        values["model"] = {key: value for key, value in values.get("model", {}).items() if key != "gguf_file"}
     if env_id is not None and values.get("env", {}).get("id") != env_id:
         values["env"] = {"id": env_id}
-    values = apply_overrides(values, [*overrides, f"model.name_or_path={json.dumps(weights)}"])
+    values = apply_overrides(values, overrides)
+    values["model"] = _with_weights(values.get("model", {}), run, weights, step)
     if "env" not in values and run is None and model != "embedded" and not Path(model).exists():
         raise ConfigError(
             f"there is no run {model!r} here{similar_runs(Path(model))}; to evaluate a model of that name give "
@@ -167,6 +169,21 @@ def configure(
             config, run.path, trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code, given=named
         )
     return config, trained_on
+
+
+def _with_weights(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:
+    """The table [model] for these weights; an adapter of a run goes with the initial model of that run.
+
+    The adapter and the GGUF file of a run's own table belong to its initial model, and no evaluation trains one.
+    """
+    if not isinstance(table, Mapping):
+        return table  # refused with the configuration
+    kept = {key: value for key, value in table.items() if key not in OF_TRAINING}
+    if run is None:
+        return kept | {"name_or_path": weights}
+    if is_adapter(weights):
+        return kept | {"name_or_path": initial_model(run), "adapter": weights}
+    return kept | {"name_or_path": weights} | ({} if step == 0 else {"adapter": None, "gguf_file": None})
 
 
 def _read(path: Path) -> dict[str, Any]:

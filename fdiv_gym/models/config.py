@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -31,11 +31,33 @@ class EmbeddedModelConfig(Options):
     """Seed of the initial weights and of the warm start; the run's seed does not change the model."""
 
 
+ModuleName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
+"""The name of a module or its end, e.g. ``q_proj`` or ``self_attn.q_proj``; never a regular expression."""
+
+
+class LoraOptions(Options):
+    """The table ``[model.lora]``: train a LoRA adapter, and keep the weights of the model as they are."""
+
+    rank: int = pydantic.Field(16, ge=1)
+    """Rank of the update of each weight."""
+    alpha: int = pydantic.Field(32, ge=1)
+    """The update is scaled by ``alpha / rank``."""
+    targets: Literal["all-linear"] | tuple[ModuleName, ...] = "all-linear"
+    """The layers that are adapted: ``all-linear`` are those of attention and MLP and not the output layer; else
+    names of modules."""
+    modules_to_save: tuple[ModuleName, ...] = ()
+    """Modules trained as a whole beside the adapter and stored with it, e.g. ``norm``; not tied embeddings."""
+    dora: bool = False
+    """DoRA: learn the norm of each row of an adapted weight too."""
+    rslora: bool = False
+    """rsLoRA: scale the update by ``alpha / sqrt(rank)``."""
+
+
 class ModelConfig(Options):
     """The initial model: the start of the policy, and the reference."""
 
     name_or_path: str = "embedded"
-    """The model: ``embedded``; else a local folder, a name of ``fdiv-gym models``, or a hub id, looked up in that order."""
+    """The model: ``embedded``; else a local folder, a name of ``fdiv-gym models``, or a hub id, in that order."""
     gguf_file: str | None = None
     """A GGUF file in the folder ``name_or_path``: it is de-quantised to fp32 once, with its tokenizer, and cached."""
     revision: str | None = None
@@ -46,9 +68,20 @@ class ModelConfig(Options):
     """``auto``: the tokenizer's chat template is applied to prompts if it has one."""
     embedded: EmbeddedModelConfig = EmbeddedModelConfig()
     """Architecture and warm start of the embedded model."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = "auto"
+    """Attention implementation of transformers; ``auto`` is the library's choice for the model."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter trained on this model; it is merged into the initial weights."""
+    lora: LoraOptions | None = None
+    """Train an adapter; by default all weights are trained."""
 
     @pydantic.model_validator(mode="after")
-    def _gguf_file_is_in_a_folder(self) -> ModelConfig:
+    def _fits(self) -> ModelConfig:
+        if self.adapter is not None and self.lora is not None:
+            raise ValueError(
+                "adapter is merged into the initial weights, and lora trains a new one on them, which could not be "
+                "stored without the first: merge that into a model first (fdiv-gym models merge)"
+            )
         if self.gguf_file is not None:
             if self.name_or_path == "embedded":
                 raise ValueError("gguf_file needs name_or_path, the folder that holds it")

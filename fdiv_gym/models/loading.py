@@ -18,13 +18,16 @@ from fdiv_gym.models.quiet import quiet_transformers
 from fdiv_gym.models.trust import reason_of, refuse_code, refuse_pickles
 
 
-def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False) -> Any:
+def load_model(
+    folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False, attention: str = "auto"
+) -> Any:
     """A causal language model in fp32 from the safetensors of a local folder or the hub.
 
     Args:
         folder: a local folder, the name of an added model, or a hub id.
         revision: hub revision.
         trust_remote_code: run the Python code of the model's author, if it has any.
+        attention: attention implementation of transformers; ``auto`` is the library's choice.
 
     Raises:
         TrainerError: no such model, a folder without weights or with pickled ones, weights that are not finite, or a
@@ -41,6 +44,7 @@ def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_
             model, found = AutoModelForCausalLM.from_pretrained(
                 folder, revision=revision, dtype=torch.float32, output_loading_info=True, local_files_only=offline,
                 trust_remote_code=trust_remote_code, use_safetensors=True,
+                attn_implementation=None if attention == "auto" else attention,
             )  # fmt: skip
     except TrainerError:
         raise
@@ -91,6 +95,11 @@ def check_model_folder(folder: str | Path) -> None:
     ggufs = sorted(found.name for found in path.glob("*.gguf"))
     if ggufs and not [*path.glob("*.safetensors")]:
         raise TrainerError(f"model folder {path} holds GGUF files; name one by model.gguf_file: {', '.join(ggufs[:5])}")
+    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+        raise TrainerError(
+            f"{path} holds an adapter and no model: name its base model in model.name_or_path and this folder in "
+            "model.adapter, or merge them: fdiv-gym models merge"
+        )
     if not (path / "config.json").is_file():
         raise TrainerError(f"model folder {path} has no config.json: it is not a transformers model")
     refuse_pickles(path)

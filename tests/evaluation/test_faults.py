@@ -13,7 +13,6 @@ from fdiv_gym.cli.main import app
 from fdiv_gym.evaluation.plan import Plan, configure, weights_digest
 from fdiv_gym.evaluation.rescoring import rescore
 from fdiv_gym.evaluation.runner import evaluate
-from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.hooks import Registrar
 from fdiv_gym.runs.folder import RunFolder
@@ -127,7 +126,7 @@ def test_other_weights_under_the_same_name_are_another_evaluation(tmp_path):
     assert before != after.fingerprint()
     with pytest.raises(fg.ConfigError, match="another weights"):
         evaluate(after, tmp_path / "e")
-    assert weights_digest(ModelConfig(name_or_path="some/model")) is None
+    assert weights_digest("some/model") is None
 
 
 def test_other_code_under_the_same_name_is_another_evaluation(tmp_path, monkeypatch):

@@ -173,7 +173,7 @@ def test_a_question_repeated_is_no_last_number():
     env = make("Arithmetic", operators="+", level=1, wording="question", answer="last-number", train_tasks=100)
     task = next(task for task in env.task_list("train") if env.question_of(task).startswith("0 + "))
     assert "What is 0 + " in task.prompt
-    assert task.prompt.endswith("? The last number you write is your answer.")
+    assert task.prompt.endswith("? Reply with the result only.")
     for echo in (env.question_of(task), env.question_of(task).replace(" ", ""), f"What is {env.question_of(task)}?"):
         assert env.score(task, echo).score == 0.0
     assert env.score(task, f"{env.question_of(task)} = {task.answer}").score == 1.0

@@ -14,6 +14,7 @@ from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import build
 from fdiv_gym.rollouts.episodes import run_episodes
 from fdiv_gym_accelerate.process_group import close_at_exit
+from fdiv_gym_accelerate.reference import Copy
 from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
 from fdiv_gym_accelerate.update import Updater
 
@@ -32,7 +33,7 @@ def main(output: Path, objective_name: str) -> None:
     judged = [fg.TrajectoryGroup(g.task, tuple(replaced(t, next(scores)) for t in g.trajectories)) for g in groups]
     own_groups = judged[accelerator.process_index :: accelerator.num_processes]
     objective = fg.get_objective(objective_name)
-    updater = Updater(objective, model, reference, accelerator, micro_batch_size=2)
+    updater = Updater(objective, model, Copy(reference), accelerator, micro_batch_size=2)
     stream = rollout_stream(own_groups, tokenizer.pad_token_id)
     updater.score_in_advance(stream)
     updater.score_policy(stream)

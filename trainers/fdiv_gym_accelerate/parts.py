@@ -7,7 +7,7 @@ from transformers import get_scheduler
 
 import fdiv_gym as fg
 from fdiv_gym.data import load_preferences
-from fdiv_gym.models import ChatEncoder
+from fdiv_gym.models import ChatEncoder, merged_weights
 from fdiv_gym.registry import boundary, close_plugin, sampling_of, score_range_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed
 from fdiv_gym.runs import TIMEOUTS, RunFolder
@@ -81,7 +81,7 @@ class Parts:
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = load_policy(
             config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
-            with_reference=self.objective.needs_reference,
+            config.seed, with_reference=self.objective.needs_reference,
         )  # fmt: skip
         self.engine = config.engine.build()
         self._built.append(self.engine)
@@ -102,7 +102,7 @@ class Parts:
             self.engine.options.temperature, settings.micro_batch_size,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
-            self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
+            self.policy.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay,
             betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
         )  # fmt: skip
         self.schedule = get_scheduler(
@@ -134,8 +134,10 @@ class Parts:
 
     def send_weights(self) -> None:
         """Send the policy's weights to the engine."""
+        model = self.policy.model
         with boundary(self.engine, "update_weights"):
-            self.engine.update_weights(self.policy.model.state_dict().items())
+            weights = merged_weights(model) if self.engine.merged_weights else model.state_dict().items()
+            self.engine.update_weights(weights)
 
     def close(self) -> None:
         """Close the engine and the environment if they were built."""

@@ -24,7 +24,13 @@ from fdiv_gym.runs import (
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
-from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
+from fdiv_gym_accelerate.checkpoint import (
+    checkpoints_kept,
+    load_checkpoint,
+    newest_intact,
+    room_needed,
+    save_checkpoint,
+)
 from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
@@ -204,9 +210,9 @@ class Run(Parts):
             if self.objective.running:
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
-            step, policy = self.step, self.policy
-            save_checkpoint(self.folder, step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra)
-            self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
+            save_checkpoint(self.folder, self.step, self.policy, self.optimizer, self.schedule, extra)
+            keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model))
+            self.folder.forget_old_checkpoints(keep)
         self._saved = self.step
         self.accelerator.wait_for_everyone()
 
@@ -265,7 +271,7 @@ class Run(Parts):
         chosen = [newest_intact(self.folder, self.screen.message)] if self.accelerator.is_main_process else [None]
         checkpoint = broadcast_object_list(chosen)[0]
         if checkpoint is not None:
-            self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
+            self.step, extra = load_checkpoint(checkpoint, self.policy, self.optimizer, self.schedule)
             self._saved = self.step
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])

@@ -60,8 +60,8 @@ class TrainerOptions(fg.Options):
     """``bf16``: forward and backward pass under autocast; weights and losses stay fp32."""
     checkpoint_every: int = pydantic.Field(100, ge=0)
     """Steps between checkpoints; 0 saves at the end only."""
-    keep_checkpoints: int = pydantic.Field(2, ge=1)
-    """Number of newest checkpoints to keep."""
+    keep_checkpoints: int | None = pydantic.Field(None, ge=1)
+    """Number of newest checkpoints to keep; by default 2, and 1 where one takes more than 500 MB."""
     evaluate_every: int = pydantic.Field(50, ge=0)
     """Steps between evaluations; 0 evaluates before and after only."""
     evaluate_tasks: int = pydantic.Field(256, ge=1)

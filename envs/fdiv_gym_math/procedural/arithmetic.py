@@ -60,7 +60,8 @@ class Arithmetic(Procedural):
         """The prompt around an expression."""
         if self.options.wording != "question":
             return super().prompt_of(text)
-        place = "Reply with the result only." if self.options.answer == "whole" else PLACES[self.options.answer]
+        anywhere = self.options.answer in ("whole", "last-number")
+        place = "Reply with the result only." if anywhere else PLACES[self.options.answer]
         return f"What is {_spaced(text)}? {place}"
 
     def question_of(self, task: fg.Task) -> str:
