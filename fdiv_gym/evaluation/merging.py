@@ -45,11 +45,12 @@ def merge_adapter(model: str, output: Path, step: int | None = None, *, trust_re
             "author, repeat this with --trust-remote-code"
         )
     from fdiv_gym.models.adapters import initial_model
-    from fdiv_gym.models.loading import load_tokenizer
+    from fdiv_gym.models.loading import load_tokenizer, model_source
     from fdiv_gym.models.quiet import quiet_transformers
 
-    merged = initial_model(config, config.name_or_path)
-    tokenizer = load_tokenizer(config.name_or_path, config.revision, trust_remote_code=config.trust_remote_code)
+    source = model_source(config, None)
+    merged = initial_model(config, source)
+    tokenizer = load_tokenizer(source, config.revision, trust_remote_code=config.trust_remote_code)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".merging-", dir=output.parent))

@@ -15,6 +15,7 @@ from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
 from fdiv_gym.evaluation.source import initial_model, locate
 from fdiv_gym.models.adapter_trust import is_adapter
+from fdiv_gym.models.added import resolve
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
 from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import RunFolder, similar_runs
@@ -83,7 +84,8 @@ class Plan:
         }
         model = self.config.model
         adapter = {} if model.adapter is None else {"adapter": weights_digest(model.adapter)}
-        return {**tables, **own, "weights": weights_digest(model.name_or_path), **adapter, "sources": self._sources()}
+        weights = weights_digest(model.name_or_path, model.gguf_file)
+        return {**tables, **own, "weights": weights, **adapter, "sources": self._sources()}
 
     def _sources(self) -> dict[str, str]:
         # The code that makes tasks, draws and scores: other code gives other samples.
@@ -95,13 +97,15 @@ class Plan:
         return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def weights_digest(name_or_path: str) -> str | None:
-    """A digest of a local model or adapter folder, from the size and both ends of every file; None for other models."""
-    folder = Path(name_or_path).expanduser()
-    if not ((folder / "config.json").is_file() or is_adapter(folder)):
+def weights_digest(name_or_path: str, gguf_file: str | None = None) -> str | None:
+    """A digest of a local model, GGUF file or adapter, from the size and both ends of each file; None for others."""
+    folder = Path(resolve(name_or_path)).expanduser()
+    files = [folder / gguf_file] if gguf_file else sorted(folder.glob("*"))
+    files = [path for path in files if path.is_file()]
+    if not files or not (gguf_file or (folder / "config.json").is_file() or is_adapter(folder)):
         return None
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in files:
         size = path.stat().st_size
         with path.open("rb") as file:
             digest.update(f"{path.name}:{size}:".encode() + file.read(END_BYTES))
@@ -123,7 +127,8 @@ def configure(
     """The configuration for a model of the command line, and the environment table that it was trained on.
 
     Args:
-        model: ``embedded``, a hub id, a model folder, a run folder (its newest checkpoint) or a checkpoint.
+        model: ``embedded``, an added model, a hub id, a model folder, a run folder (its newest checkpoint) or a
+            checkpoint.
         env_id: the environment; by default that of the file or of the run.
         config_file: a file with options of the environment and the engine.
         overrides: ``a.b=c``, as for training.
@@ -169,7 +174,7 @@ def configure(
 def model_table(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:
     """The table [model] for these weights; an adapter of a run goes with the initial model of that run.
 
-    The adapter of a run's own table belongs to its initial model, and no evaluation trains one.
+    The adapter and the GGUF file of a run's own table belong to its initial model, and no evaluation trains one.
     """
     if not isinstance(table, Mapping):
         return table  # refused with the configuration
@@ -178,7 +183,7 @@ def model_table(table: Any, run: RunFolder | None, weights: str, step: int | Non
         return kept | {"name_or_path": weights}
     if is_adapter(weights):
         return kept | {"name_or_path": initial_model(run), "adapter": weights}
-    return kept | {"name_or_path": weights} | ({} if step == 0 else {"adapter": None})
+    return kept | {"name_or_path": weights} | ({} if step == 0 else {"adapter": None, "gguf_file": None})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
     """The run that a model belongs to, if any, and the folder or name of its weights.
 
     Args:
-        model: ``embedded``, a hub id, a model folder, a run folder or a checkpoint.
+        model: ``embedded``, an added model, a hub id, a model folder, a run folder or a checkpoint.
         step: the step of a checkpoint of the run folder; 0 is the initial model, None the newest checkpoint.
 
     Raises:
@@ -74,7 +74,7 @@ def _refuse_no_model(model: str) -> None:
             f"{model} is an adapter without its base model: give its run folder or its checkpoint, or the base model "
             f'with --set model.adapter="{model}"'
         )
-    if path.is_dir() and not (path / "config.json").is_file():
+    if path.is_dir() and not (path / "config.json").is_file() and not [*path.glob("*.gguf")]:
         inside = [str(found.parent) for found in sorted(path.glob("*/config.json"))]
         hint = f"; inside it are {', '.join(inside[:5])}" if inside else ""
         raise ConfigError(f"{model} is neither a run folder nor a model folder: it has no config.json{hint}")

@@ -1,4 +1,4 @@
-"""Models: configuration, loading, the embedded default model and chat encoding."""
+"""Models: configuration, loading, the embedded default model, models added to the cache, and chat encoding."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from fdiv_gym.models.adapters import merged_in_place as merged_in_place
     from fdiv_gym.models.adapters import merged_weights as merged_weights
     from fdiv_gym.models.adapters import save_adapter as save_adapter
+    from fdiv_gym.models.added import AddedModel as AddedModel
+    from fdiv_gym.models.added import added_models as added_models
+    from fdiv_gym.models.added import remove_model as remove_model
+    from fdiv_gym.models.adding import add_model as add_model
     from fdiv_gym.models.chat import ChatEncoder as ChatEncoder
     from fdiv_gym.models.config import EmbeddedModelConfig as EmbeddedModelConfig
     from fdiv_gym.models.config import LoraOptions as LoraOptions
@@ -40,6 +44,8 @@ __getattr__, __dir__, __all__ = lazy(
             "merged_weights",
             "save_adapter",
         ],
+        "added": ["AddedModel", "added_models", "remove_model"],
+        "adding": ["add_model"],
         "config": ["EmbeddedModelConfig", "LoraOptions", "ModelConfig"],
         "chat": ["ChatEncoder"],
         "loading": ["load_model", "load_tokenizer", "model_source", "weights_hash"],

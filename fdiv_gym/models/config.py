@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
@@ -56,7 +57,9 @@ class ModelConfig(Options):
     """The initial model: the start of the policy, and the reference."""
 
     name_or_path: str = "embedded"
-    """``embedded``, a local folder, or a hub id."""
+    """The model: ``embedded``; else a local folder, a name of ``fdiv-gym models``, or a hub id, in that order."""
+    gguf_file: str | None = None
+    """A GGUF file in the folder ``name_or_path``: it is de-quantised to fp32 once, with its tokenizer, and cached."""
     revision: str | None = None
     """Hub revision."""
     trust_remote_code: bool = False
@@ -85,6 +88,15 @@ class ModelConfig(Options):
                 "adapter is merged into the initial weights, and lora trains a new one on them, which could not be "
                 "stored without the first: merge that into a model first (fdiv-gym models merge)"
             )
+        self._check_reference()
+        if self.gguf_file is not None:
+            if self.name_or_path == "embedded":
+                raise ValueError("gguf_file needs name_or_path, the folder that holds it")
+            if Path(self.gguf_file).name != self.gguf_file or self.gguf_file in ("", ".."):
+                raise ValueError(f"gguf_file is the name of a file in the folder, not a path: {self.gguf_file!r}")
+        return self
+
+    def _check_reference(self) -> None:
         if self.reference == "adapter_off" and self.lora is None:
             raise ValueError('reference = "adapter_off" needs an adapter: add a table [model.lora]')
         if self.lora is not None and self.reference not in ("auto", "adapter_off"):
@@ -95,4 +107,3 @@ class ModelConfig(Options):
         if self.reference_every and (self.lora is not None or self.reference == "cached"):
             what = "[model.lora]" if self.lora is not None else 'reference = "cached"'
             raise ValueError(f"reference_every needs a reference with weights of its own, not {what}")
-        return self
