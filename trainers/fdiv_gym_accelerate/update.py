@@ -18,6 +18,7 @@ from fdiv_gym_accelerate.correction import weighted
 from fdiv_gym_accelerate.gap import Gap
 from fdiv_gym_accelerate.passes import Passes
 from fdiv_gym_accelerate.ratios import Ratios
+from fdiv_gym_accelerate.reference import Reference
 from fdiv_gym_accelerate.streams import StreamBatch
 
 
@@ -51,7 +52,7 @@ class Updater:
     Args:
         objective: any registered objective.
         model: the policy, with gradients.
-        reference: the frozen reference, or None if the objective needs none.
+        reference: gives the reference's model, or None if the objective needs none.
         accelerator: device, autocast and reduction over processes.
         temperature: sampling temperature; the policy is the tempered model.
         micro_batch_size: rows in one forward pass, for the default of ``passes``.
@@ -62,7 +63,7 @@ class Updater:
         self,
         objective: fg.Objective,
         model: Any,
-        reference: Any | None,
+        reference: Reference | None,
         accelerator: Accelerator,
         temperature: float = 1.0,
         micro_batch_size: int = 256,
@@ -78,7 +79,7 @@ class Updater:
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Compute the reference's log-probs, if the objective reads them; once a step."""
         if self.reference is not None:
-            stream.ref_logps = self._token_logps(self.reference, stream)
+            stream.ref_logps = self.reference.token_logps(stream, self._token_logps)
 
     def score_policy(self, stream: StreamBatch, *, moved: bool = True) -> None:
         """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update.
@@ -120,7 +121,8 @@ class Updater:
 
     def reference_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the reference."""
-        logps = stream.sequence_sum(self._token_logps(self.reference, stream))
+        assert self.reference is not None
+        logps = stream.sequence_sum(self.reference.token_logps(stream, self._token_logps))
         assert logps is not None
         return logps
 
