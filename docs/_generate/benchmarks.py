@@ -25,6 +25,8 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
 | `python benchmarks/isolation.py` | a batch scored in a process of its own against one scored in the run | `benchmarks/results/isolation.md` |
 | `python benchmarks/reliability.py` | random kills of runs, planted faults of scorers, minutes of load (`make soak`); prints its tables | `benchmarks/results/reliability.md` |
+| `python benchmarks/logprob_memory.py` | log-probs in chunks against whole logits: peak memory and time | `benchmarks/results/logprob_memory.md` |
+| `python benchmarks/vs_trl.py` | steps of the trainer against those of TRL's GRPOTrainer | `benchmarks/results/vs_trl.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |
 | `python benchmarks/tabular.py` | divergences on exact tables; prints its table | [theory](theory/index.md#defaults-and-what-was-measured) |
 

@@ -43,8 +43,12 @@ class Parameter:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """Every command with the function behind it, in the order of the help."""
-    return {str(command.name): command.callback for command in app.registered_commands if command.callback}
+    """Every command with the function behind it, in the order of the help; then those of groups, as ``models add``."""
+    found = [("", command) for command in app.registered_commands]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        found += [(f"{group.name} ", command) for command in group.typer_instance.registered_commands]
+    return {f"{prefix}{command.name}": command.callback for prefix, command in found if command.callback}
 
 
 def parameters(function: Callable[..., Any]) -> Iterator[Parameter]:

@@ -101,7 +101,7 @@ def nested_models(model: type[pydantic.BaseModel]) -> Iterator[tuple[str, bool, 
     for name, field in model.model_fields.items():
         for part in (field.annotation, *typing.get_args(field.annotation)):
             if isinstance(part, type) and issubclass(part, pydantic.BaseModel):
-                yield name, part is not field.annotation, part
+                yield name, part is not field.annotation and type(None) not in typing.get_args(field.annotation), part
 
 
 def with_nested(

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run folder, a checkpoint, a model folder, a hub id, or 'embedded'.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a checkpoint, a model folder, an added model, a hub id, or 'embedded'.")
+    ],
     env: Annotated[
         str | None, typer.Option("--env", help="The environment; default: the environment of the run.")
     ] = None,

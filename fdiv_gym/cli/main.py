@@ -17,6 +17,8 @@ from fdiv_gym.cli.eval import evaluate
 from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.library_messages import make_printable
 from fdiv_gym.cli.list import list_
+from fdiv_gym.cli.models import add, list_models, models, remove
+from fdiv_gym.cli.models_merge import merge
 from fdiv_gym.cli.new import new
 from fdiv_gym.cli.plugins import plugins
 from fdiv_gym.cli.report import report
@@ -77,6 +79,11 @@ app.command("list")(_interruptible(list_))
 app.command("describe", no_args_is_help=True)(_interruptible(describe))
 app.command("check", no_args_is_help=True)(_interruptible(check))
 app.command("new", no_args_is_help=True)(_interruptible(new))
+models.command("add", no_args_is_help=True)(_interruptible(add))
+models.command("list")(_interruptible(list_models))
+models.command("remove", no_args_is_help=True)(_interruptible(remove))
+models.command("merge", no_args_is_help=True)(_interruptible(merge))
+app.add_typer(models, name="models")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fdiv_gym.evaluation.agreement import kappa as kappa
     from fdiv_gym.evaluation.agreement import read_labelled as read_labelled
     from fdiv_gym.evaluation.injection import judge_injection as judge_injection
+    from fdiv_gym.evaluation.merging import merge_adapter as merge_adapter
     from fdiv_gym.evaluation.metrics import Metric as Metric
     from fdiv_gym.evaluation.metrics import Sample as Sample
     from fdiv_gym.evaluation.metrics import majority_at_k as majority_at_k
@@ -39,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "injection": ["judge_injection"],
+        "merging": ["merge_adapter"],
         "plan": ["Plan", "configure"],
         "runner": ["Evaluated", "Played", "evaluate", "play_tasks"],
         "samples": ["Mode", "is_sample", "sample_record", "sample_records", "task_of"],

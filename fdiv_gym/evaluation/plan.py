@@ -13,14 +13,19 @@ from typing import Any
 from fdiv_gym.envs.base import Split
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
-from fdiv_gym.evaluation.source import locate
+from fdiv_gym.evaluation.source import initial_model, locate
+from fdiv_gym.models.adapter_trust import is_adapter
+from fdiv_gym.models.added import resolve
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
 from fdiv_gym.runs.consent import require_consent, urls
-from fdiv_gym.runs.folder import similar_runs
+from fdiv_gym.runs.folder import RunFolder, similar_runs
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
 END_BYTES = 1 << 20
 """Bytes to hash from each end of a file: differently trained weights differ everywhere."""
+
+OF_TRAINING = ("lora", "reference", "reference_every")
+"""Keys of the table [model] that only training reads."""
 
 TABLES = ("seed", "env", "model", "engine", "judge")
 
@@ -77,7 +82,10 @@ class Plan:
         own: dict[str, Any] = {
             name: getattr(self, name) for name in ("split", "tasks", "samples", "greedy", "seed", "batch")
         }
-        return {**tables, **own, "weights": weights_digest(self.config.model.name_or_path), "sources": self._sources()}
+        model = self.config.model
+        adapter = {} if model.adapter is None else {"adapter": weights_digest(model.adapter)}
+        weights = weights_digest(model.name_or_path, model.gguf_file)
+        return {**tables, **own, "weights": weights, **adapter, "sources": self._sources()}
 
     def _sources(self) -> dict[str, str]:
         # The code that makes tasks, draws and scores: other code gives other samples.
@@ -89,13 +97,15 @@ class Plan:
         return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def weights_digest(name_or_path: str) -> str | None:
-    """A digest of a local model folder, from the size and both ends of every file; None for any other model."""
-    folder = Path(name_or_path).expanduser()
-    if not (folder / "config.json").is_file():
+def weights_digest(name_or_path: str, gguf_file: str | None = None) -> str | None:
+    """A digest of a local model, GGUF file or adapter, from the size and both ends of each file; None for others."""
+    folder = Path(resolve(name_or_path)).expanduser()
+    files = [folder / gguf_file] if gguf_file else sorted(folder.glob("*"))
+    files = [path for path in files if path.is_file()]
+    if not files or not (gguf_file or (folder / "config.json").is_file() or is_adapter(folder)):
         return None
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in files:
         size = path.stat().st_size
         with path.open("rb") as file:
             digest.update(f"{path.name}:{size}:".encode() + file.read(END_BYTES))
@@ -117,7 +127,8 @@ def configure(
     """The configuration for a model of the command line, and the environment table that it was trained on.
 
     Args:
-        model: ``embedded``, a hub id, a model folder, a run folder (its newest checkpoint) or a checkpoint.
+        model: ``embedded``, an added model, a hub id, a model folder, a run folder (its newest checkpoint) or a
+            checkpoint.
         env_id: the environment; by default that of the file or of the run.
         config_file: a file with options of the environment and the engine.
         overrides: ``a.b=c``, as for training.
@@ -142,7 +153,8 @@ def configure(
         values |= {key: value for key, value in own.items() if key in TABLES}
     if env_id is not None and values.get("env", {}).get("id") != env_id:
         values["env"] = {"id": env_id}
-    values = apply_overrides(values, [*overrides, f"model.name_or_path={json.dumps(weights)}"])
+    values = apply_overrides(values, overrides)
+    values["model"] = model_table(values.get("model", {}), run, weights, step)
     if "env" not in values and run is None and model != "embedded" and not Path(model).exists():
         raise ConfigError(
             f"there is no run {model!r} here{similar_runs(Path(model))}; to evaluate a model of that name give "
@@ -157,6 +169,21 @@ def configure(
             config, run.path, trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code, given=named
         )
     return config, trained_on
+
+
+def model_table(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:
+    """The table [model] for these weights; an adapter of a run goes with the initial model of that run.
+
+    The adapter and the GGUF file of a run's own table belong to its initial model, and no evaluation trains one.
+    """
+    if not isinstance(table, Mapping):
+        return table  # refused with the configuration
+    kept = {key: value for key, value in table.items() if key not in OF_TRAINING}
+    if run is None:
+        return kept | {"name_or_path": weights}
+    if is_adapter(weights):
+        return kept | {"name_or_path": initial_model(run), "adapter": weights}
+    return kept | {"name_or_path": weights} | ({} if step == 0 else {"adapter": None, "gguf_file": None})
 
 
 def _read(path: Path) -> dict[str, Any]:

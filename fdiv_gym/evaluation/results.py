@@ -47,7 +47,7 @@ def results_of(
     means = mean_metrics(env, records)
     return {
         "env": plan.record()["env"],
-        "model": plan.config.model.name_or_path,
+        "model": plan.config.model.adapter or plan.config.model.name_or_path,
         "split": plan.split,
         "mode": plan.mode,
         "temperature": plan.temperature,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from fdiv_gym.errors import ConfigError, TrainerError
 from fdiv_gym.manifest import damage_of
+from fdiv_gym.models.adapter_trust import is_adapter
+from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.registry.guard import close_plugin
 from fdiv_gym.runs.config import parse_config
 from fdiv_gym.runs.folder import PROVENANCE, RunFolder
@@ -15,7 +17,7 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
     """The run that a model belongs to, if any, and the folder or name of its weights.
 
     Args:
-        model: ``embedded``, a hub id, a model folder, a run folder or a checkpoint.
+        model: ``embedded``, an added model, a hub id, a model folder, a run folder or a checkpoint.
         step: the step of a checkpoint of the run folder; 0 is the initial model, None the newest checkpoint.
 
     Raises:
@@ -67,7 +69,12 @@ def _refuse_no_model(model: str) -> None:
         raise ConfigError("the model's name is empty: give a run folder, a model folder, a hub id or 'embedded'")
     if path.is_file():
         raise ConfigError(f"{model} is a file: give a run folder, a model folder, a hub id or 'embedded'")
-    if path.is_dir() and not (path / "config.json").is_file():
+    if is_adapter(path):
+        raise ConfigError(
+            f"{model} is an adapter without its base model: give its run folder or its checkpoint, or the base model "
+            f'with --set model.adapter="{model}"'
+        )
+    if path.is_dir() and not (path / "config.json").is_file() and not [*path.glob("*.gguf")]:
         inside = [str(found.parent) for found in sorted(path.glob("*/config.json"))]
         hint = f"; inside it are {', '.join(inside[:5])}" if inside else ""
         raise ConfigError(f"{model} is neither a run folder nor a model folder: it has no config.json{hint}")
@@ -80,9 +87,10 @@ def initial_model(run: RunFolder) -> str:
         ConfigError: the run's own configuration is wrong, or it is a run on preferences only with an embedded model.
         TrainerError: the embedded model built now is not the one of the run.
     """
+    name = (run.config().get("model") or {}).get("name_or_path", "embedded")
+    if name != "embedded":
+        return str(name)
     config = parse_config(run.config())
-    if config.model.name_or_path != "embedded":
-        return config.model.name_or_path
     if config.env is None:
         raise ConfigError(
             f"the initial model of {run.path} was built from its preferences, not from an environment: "
@@ -95,16 +103,17 @@ def initial_model(run: RunFolder) -> str:
         folder = embedded_model_folder(config.model.embedded, EnvDemonstrations(env))
     finally:
         close_plugin(env)
-    _check_weights(run, folder)
+    _check_weights(run, config.model, str(folder))
     return str(folder)
 
 
-def _check_weights(run: RunFolder, folder: Path) -> None:
+def _check_weights(run: RunFolder, model: ModelConfig, folder: str) -> None:
     # Another version of torch, of the environment or another machine may give other weights.
-    from fdiv_gym.models.loading import load_model, weights_hash
+    from fdiv_gym.models import adapters
+    from fdiv_gym.models.loading import weights_hash
 
     recorded = run.read_json(PROVENANCE).get("initial_weights")
-    found = weights_hash(load_model(folder))
+    found = weights_hash(adapters.initial_model(model, folder))
     if recorded is not None and recorded != found:
         raise TrainerError(
             f"the run in {run.path} started with initial weights {recorded}, but the embedded model built here has "

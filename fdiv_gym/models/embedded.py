@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
 import string
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +16,10 @@ import torch
 from fdiv_gym.cache import cache_folder
 from fdiv_gym.envs.base import ScoringOptions, TextEnv
 from fdiv_gym.errors import ConfigError, TrainerError
-from fdiv_gym.manifest import damage_of, seal
+from fdiv_gym.manifest import damage_of
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.quiet import quiet_transformers
+from fdiv_gym.models.sealing import sealed
 from fdiv_gym.registry.guard import demonstrations_of
 
 RECIPE_VERSION = 1
@@ -105,21 +102,11 @@ def embedded_model_folder(
     model, tokenizer = build(config)
     warm_start(model, tokenizer, config, source, progress)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        try:
+        with sealed(folder) as temporary:
             with quiet_transformers():
                 model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             (temporary / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
-            seal(temporary)
-            if folder.exists() and damage_of(folder) is not None:
-                os.replace(folder, tempfile.mkdtemp(prefix=f".{name}-damaged-", dir=folder.parent))
-            with contextlib.suppress(OSError):  # another process finished the same recipe first: same weights
-                os.replace(temporary, folder)
-        finally:
-            for old in [temporary, *folder.parent.glob(f".{name}-damaged-*")]:
-                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise TrainerError(
             f"cannot store the embedded model in {folder}: {error}; set FDIV_GYM_CACHE to a folder with free space"

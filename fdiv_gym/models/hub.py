@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from fdiv_gym.errors import TrainerError, did_you_mean
+from fdiv_gym.models.added import known_names
 
 PROBE_TIMEOUT_S = 3.0
 
@@ -51,11 +52,11 @@ def _may_be_local(name: str) -> bool:
 
 
 def _near(name: Path) -> str:
-    """A suggestion of local folders with a similar name, beside ``name`` and among the runs; empty if there is none."""
+    """A suggestion of similar names: added models, folders beside ``name``, and runs; empty if there is none."""
     folders = [path for parent in (name.parent, Path("runs")) if parent.is_dir() for path in parent.iterdir()]
     known = [str(path) for path in folders if path.is_dir()]
-    by_name = {Path(path).name: path for path in known}
-    close = difflib.get_close_matches(name.name, by_name, n=3)
+    by_name = {**{model: model for model in known_names()}, **{Path(path).name: path for path in known}}
+    close = difflib.get_close_matches(name.name, by_name, n=3) or difflib.get_close_matches(name.name.lower(), by_name)
     return "; " + did_you_mean(by_name[close[0]], [by_name[found] for found in close]) if close else ""
 
 

@@ -9,20 +9,25 @@ from typing import Any
 import torch
 
 from fdiv_gym.errors import ConfigError, TrainerError
+from fdiv_gym.models.added import refuse_damaged, resolve
 from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.models.embedded import Demonstrations, Progress, embedded_model_folder
+from fdiv_gym.models.gguf import folder_of_gguf
 from fdiv_gym.models.hub import cache_only
 from fdiv_gym.models.quiet import quiet_transformers
 from fdiv_gym.models.trust import reason_of, refuse_code, refuse_pickles
 
 
-def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False) -> Any:
+def load_model(
+    folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False, attention: str = "auto"
+) -> Any:
     """A causal language model in fp32 from the safetensors of a local folder or the hub.
 
     Args:
-        folder: a local folder or a hub id.
+        folder: a local folder, the name of an added model, or a hub id.
         revision: hub revision.
         trust_remote_code: run the Python code of the model's author, if it has any.
+        attention: attention implementation of transformers; ``auto`` is the library's choice.
 
     Raises:
         TrainerError: no such model, a folder without weights or with pickled ones, weights that are not finite, or a
@@ -30,6 +35,7 @@ def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_
     """
     from transformers import AutoModelForCausalLM
 
+    folder = resolve(folder)
     check_model_folder(folder)
     offline = cache_only(folder, revision)
     try:
@@ -38,6 +44,7 @@ def load_model(folder: str | Path, revision: str | None = None, *, trust_remote_
             model, found = AutoModelForCausalLM.from_pretrained(
                 folder, revision=revision, dtype=torch.float32, output_loading_info=True, local_files_only=offline,
                 trust_remote_code=trust_remote_code, use_safetensors=True,
+                attn_implementation=None if attention == "auto" else attention,
             )  # fmt: skip
     except TrainerError:
         raise
@@ -60,6 +67,7 @@ def load_tokenizer(folder: str | Path, revision: str | None = None, *, trust_rem
     """
     from transformers import AutoTokenizer
 
+    folder = resolve(folder)
     offline = cache_only(folder, revision)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -84,6 +92,14 @@ def check_model_folder(folder: str | Path) -> None:
     if (path / "checkpoints").is_dir():
         newest = max((path / "checkpoints").glob("step-*/model"), default=path / "checkpoints" / "step-N" / "model")
         raise TrainerError(f"{path} is a run folder; name the model in one of its checkpoints: {newest}")
+    ggufs = sorted(found.name for found in path.glob("*.gguf"))
+    if ggufs and not [*path.glob("*.safetensors")]:
+        raise TrainerError(f"model folder {path} holds GGUF files; name one by model.gguf_file: {', '.join(ggufs[:5])}")
+    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+        raise TrainerError(
+            f"{path} holds an adapter and no model: name its base model in model.name_or_path and this folder in "
+            "model.adapter, or merge them: fdiv-gym models merge"
+        )
     if not (path / "config.json").is_file():
         raise TrainerError(f"model folder {path} has no config.json: it is not a transformers model")
     refuse_pickles(path)
@@ -92,13 +108,18 @@ def check_model_folder(folder: str | Path) -> None:
 
 
 def model_source(model: ModelConfig, demonstrations: Demonstrations | None, progress: Progress | None = None) -> str:
-    """The source of the initial model: the embedded model's cache folder, a folder, or a hub id.
+    """The source of the initial model: a folder, that of an embedded, added or converted model too, or a hub id.
 
     Raises:
         ConfigError: the embedded model is configured without demonstrations for its warm start.
+        TrainerError: a known model was not added yet, an added one is damaged, or a GGUF file cannot be converted.
     """
     if model.name_or_path != "embedded":
-        return model.name_or_path
+        source = resolve(model.name_or_path)
+        if model.gguf_file is not None:
+            return str(folder_of_gguf(source, model.gguf_file))
+        refuse_damaged(source)
+        return source
     if demonstrations is None:
         raise ConfigError(
             "the embedded model needs an environment for its warm start: name one, or set model.name_or_path"

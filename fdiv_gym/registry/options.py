@@ -7,7 +7,7 @@ with keyword arguments; an unknown key is refused, and the message names the clo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 import pydantic
 
@@ -94,11 +94,14 @@ def _explain(model: type[pydantic.BaseModel], error: Any) -> str:
 def _owner(model: type[pydantic.BaseModel], loc: tuple[int | str, ...]) -> type[pydantic.BaseModel]:
     for part in loc[:-1]:
         field = model.model_fields.get(str(part))
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
-        ):
+        if field is None:
             break
-        model = field.annotation
+        # A table that may be absent is a union with None.
+        tables = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        nested = next((t for t in tables if issubclass(t, pydantic.BaseModel)), None)
+        if nested is None:
+            break
+        model = nested
     return model
 
 

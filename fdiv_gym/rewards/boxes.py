@@ -10,6 +10,11 @@ _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,20}")
 _NAMED = re.compile(r"([A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?)\s{0,5}=\s{0,5}\Z")
 _MARKUP = re.compile(r"\\[()\[\],;: ]|[$*\s]|\\q?quad(?![A-Za-z])|\\text\s{0,5}\{([^{}]{0,20})\}")
 _JOINT = re.compile(r"(?:,|;|,?(?:and|or)|\\lor|\\vee|\\cup|,?(?:and|or)also)")
+# "\\boxed{1} papers and \\boxed{2} bins"
+_PHRASE = re.compile(r"(?:[A-Za-z]{1,15} ){0,3}(?:and|or)(?: [A-Za-z]{1,15}){0,3}")
+_DOUBTS = frozenset(
+    ["not", "no", "never", "nor", "wrong", "false", "instead", "rather", "maybe", "perhaps", "possibly"]
+)
 _EMPTY = re.compile(
     r"\\phantom\s{0,5}\{[^{}]{0,100}\}|\\(?:hspace|vspace|rule)\*?(?:\{[^{}]{0,20}\}){1,2}|\\(?:text|mathrm|mbox)(?![A-Za-z])"
     r"|\\(?:[lc]?dots|square|Box|q?quad|underline|bigcirc)(?![A-Za-z])|\\[,;:! _]|[\s{}~?._\N{HORIZONTAL ELLIPSIS}$]"
@@ -107,7 +112,10 @@ def without_quoted_boxes(response: str, question: str) -> str:
 def _joins(between: str) -> bool:
     if len(between) > _LONGEST_JOINT:
         return False
-    return bool(_JOINT.fullmatch(_NAMED.sub("", "".join(_MARKUP.sub(r"\1", between).split()))))
+    words = _MARKUP.sub(r" \1 ", between).split()
+    if not words or _JOINT.fullmatch(_NAMED.sub("", "".join(words))):
+        return True
+    return _PHRASE.fullmatch(" ".join(words)) is not None and not _DOUBTS.intersection(map(str.casefold, words))
 
 
 def _closing_braces(text: str) -> dict[int, int]:

@@ -29,6 +29,8 @@ class Engine(_options.Configurable):
         logprob_tolerance: mean difference of a token's log-prob from the trainer's forward pass, in nats, that this
             engine's rounding causes at most, e.g. because it computes in half precision; None for an engine that
             computes as the trainer does. A trainer stops where the difference is larger.
+        merged_weights: what ``update_weights`` gets when an adapter is trained: False, the state dict of the very model
+            that ``start`` got, adapter included; True, the weights of one plain model, adapter merged.
     """
 
     class Options(_options.Options):
@@ -45,6 +47,7 @@ class Engine(_options.Configurable):
 
     kind: ClassVar[str] = "engine"
     logprob_tolerance: float | None = None
+    merged_weights: bool = False
 
     def sampling(self, seed: int, greedy: bool = False) -> Sampling:
         """The sampling parameters in the options."""
@@ -85,7 +88,7 @@ class Engine(_options.Configurable):
         raise NotImplementedError
 
     def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Replace the weights; the names are those of the model's ``state_dict``.
+        """Replace the weights; the names are those of the model's ``state_dict`` (see ``merged_weights``).
 
         Raises:
             EngineError: a name or a shape does not fit.

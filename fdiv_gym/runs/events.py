@@ -68,6 +68,14 @@ _KINDS = (
         "let the engine return the decoded tokens as text, without the end token",
     ),
     EventKind(
+        "plain_pass",
+        "warn",
+        "log-probs in chunks of the vocabulary, and of prompts shared by a group, on a model's first rows: not "
+        "possible, or not those of a plain forward pass",
+        "nothing for accuracy, the plain pass is used; for memory lower trainer.micro_batch_tokens",
+        RECORDED,
+    ),
+    EventKind(
         "no_gradient",
         "warn",
         "the norm of the gradient: exactly 0 although groups have different rewards",

@@ -45,6 +45,8 @@ _STEPS = {
     "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
     "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "
     "estimate of the entropy of the next token.",
+    "policy/entropy": "Mean entropy of the policy's distribution of the next token at the response tokens that the gradient "
+    "was computed from, in nats, without sampling noise; absent where the event plain_pass was reported for the head.",
     "component/<name>": "Mean of the verdicts' component <name> over the first process's responses that have it.",
     "curriculum/<name>": "The number <name> in the state of the environment's curriculum after the step.",
     "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, through "

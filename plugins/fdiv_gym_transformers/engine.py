@@ -40,14 +40,13 @@ class TransformersEngine(fg.Engine):
 
     def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
         """Load a model and its tokenizer, onto the GPU if there is one, and use them."""
-        from fdiv_gym.models import EnvDemonstrations, load_model, load_tokenizer, model_source
+        from fdiv_gym.models import EnvDemonstrations, initial_model, load_tokenizer, model_source
 
         source = model_source(model, None if env is None else EnvDemonstrations(env))
         trust = model.trust_remote_code
         tokenizer = load_tokenizer(source, model.revision, trust_remote_code=trust)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        loaded = load_model(source, model.revision, trust_remote_code=trust)
-        self.start(loaded.to(device).eval(), tokenizer)
+        self.start(initial_model(model, source).to(device).eval(), tokenizer)
         return tokenizer
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:

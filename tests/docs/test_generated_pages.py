@@ -40,10 +40,18 @@ def keys(text: str) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", GROUP.commands)
-def test_every_command_has_its_arguments_options_and_example(name):
+def commands(group, prefix=""):
+    """Every command by its words; those of a group such as ``models`` too."""
+    found = {}
+    for name, command in group.commands.items():
+        found |= commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else {f"{prefix}{name}": command}
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), commands(GROUP).items())
+def test_every_command_has_its_arguments_options_and_example(name, command):
     text = section(CLI, f"## {name}")
-    for parameter in GROUP.commands[name].params:
+    for parameter in command.params:
         if parameter.name == "help":
             continue
         for word in parameter.opts:

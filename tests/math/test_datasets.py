@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 import fdiv_gym as fg
 from fdiv_gym.data.contamination import content_hash
+from fdiv_gym.testing import check_environment
 from fdiv_gym_math.corpora import loading
 
 
@@ -242,3 +243,13 @@ def test_an_expression_copied_from_the_question_scores_0(tmp_path):
     assert [v.score for v in with_echo.score_batch(tasks, rights)] == [1.0] * len(rows)
     assert with_echo.score(tasks[0], echoes[0]).detail == "the answer repeats the question"
     with_echo.close()
+
+
+def test_a_reference_that_does_not_parse_fails_no_check(tmp_path):
+    """It is listed; its reference response has no score, as every other response to it."""
+    for name in ("train", "test"):
+        rows = [{"problem": f"{name} {i}", "answer": "x^2+" if i % 2 else str(i)} for i in range(8)]
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    report = check_environment(fg.make("math/Dataset-v0", source=str(tmp_path)))
+    assert report.ok, report
+    assert any("x^2+" in note for note in report.notes)

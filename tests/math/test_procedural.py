@@ -152,6 +152,33 @@ def test_answer_forms_and_wordings():
     assert env.vote(task, "12") is None
 
 
+def test_the_wording_as_a_question():
+    env = make("Arithmetic", operators="+-", level=2, wording="question")
+    asked = re.compile(r"What is (\d+ [-+] \d+)\? Reply with the result only\.")
+    for task in [*env.task_list("train"), *env.task_list("heldout")]:
+        assert eval(asked.fullmatch(task.prompt).group(1)) == int(task.answer)
+        assert env.score(task, f" {task.answer}.\n").score == 1.0
+        for wrong in (
+            f"The result is {task.answer}",
+            env.question_of(task),
+            f"{env.question_of(task)} = {task.answer}",
+        ):
+            assert env.score(task, wrong).score == 0.0
+    assert not find_contamination(env.task_list("train"), env.task_list("heldout")).shared
+    bare = make("Arithmetic", operators="+-", level=2)
+    assert [t.answer for t in bare.task_list("heldout")] == [t.answer for t in env.task_list("heldout")]
+
+
+def test_a_question_repeated_is_no_last_number():
+    env = make("Arithmetic", operators="+", level=1, wording="question", answer="last-number", train_tasks=100)
+    task = next(task for task in env.task_list("train") if env.question_of(task).startswith("0 + "))
+    assert "What is 0 + " in task.prompt
+    assert task.prompt.endswith("? Reply with the result only.")
+    for echo in (env.question_of(task), env.question_of(task).replace(" ", ""), f"What is {env.question_of(task)}?"):
+        assert env.score(task, echo).score == 0.0
+    assert env.score(task, f"{env.question_of(task)} = {task.answer}").score == 1.0
+
+
 @pytest.mark.parametrize("answer", ["whole", "boxed", "last-number"])
 @pytest.mark.parametrize("name", ["Arithmetic", "Hints", "LinearEquation", "Fractions"])
 def test_the_question_repeated_scores_0(name, answer):

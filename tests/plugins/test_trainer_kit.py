@@ -102,16 +102,20 @@ def policy_of_the_reference():
 
 
 def sums_over_prompts():
+    """Each token of the prompt, which has no log-prob of its own, counts as one of -1."""
     from fdiv_gym_accelerate.streams import StreamBatch
 
-    return StreamBatch, "sequence_sum", lambda self, x: None if x is None else x.double().sum(-1)
+    def summed(self, values):
+        return None if values is None else torch.where(self.padded.mask, values.double(), -1.0).sum(-1)
+
+    return StreamBatch, "sequence_sum", summed
 
 
 def lost_micro_batch():
     from fdiv_gym_accelerate.streams import StreamBatch
 
     slices = StreamBatch.slices
-    return StreamBatch, "slices", lambda *arguments: iter(list(slices(*arguments))[:-1])
+    return StreamBatch, "slices", lambda *args, **options: iter(list(slices(*args, **options))[:-1])
 
 
 def rolled_coefficients():
@@ -126,14 +130,14 @@ def rolled_coefficients():
 
 
 def trained_with_dropout():
-    from fdiv_gym_accelerate import update
+    from fdiv_gym_accelerate.passes import Passes
 
-    token_logps = update.token_logps
+    scores = Passes.scores
 
-    def dropped(model, *arguments):
-        return token_logps(model.train(), *arguments)
+    def dropped(self, model, *arguments):
+        return scores(self, model.train(), *arguments)
 
-    return update, "token_logps", dropped
+    return Passes, "scores", dropped
 
 
 def prompts_in_the_mask():

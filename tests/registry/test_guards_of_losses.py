@@ -116,12 +116,12 @@ def test_a_loss_whose_gradient_fails_is_named():
             return fg.ObjectiveOutput(loss)
 
     class Stream:
-        def slices(self, rows, keep=None):
+        def slices(self, rows, keep=None, **options):
             yield torch.tensor([0, 1])
 
     updater = Updater(Inplace(), torch.nn.Linear(1, 1), None, Accelerator(cpu=True))
     batch = fg.MicroBatch(torch.zeros(2, 1, requires_grad=True) + 0, torch.ones(2, 1, dtype=torch.bool), None, None, {})
-    updater._micro_batch = lambda *arguments: (batch, 0.0)
+    updater._micro_batch = lambda *arguments: (batch, 0.0, None)
     with pytest.raises(fg.PluginError, match=r"objective 'Inplace' failed in the gradient of its loss: RuntimeError"):
         updater.accumulate({"rollouts": Stream()}, {"rollouts": coefficients()}, {"rollouts": slice(0, 2)})
 

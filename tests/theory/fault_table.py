@@ -55,9 +55,9 @@ AUDIT = (
     Fault("dpo, beta squared", BASELINES + "dpo:DPO.score", "return beta *", "return beta**2 *", ("formula_of_dpo",)),
     Fault(
         "trainer, temperature ignored",
-        "fdiv_gym_accelerate.policy:token_logps",
-        "logits / temperature",
-        "logits",
+        "fdiv_gym_accelerate.update:Updater._micro_batch",
+        "self.temperature",
+        "1.0",
         ("trained_policy_is_the_sampled_one",),
     ),
     Fault(

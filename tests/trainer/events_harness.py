@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,21 +51,26 @@ def run(
     objective: Any = "rloo",
     callbacks: Any = (),
     resume: bool = False,
+    model: Mapping[str, Any] | None = None,
+    engine: Any = "transformers",
     **trainer: Any,
 ) -> Noticed:
-    """A run of the tiny random model in ``folder / "run"``; its learning rate is constant from the first step."""
-    model = folder / "tiny"
-    if not model.exists():
+    """A run of the tiny random model in ``folder / "run"``; its learning rate is constant from the first step.
+
+    ``model`` adds options to the table [model].
+    """
+    initial = folder / "tiny"
+    if not initial.exists():
         folder.mkdir(exist_ok=True)
-        save_tiny_model(model)
+        save_tiny_model(initial)
     options = {
         "steps": steps, "prompts_per_step": 4, "group_size": 4, "evaluate_tasks": 1, "evaluate_samples": 1,
         "evaluate_every": 0, "checkpoint_every": 0, "warmup_steps": 0, "learning_rate": 1e-4, "samples_per_step": 0,
     } | trainer  # fmt: skip
     config = {
         "env": {"id": env},
-        "model": {"name_or_path": str(model)},
-        "engine": {"max_new_tokens": 4},
+        "model": {"name_or_path": str(initial), **(model or {})},
+        "engine": {"name": engine, "max_new_tokens": 4},
         "objective": {"name": objective} if isinstance(objective, (str, type)) else objective,
         "trainer": options,
         "callbacks": [{"name": callback} for callback in callbacks],

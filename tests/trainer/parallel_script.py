@@ -9,16 +9,18 @@ import torch
 from accelerate import Accelerator
 
 import fdiv_gym as fg
+from fdiv_gym.models import LoraOptions, add_adapter
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import build
 from fdiv_gym.rollouts.episodes import run_episodes
 from fdiv_gym_accelerate.process_group import close_at_exit
+from fdiv_gym_accelerate.reference import AdapterOff, Copy
 from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
 from fdiv_gym_accelerate.update import Updater
 
 
-def main(output: Path, objective_name: str) -> None:
+def main(output: Path, objective_name: str, *options: str) -> None:
     atexit.register(no_thread_of_gloo_is_left)  # called after the handlers that are registered later
     accelerator = Accelerator(cpu=True)
     close_at_exit()
@@ -32,15 +34,27 @@ def main(output: Path, objective_name: str) -> None:
     judged = [fg.TrajectoryGroup(g.task, tuple(replaced(t, next(scores)) for t in g.trajectories)) for g in groups]
     own_groups = judged[accelerator.process_index :: accelerator.num_processes]
     objective = fg.get_objective(objective_name)
-    updater = Updater(objective, model, reference, accelerator, micro_batch_size=2)
+    kept = adapter_off(model) if "lora" in options else Copy(reference)
+    updater = Updater(objective, model, kept, accelerator, micro_batch_size=2)
     stream = rollout_stream(own_groups, tokenizer.pad_token_id)
     updater.score_in_advance(stream)
     updater.score_policy(stream)
     whole, own = whole_groups(own_groups, stream)
     told = updater.accumulate({"rollouts": stream}, objective.prepare(whole, None), {"rollouts": own})
-    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
     if accelerator.is_main_process:
         torch.save({"gradient": gradient, "loss": told.loss, "processes": accelerator.num_processes}, output)
+
+
+def adapter_off(model):
+    """The reference of a model that gets an adapter here, away from zero."""
+    handle = add_adapter(model, LoraOptions(rank=4), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return AdapterOff(handle)
 
 
 def no_thread_of_gloo_is_left():
@@ -58,4 +72,4 @@ def replaced(trajectory, score):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

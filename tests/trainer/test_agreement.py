@@ -152,16 +152,15 @@ def test_no_correction_makes_up_for_log_probs_of_other_responses(tmp_path):
 
 
 def test_a_policy_whose_forward_pass_is_random_is_told(tmp_path, monkeypatch):
-    from fdiv_gym_accelerate import update
+    from fdiv_gym_accelerate import passes
 
-    token_logps = update.token_logps
+    token_scores = passes.token_scores
 
-    def noisy(model, batch, temperature):
-        logps = token_logps(model, batch, temperature)
-        return logps - torch.rand(logps.shape, generator=torch.Generator().manual_seed(0))
+    def noisy(*arguments):
+        scores = token_scores(*arguments)
+        return scores._replace(logps=scores.logps - torch.rand(scores.logps.shape))
 
-    monkeypatch.setattr(update, "token_logps", noisy)
-    monkeypatch.setattr("fdiv_gym_accelerate.streams.token_logps", noisy)
+    monkeypatch.setattr(passes, "token_scores", noisy)
     with pytest.raises(fg.TrainerError, match=r"engine_gap: .*differ between two forward passes"):
         train(planted(Transformers), tmp_path / "run")
 

@@ -7,14 +7,16 @@ import dataclasses
 
 import pytest
 import torch
+from accelerate import Accelerator
 from updates_harness import judged_rollouts, scored, trained
 
 import fdiv_gym as fg
 from fdiv_gym.testing.tiny import tiny_model, tiny_tokenizer
 from fdiv_gym_accelerate.direction import reflected, reward_direction
 from fdiv_gym_accelerate.minibatches import StepRows
+from fdiv_gym_accelerate.passes import Passes
 from fdiv_gym_accelerate.policy import Row
-from fdiv_gym_accelerate.streams import StreamBatch, all_token_logps, rollout_stream
+from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 
 ROLLOUTS = [e.name for e in fg.list_entries("objective") if "rollouts" in fg.get_objective(e.name).streams]
 DIVERGENCES = [e.name for e in fg.list_entries("divergence") if e.distribution == "fdiv-gym"]
@@ -39,7 +41,7 @@ def rows_of(started, drift):
     pairs = [Row(range(3, 9), [False, False, True, True, True, True]), Row(range(8, 3, -1), [False, *[True] * 4])]
     preferences = StreamBatch.of(pairs * 2, [[0, 1], [2, 3]], tokenizer.pad_token_id)
     for stream in (rollouts, preferences):
-        stream.ref_logps = all_token_logps(reference, stream, 1.0, 64, torch.device("cpu"))
+        stream.ref_logps = Passes(Accelerator(cpu=True)).all_rows(reference, stream, 1.0)
     return StepRows({"rollouts": rollouts, "preferences": preferences}, groups, [True, False] * 2)
 
 

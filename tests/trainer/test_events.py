@@ -14,6 +14,7 @@ import fdiv_gym as fg
 from fdiv_gym.runs import METRICS, SUMMARY, TRAINING_EVENTS, RunFolder, event_policies, write_report
 from fdiv_gym_accelerate import parts as parts_module
 from fdiv_gym_accelerate.events import EventLog
+from fdiv_gym_accelerate.reference import Copy
 
 Rloo = type(fg.get_objective("rloo"))
 MANY = {"prompts_per_step": 16, "group_size": 2}
@@ -186,7 +187,7 @@ def test_log_probs_that_an_update_of_the_step_broke_are_not_the_objectives_fault
 
 
 def test_a_reference_that_is_the_policy(tmp_path, monkeypatch):
-    with_policy(monkeypatch, lambda policy: dataclasses.replace(policy, reference=policy.model))
+    with_policy(monkeypatch, lambda policy: dataclasses.replace(policy, reference=Copy(policy.model)))
     found = run(tmp_path, 2, objective="f-grpo")
     assert found.at("reference_tied") == [1, 2]
     assert "of the reference's weights lie in the policy's memory" in found.first("reference_tied")["message"]
@@ -196,7 +197,7 @@ def test_a_reference_that_follows_the_policy(tmp_path, monkeypatch):
     class Copies(fg.Callback):
         def after_step(self, step, metrics):
             if step == 2:
-                self.reference.load_state_dict(self.model.state_dict())
+                self.reference.module.load_state_dict(self.model.state_dict())
 
     def keep(policy):
         Copies.reference, Copies.model = policy.reference, policy.model

@@ -26,9 +26,9 @@ def on_one_and_on_two(script, folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["f-grpo", "dapo", "clip-cov"])
-def test_two_processes_agree_with_one(tmp_path, objective):
-    alone, together = on_one_and_on_two(SCRIPT, tmp_path, objective)
+@pytest.mark.parametrize("options", ["f-grpo", "dapo", "clip-cov", "f-grpo lora", "dapo lora"])
+def test_two_processes_agree_with_one(tmp_path, options):
+    alone, together = on_one_and_on_two(SCRIPT, tmp_path, *options.split())
     assert float((alone["gradient"] - together["gradient"]).norm() / alone["gradient"].norm()) < 1e-6
     assert alone["loss"] == pytest.approx(together["loss"], rel=1e-6)
 

@@ -12,6 +12,8 @@ import fdiv_gym as fg
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.registry import check_output
 from fdiv_gym.rollouts.episodes import run_episodes
+from fdiv_gym_accelerate.passes import Passes
+from fdiv_gym_accelerate.reference import Copy
 from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
 from fdiv_gym_accelerate.update import Updater
 
@@ -40,7 +42,10 @@ def scored_by_hand(group, i):
 
 def gradient(objective, model, reference, groups, tokenizer, micro_batch_size):
     """The flat gradient and what `accumulate` reported."""
-    updater = Updater(objective, model, reference, Accelerator(cpu=True), micro_batch_size=micro_batch_size)
+    accelerator, exact = Accelerator(cpu=True), next(model.parameters()).dtype == torch.float64
+    # The model's norms compute in fp32 also in fp64 weights: to compare to 1e-12, each row is computed on its own.
+    passes = Passes(accelerator, micro_batch_size, share_prompts="never" if exact else "auto")
+    updater = Updater(objective, model, Copy(reference), accelerator, passes=passes)
     stream = rollout_stream(groups, tokenizer.pad_token_id)
     updater.score_in_advance(stream)
     if next(model.parameters()).dtype == torch.float64:
@@ -109,7 +114,7 @@ def test_all_equal_groups_cost_no_forward_pass_and_give_no_gradient(tiny, rollou
     calls = []
     policy.register_forward_pre_hook(lambda *_: calls.append(1))
     objective = fg.get_objective("f-grpo")
-    updater = Updater(objective, policy, model, Accelerator(cpu=True))
+    updater = Updater(objective, policy, Copy(model), Accelerator(cpu=True))
     stream = rollout_stream(same, tokenizer.pad_token_id)
     updater.score_in_advance(stream)
     whole, own = whole_groups(same, stream)

@@ -19,6 +19,7 @@ from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import Bound
 from fdiv_gym_accelerate.minibatches import StepRows
+from fdiv_gym_accelerate.reference import Copy
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.streams import rollout_stream
@@ -48,7 +49,8 @@ def make_updates(
     """The trainer's own class, with AdamW at a constant learning rate: the warm-up is over."""
     accelerator = Accelerator(cpu=True)
     options = TrainerOptions(**settings)
-    updater = Updater(objective, model, reference, accelerator, micro_batch_size=options.micro_batch_size)
+    frozen = None if reference is None else Copy(reference)
+    updater = Updater(objective, model, frozen, accelerator, micro_batch_size=options.micro_batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     told = [] if messages is None else messages
     callbacks = Callbacks([] if observer is None else [observer], told.append)

@@ -10,14 +10,29 @@ from typing import Any
 import torch
 
 import fdiv_gym as fg
-from fdiv_gym.models import quiet_transformers
+from fdiv_gym.models import load_adapter, quiet_transformers, save_adapter
 from fdiv_gym.runs import RunFolder
+from fdiv_gym_accelerate.reference import WEIGHTS, Moving
+from fdiv_gym_accelerate.start import Policy
+
+LARGE = 500_000_000
+"""Bytes of a checkpoint from which on its size is said, and one is kept by default."""
 
 
 def save_checkpoint(
-    run: RunFolder, step: int, model: Any, tokenizer: Any, optimizer: Any, schedule: Any, extra: dict[str, Any]
+    run: RunFolder,
+    step: int,
+    policy: Policy,
+    optimizer: Any,
+    schedule: Any,
+    extra: dict[str, Any],
+    *,
+    moves: bool = False,
 ) -> Path:
     """Write checkpoint ``step``; its folder gets its name when it is complete.
+
+    ``model/`` is a transformers model, or where an adapter is trained a folder of peft. The reference's weights are
+    stored where it ``moves``.
 
     Raises:
         TrainerError: the disk is full or the folder cannot be written; older checkpoints are untouched.
@@ -25,8 +40,13 @@ def save_checkpoint(
     with run.new_checkpoint(step) as folder:
         try:
             with quiet_transformers():
-                model.save_pretrained(folder / "model")
-            tokenizer.save_pretrained(folder / "model")
+                if policy.adapter is None:
+                    policy.model.save_pretrained(folder / "model")
+                else:
+                    save_adapter(policy.adapter, folder / "model", policy.source_hash)
+            policy.tokenizer.save_pretrained(folder / "model")
+            if moves and isinstance(policy.reference, Moving):
+                policy.reference.save(folder)
             state = {
                 "step": step,
                 "optimizer": optimizer.state_dict(),
@@ -75,29 +95,45 @@ def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
     return None
 
 
-def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
+def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
     """Restore weights, optimizer and schedule; returns the step and the stored ``extra``.
 
     Raises:
-        TrainerError: the checkpoint is damaged.
+        TrainerError: the checkpoint is damaged, or does not fit the policy.
     """
-    from safetensors.torch import load_file
-
     try:
         state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-        weights: dict[str, torch.Tensor] = {}
-        for file in sorted((folder / "model").glob("*.safetensors")):
-            weights.update(load_file(file))
     except Exception as error:
-        raise fg.TrainerError(
-            f"checkpoint {folder} is damaged: {error}; remove it to resume from an older one"
-        ) from None
+        raise _damaged(folder, error) from None
     named = folder.name.removeprefix("step-").lstrip("0") or "0"
     if not isinstance(state, dict) or type(state.get("step")) is not int or str(state["step"]) != named:
         found = state.get("step") if isinstance(state, dict) else None
         raise fg.TrainerError(
             f"checkpoint {folder} is not of the step in its name: its state is of step {found!r}; rename or remove it"
         )
+    if policy.adapter is None:
+        _load_weights(folder, policy.model)
+    else:
+        load_adapter(policy.adapter, folder / "model")
+    if isinstance(policy.reference, Moving) and (folder / WEIGHTS).is_file():
+        policy.reference.load(folder)
+    configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    _keep_configured(optimizer, schedule, configured)
+    step: int = state["step"]
+    return step, dict(state["extra"])
+
+
+def _load_weights(folder: Path, model: Any) -> None:
+    from safetensors.torch import load_file
+
+    try:
+        weights: dict[str, torch.Tensor] = {}
+        for file in sorted((folder / "model").glob("*.safetensors")):
+            weights.update(load_file(file))
+    except Exception as error:
+        raise _damaged(folder, error) from None
     broken = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
     if broken is not None:
         raise fg.TrainerError(
@@ -108,12 +144,10 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any, schedule: Any) -> 
     if unexpected or set(missing) - tied:
         raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
     model.tie_weights()
-    configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    _keep_configured(optimizer, schedule, configured)
-    step: int = state["step"]
-    return step, dict(state["extra"])
+
+
+def _damaged(folder: Path, error: Exception) -> fg.TrainerError:
+    return fg.TrainerError(f"checkpoint {folder} is damaged: {error}; remove it to resume from an older one")
 
 
 def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, Any]]) -> None:
@@ -134,12 +168,24 @@ def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, A
 
 
 def room_needed(model: Any) -> int:
-    """Bytes one checkpoint takes: weights and two optimizer moments, in fp32, and a little more."""
-    return int(sum(p.numel() for p in model.parameters())) * 4 * 3 + 10_000_000
+    """Bytes one checkpoint takes: the trained weights and their two moments in AdamW, and a little more."""
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return int(trained) * 3 + 10_000_000
 
 
-def check_room(run: RunFolder, model: Any) -> None:
-    """Refuse to start if the disk has no room for one checkpoint.
+def checkpoints_kept(keep: int | None, size: int) -> int:
+    """How many checkpoints of ``size`` bytes a run keeps; ``keep`` is the option, None its default."""
+    return keep if keep is not None else 1 if size > LARGE else 2
+
+
+def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[str], None]) -> None:
+    """Say the size of a checkpoint if it is large, and refuse to start if the disk has no room for one.
+
+    Args:
+        run: the run folder.
+        model: the policy.
+        keep: the option ``keep_checkpoints``.
+        report: takes one line.
 
     Raises:
         TrainerError: not enough free disk space.
@@ -150,4 +196,10 @@ def check_room(run: RunFolder, model: Any) -> None:
         raise fg.TrainerError(
             f"{run.path} has {free / 1e6:.0f} MB free, one checkpoint takes about {needed / 1e6:.0f} MB: "
             "choose another --output or make room"
+        )
+    if needed > LARGE:
+        kept = checkpoints_kept(keep, needed)
+        report(
+            f"a checkpoint takes about {needed / 1e9:.1f} GB (weights and optimizer); the newest "
+            f"{'is' if kept == 1 else f'{kept} are'} kept, and one more while it is written"
         )

@@ -59,7 +59,7 @@ def divergences(updater: Updater, stream: StreamBatch | None) -> dict[str, float
         ``divergence/<name>`` and ``divergence_error/<name>`` (standard error); nothing without reference.
         A heavy-tailed estimate may be infinite; it is written unchanged.
     """
-    if updater.reference is None:
+    if updater.reference is None or not updater.reference.any_rows:
         return {}
     local: list[float] = []
     if stream is not None:

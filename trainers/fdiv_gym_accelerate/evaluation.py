@@ -93,7 +93,8 @@ class Evaluator:
         """Log-ratios on held-out preferences, and every divergence from the reference on held-out prompts."""
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         stream = drift.sampled_groups(groups, self.pad_token)
-        if self.env is None and self.updater.reference is not None:
+        reference = self.updater.reference
+        if self.env is None and reference is not None and reference.any_rows:
             sampling = sampling_of(self.engine, derive_seed(self.seed, "drift", process))
             with self.accelerator.autocast():
                 stream = drift.sampled_prompts(

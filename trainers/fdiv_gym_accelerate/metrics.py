@@ -54,6 +54,8 @@ def gradient_line(
     if len(gradients.stream_losses) > 1:
         line |= {f"loss/{name}": value for name, value in gradients.stream_losses.items()}
         line |= {f"grad_norm/{name}": value for name, value in gradients.stream_norms.items()}
+    if gradients.entropy.get("tokens"):
+        line["policy/entropy"] = gradients.entropy["nats"] / gradients.entropy["tokens"]
     line |= gradients.metrics
     for coefficient in coefficients.values():
         line |= coefficient.metrics

@@ -7,7 +7,7 @@ from transformers import get_scheduler
 
 import fdiv_gym as fg
 from fdiv_gym.data import load_preferences
-from fdiv_gym.models import ChatEncoder
+from fdiv_gym.models import ChatEncoder, merged_weights
 from fdiv_gym.registry import boundary, close_plugin, sampling_of, score_range_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed
 from fdiv_gym.runs import TIMEOUTS, RunFolder
@@ -17,7 +17,9 @@ from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.evaluation import Evaluator
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import bound_of
+from fdiv_gym_accelerate.passes import Passes, check_sharing, token_budget
 from fdiv_gym_accelerate.ranks import RankState, seed_random_states
+from fdiv_gym_accelerate.reference import Cached
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -25,6 +27,7 @@ from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
     check_engine,
+    check_reference,
     check_sampling,
     check_updates,
     demonstrations_of,
@@ -78,10 +81,11 @@ class Parts:
         self.rank = RankState(self.accelerator, self.env, self.screen.message)
         self.objective = config.objective.build()
         check_updates(self.objective, settings)
+        check_reference(config.model, self.objective)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = load_policy(
             config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
-            with_reference=self.objective.needs_reference,
+            config.seed, settings, with_reference=self.objective.needs_reference,
         )  # fmt: skip
         self.engine = config.engine.build()
         self._built.append(self.engine)
@@ -99,10 +103,11 @@ class Parts:
         config, settings = self.config, self.settings
         self.updater = Updater(
             self.objective, self.policy.model, self.policy.reference, self.accelerator,
-            self.engine.options.temperature, settings.micro_batch_size,
+            self.engine.options.temperature, passes=self._passes(),
         )  # fmt: skip
+        self._fill_reference()
         self.optimizer = torch.optim.AdamW(
-            self.policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
+            self.policy.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay,
             betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
         )  # fmt: skip
         self.schedule = get_scheduler(
@@ -119,6 +124,21 @@ class Parts:
             self.agreement,
         )  # fmt: skip
 
+    def _passes(self) -> Passes:
+        """What makes the forward passes, within the run's limits."""
+        model, settings, device = self.policy.model, self.settings, self.accelerator.device
+        check_sharing(settings.share_prompts, model)
+        tokens = settings.micro_batch_tokens or token_budget(model, device)
+        return Passes(self.accelerator, settings.micro_batch_size, tokens, settings.share_prompts, self.events)
+
+    def _fill_reference(self) -> None:
+        """Compute the log-probs of a cached reference, while the policy has its initial weights."""
+        reference, source = self.policy.reference, self.preferences
+        if isinstance(reference, Cached) and source is not None:
+            streams = source.everything(self.policy.tokenizer.pad_token_id)
+            rows = reference.fill(streams, self.updater.token_logps)
+            self.screen.message(f"reference: the log-probs of {rows} rows were computed once and are kept")
+
     def _build_records(self) -> None:
         config, settings, folder = self.config, self.settings, self.folder
         score_range = (0.0, 1.0) if self.env is None else score_range_of(self.env)
@@ -134,8 +154,10 @@ class Parts:
 
     def send_weights(self) -> None:
         """Send the policy's weights to the engine."""
+        model = self.policy.model
         with boundary(self.engine, "update_weights"):
-            self.engine.update_weights(self.policy.model.state_dict().items())
+            weights = merged_weights(model) if self.engine.merged_weights else model.state_dict().items()
+            self.engine.update_weights(weights)
 
     def close(self) -> None:
         """Close the engine and the environment if they were built."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from fdiv_gym_accelerate.logprobs import Head
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,24 @@ class Padded:
         return Padded(self.ids[index], self.attention[index], self.mask[index], old)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Packed rows: the inputs of a forward pass, and where each token of the original rows stands in them."""
+
+    ids: Tensor  # [r, W]
+    positions: Tensor  # [r, W]
+    visible: Tensor  # [r, 1, W, W] bool: whether the token of the third index sees that of the fourth
+    row: Tensor  # [b, T]
+    column: Tensor  # [b, T]
+
+    def attention(self, implementation: str, dtype: torch.dtype) -> Tensor:
+        """The mask as the model's attention takes it: boolean for sdpa, added to the scores for eager."""
+        if implementation == "sdpa":
+            return self.visible
+        hidden = torch.zeros(self.visible.shape, dtype=dtype, device=self.visible.device)
+        return hidden.masked_fill_(~self.visible, torch.finfo(dtype).min)
+
+
 def pad(rows: Sequence[Row], pad_token: int, device: torch.device) -> Padded:
     """Stack rows; position t of mask and log-probs refers to token t + 1."""
     width = max(len(r.token_ids) for r in rows)
@@ -66,11 +86,58 @@ def token_logits(model: Any, batch: Padded) -> Tensor:
     return logits
 
 
+class TokenScores(NamedTuple):
+    """What the policy gives to the tokens of some rows.
+
+    Args:
+        logps: [b, T-1] in fp32 (or wider), 0.0 at places that the mask leaves out.
+        entropy: sum over the response tokens of the entropies of their distributions, in nats, detached; None where
+            the model computes the logits.
+    """
+
+    logps: Tensor
+    entropy: Tensor | None
+
+
+def token_scores(
+    model: Any, batch: Padded, temperature: float, head: Head | None = None, packed: Packed | None = None
+) -> TokenScores:
+    """Log-probs of the response tokens of ``batch`` under the tempered policy.
+
+    Args:
+        model: a causal language model.
+        batch: the rows.
+        temperature: of the policy.
+        head: of the model; without it the model computes the logits of all tokens.
+        packed: the same rows with shared prompts, as the input of the forward pass.
+    """
+    row, column = batch.mask.nonzero(as_tuple=True)
+    targets = batch.ids[:, 1:][batch.mask]
+    if packed is None:
+        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention}
+    else:
+        row, column = packed.row[row, column], packed.column[row, column]
+        attention = packed.attention(model.config._attn_implementation, floating_dtype(model))
+        inputs = {"input_ids": packed.ids, "attention_mask": attention, "position_ids": packed.positions}
+    entropy = None
+    if head is None:
+        logits = model(**inputs, use_cache=False).logits[row, column]
+        logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+        chosen = logits.gather(-1, targets[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
+    else:
+        hidden = head.decoder(**inputs, use_cache=False).last_hidden_state[row, column]
+        chosen, each = head.logps(hidden, targets, temperature)
+        entropy = each.sum()
+    return TokenScores(chosen.new_zeros(batch.mask.shape).masked_scatter(batch.mask, chosen), entropy)
+
+
 def token_logps(model: Any, batch: Padded, temperature: float) -> Tensor:
-    """Log-probs [b, T-1] in fp32 (or wider) of the tokens of ``batch`` under the tempered policy."""
-    logits = token_logits(model, batch)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    logits = logits / temperature
-    chosen = logits.gather(-1, batch.ids[:, 1:].unsqueeze(-1)).squeeze(-1)
-    logps: Tensor = chosen - torch.logsumexp(logits, dim=-1)
-    return logps
+    """``token_scores`` by the plain way: the log-probs [b, T-1]."""
+    return token_scores(model, batch, temperature).logps
+
+
+def floating_dtype(model: Any) -> torch.dtype:
+    """Of the activations: that of autocast where it is on, else of the weights."""
+    weight = next(model.parameters())
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

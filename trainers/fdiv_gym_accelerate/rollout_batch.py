@@ -72,7 +72,7 @@ class BatchUpdates:
         left_out: list[dict[str, float]] = []
         ratios, stopped = Ratios(), False
         for part in self._parts(step, rows):
-            gradients, coefficients, groups = self._gradient(step, part)
+            gradients, coefficients, groups = self._gradient(step, part, moved=bool(lines))
             if rollouts is not None and "engine/logprob_gap" not in engine_line:
                 engine_line |= self._compared(step, rows, gradients.gap if gap is None else gap)
             ratios = gradients.ratios if gradients.ratios.sums.get("tokens") else ratios
@@ -137,7 +137,7 @@ class BatchUpdates:
                 self.updater.objective.observe(coefficients)
 
     def _score(self, rows: StepRows) -> Gap | None:
-        """What is computed once a step; returns the gap to the engine, except where one update will measure it."""
+        """What is computed once a step; returns the gap to the engine, except where the first update has all rows."""
         for stream in rows.streams.values():
             self.updater.score_in_advance(stream)
         if "rollouts" not in rows.streams:
@@ -146,7 +146,7 @@ class BatchUpdates:
         gap = None
         if self.settings.old_logps == "recomputed":
             gap = self.updater.recompute_old(rollouts)
-        elif self.settings.updates_per_step > 1:
+        elif self.settings.minibatches > 1:
             gap = self.updater.engine_gap(rollouts)
         if advantage is not None and self.settings.updates_per_step > 1:
             rollouts.advantages = None
@@ -161,11 +161,17 @@ class BatchUpdates:
             yield from mini_batches(rows, self.settings.minibatches, self.seed, "minibatches", step, update, process)
 
     def _gradient(
-        self, step: int, part: StepRows
+        self, step: int, part: StepRows, *, moved: bool
     ) -> tuple[Gradients, Mapping[Stream, fg.Coefficients], fg.GroupBatch | None]:
-        """Put the gradient of a mini-batch into the parameters; with its groups of all processes."""
+        """Put the gradient of a mini-batch into the parameters; with its groups of all processes.
+
+        Args:
+            step: from 1.
+            part: the mini-batch.
+            moved: whether the step has made an update.
+        """
         for stream in part.streams.values():
-            self.updater.score_policy(stream)
+            self.updater.score_policy(stream, moved=moved)
         gathered = part.gathered()
         coefficients = coefficients_of(self.updater.objective, gathered.groups, gathered.preferences)
         self.callbacks.call("after_advantages", step, coefficients)

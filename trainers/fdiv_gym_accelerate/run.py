@@ -24,11 +24,18 @@ from fdiv_gym.runs import (
     refuse_changed_plugins,
 )
 from fdiv_gym_accelerate import metrics
-from fdiv_gym_accelerate.checkpoint import load_checkpoint, newest_intact, save_checkpoint
+from fdiv_gym_accelerate.checkpoint import (
+    checkpoints_kept,
+    load_checkpoint,
+    newest_intact,
+    room_needed,
+    save_checkpoint,
+)
 from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.records import Records
+from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.scoring_events import ScoringWatch
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
@@ -97,6 +104,7 @@ class Run(Parts):
         rollout_seconds = time.monotonic() - begun
         line |= self._update(step, groups)
         self.step = step
+        self._move_reference()
         line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
         self._log(line, groups)
         try:
@@ -140,6 +148,13 @@ class Run(Parts):
         self.schedule.step()
         self.send_weights()
         return line
+
+    def _move_reference(self) -> None:
+        """Let the reference become the policy, where it moves and it is time."""
+        every, reference = self.config.model.reference_every, self.policy.reference
+        if every and self.step % every == 0 and isinstance(reference, Moving):
+            reference.follow(self.policy.model)
+            self.watch.reference_moved()
 
     def _rows(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> StepRows:
         """This process's rows of each stream that the objective reads."""
@@ -204,9 +219,10 @@ class Run(Parts):
             if self.objective.running:
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
-            step, policy = self.step, self.policy
-            save_checkpoint(self.folder, step, policy.model, policy.tokenizer, self.optimizer, self.schedule, extra)
-            self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
+            moves = bool(self.config.model.reference_every)
+            save_checkpoint(self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves)
+            keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model))
+            self.folder.forget_old_checkpoints(keep)
         self._saved = self.step
         self.accelerator.wait_for_everyone()
 
@@ -265,12 +281,13 @@ class Run(Parts):
         chosen = [newest_intact(self.folder, self.screen.message)] if self.accelerator.is_main_process else [None]
         checkpoint = broadcast_object_list(chosen)[0]
         if checkpoint is not None:
-            self.step, extra = load_checkpoint(checkpoint, self.policy.model, self.optimizer, self.schedule)
+            self.step, extra = load_checkpoint(checkpoint, self.policy, self.optimizer, self.schedule)
             self._saved = self.step
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
             self.watch.load_state_dict(extra["windows"])
+            self.watch.reference_moved()
             self.agreement.load_state_dict(extra["agreement"])
             curriculum = active_curriculum(self.env)
             if curriculum is not None:

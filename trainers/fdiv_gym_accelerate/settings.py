@@ -39,7 +39,14 @@ class TrainerOptions(fg.Options):
     """Mean k3 estimate of the KL divergence to the old policy, in nats a token, above which a step makes no further
     updates; none by default."""
     micro_batch_size: int = pydantic.Field(256, ge=1)
-    """Rows in one forward pass; affects memory use, not results."""
+    """Rows in one forward pass, at most; affects memory use, not results."""
+    micro_batch_tokens: int | None = pydantic.Field(None, ge=1)
+    """Tokens in one forward pass, padding included, at most; a longer row has a pass of its own. By default a power of
+    two from 1024 to 16384 whose activations take a quarter of the device's memory, by an estimate from the model's
+    size. Affects memory use and time, not results."""
+    share_prompts: Literal["auto", "always", "never"] = "auto"
+    """Whether the responses to a prompt share one copy of it in a forward pass: where that is estimated to take less
+    time, wherever the model allows it (an error if it does not), or never. Affects time and memory, not results."""
     learning_rate: float = pydantic.Field(3e-4, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = pydantic.Field(0.0, ge=0)
@@ -56,12 +63,15 @@ class TrainerOptions(fg.Options):
     """Learning rate after the warm-up."""
     max_grad_norm: float = pydantic.Field(1.0, gt=0)
     """Largest gradient norm; larger gradients are scaled down."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """``bf16``: forward and backward pass under autocast; weights and losses stay fp32."""
+    precision: Literal["fp32", "bf16", "bf16_full"] = "fp32"
+    """``bf16``: forward and backward pass under autocast, weights in fp32. ``bf16_full``: weights, gradients and
+    AdamW's moments in bf16 too, an adapter in fp32. Log-probs and losses are fp32 in all of them."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping its activations: less memory, more time."""
     checkpoint_every: int = pydantic.Field(100, ge=0)
     """Steps between checkpoints; 0 saves at the end only."""
-    keep_checkpoints: int = pydantic.Field(2, ge=1)
-    """Number of newest checkpoints to keep."""
+    keep_checkpoints: int | None = pydantic.Field(None, ge=1)
+    """Number of newest checkpoints to keep; by default 2, and 1 where one takes more than 500 MB."""
     evaluate_every: int = pydantic.Field(50, ge=0)
     """Steps between evaluations; 0 evaluates before and after only."""
     evaluate_tasks: int = pydantic.Field(256, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,12 @@ class PreferenceSource:
         """This process's share of a step: the rows, and which of them are chosen."""
         picked = self._order.step(step, self._count)[process::processes]
         return preference_stream([self._units[i] for i in picked], pad_token)
+
+    def everything(self, pad_token: int) -> Iterator[StreamBatch]:
+        """All rows, of training and held out, ``count`` units at a time."""
+        units = [*self._units, *self.heldout]
+        for start in range(0, len(units), self._count):
+            yield preference_stream(units[start : start + self._count], pad_token)[0]
 
 
 def units_of(rows: Sequence[PreferenceRow]) -> list[list[PreferenceRow]]:

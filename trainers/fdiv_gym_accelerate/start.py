@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -20,28 +20,49 @@ from fdiv_gym.models import (
     Demonstrations,
     EnvDemonstrations,
     ModelConfig,
-    load_model,
+    add_adapter,
+    initial_model,
     load_tokenizer,
     model_source,
     weights_hash,
 )
 from fdiv_gym.objectives import Streams
 from fdiv_gym.registry import sampling_of
+from fdiv_gym.rollouts import derive_seed
 from fdiv_gym.runs import RunFolder, TrackerConfig
+from fdiv_gym_accelerate.activations import recompute_layers
 from fdiv_gym_accelerate.process_group import close_at_exit
+from fdiv_gym_accelerate.reference import AdapterOff, Cached, Moving, Offloaded, Reference
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceDemonstrations
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 @dataclass
 class Policy:
-    """The model that is trained, its tokenizer and its frozen initial copy."""
+    """The model that is trained, its tokenizer and its reference.
+
+    Args:
+        model: a transformers model; with an adapter, the adapter is in it.
+        tokenizer: of the model.
+        reference: the initial model; None if the objective needs none.
+        source_hash: of the initial weights, without adapter.
+        adapter: peft's handle of the adapter, if one is trained.
+    """
 
     model: Any
     tokenizer: Any
-    reference: Any | None
+    reference: Reference | None
     source_hash: str
+    adapter: PeftModel | None = None
+
+    @property
+    def trained(self) -> list[torch.nn.Parameter]:
+        """The parameters that are trained."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
 
 def start_accelerator(
@@ -144,20 +165,60 @@ def load_policy(
     accelerator: Accelerator,
     screen: Screen,
     demonstrations: Demonstrations | None,
+    seed: int,
+    settings: TrainerOptions,
     *,
     with_reference: bool,
 ) -> Policy:
-    """Load (or build) the initial model; the reference is a second, frozen copy of it."""
+    """Load (or build) the initial model, with a new adapter if the configuration has one, and its reference.
+
+    Raises:
+        ConfigError: the adapter does not fit the model.
+        MissingExtraError: an adapter is asked for and peft is not installed.
+        TrainerError: no such model.
+    """
     with accelerator.main_process_first():
         source = model_source(config, demonstrations, screen.warm_start)
-    trust = config.trust_remote_code
-    model = load_model(source, config.revision, trust_remote_code=trust).to(accelerator.device)
-    reference = None
-    if with_reference:
-        reference = load_model(source, config.revision, trust_remote_code=trust).to(accelerator.device)
-        reference.requires_grad_(False).eval()
-    tokenizer = load_tokenizer(source, config.revision, trust_remote_code=trust)
-    return Policy(model, tokenizer, reference, weights_hash(model))
+    dtype = torch.bfloat16 if settings.precision == "bf16_full" else torch.float32
+    model = initial_model(config, source)
+    initial_weights, adapter = weights_hash(model), None
+    model = model.to(dtype)
+    if config.lora is not None:
+        adapter = add_adapter(model, config.lora, derive_seed(seed, "adapter"), config.name_or_path)
+    if settings.gradient_checkpointing:
+        recompute_layers(model)
+    model = model.to(accelerator.device)
+
+    def frozen() -> Any:
+        return initial_model(config, source).to(dtype).requires_grad_(False).eval()
+
+    reference: Reference | None = None
+    if with_reference and adapter is not None:
+        reference = AdapterOff(adapter)
+    elif with_reference and config.reference == "cached":
+        reference = Cached()
+    elif with_reference and config.reference == "offload":
+        reference = Offloaded(frozen(), accelerator.device)
+    elif with_reference:
+        reference = Moving(frozen().to(accelerator.device))
+    tokenizer = load_tokenizer(source, config.revision, trust_remote_code=config.trust_remote_code)
+    return Policy(model, tokenizer, reference, initial_weights, adapter)
+
+
+def check_reference(config: ModelConfig, objective: fg.Objective) -> None:
+    """Refuse options of the reference that the objective has no use for, or that cannot serve it.
+
+    Raises:
+        ConfigError: naming the option and what to set.
+    """
+    chosen = [name for name in ("reference", "reference_every") if getattr(config, name) not in ("auto", 0)]
+    if chosen and not objective.needs_reference:
+        raise fg.ConfigError(f"model.{chosen[0]} concerns the reference, and this objective reads none: remove it")
+    if config.reference == "cached" and "rollouts" in objective.streams:
+        raise fg.ConfigError(
+            'model.reference = "cached" keeps log-probs of fixed preference data, computed before step 1; rollouts are '
+            'drawn later: set "copy" or "offload"'
+        )
 
 
 def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None) -> Demonstrations | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +14,8 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.objectives import StepAdvantages
-from fdiv_gym_accelerate.policy import Padded, Row, pad, token_logps
+from fdiv_gym_accelerate.packing import bundles_of, prompts_of
+from fdiv_gym_accelerate.policy import Padded, Row, pad
 
 
 @dataclass
@@ -24,6 +26,7 @@ class StreamBatch:
         padded: the rows, on the CPU.
         units: row indices of each unit; a unit is never split.
         ref_logps: [N, T-1] under the reference, if it is needed.
+        fresh_logps: [N, T-1] under the policy before the step's first update, if they were computed.
         recomputed_logps: [N, T-1] under the policy before the step's first update, where they replace the
             log-probs of the engine.
         weights: [N, T-1] that the gradient of each token is multiplied by, where it corrects for the engine.
@@ -36,6 +39,7 @@ class StreamBatch:
     padded: Padded
     units: list[list[int]]
     ref_logps: Tensor | None = None
+    fresh_logps: Tensor | None = None
     recomputed_logps: Tensor | None = None
     weights: Tensor | None = None
     policy_logps: Tensor | None = None
@@ -63,13 +67,13 @@ class StreamBatch:
         rows = torch.tensor([row for unit in units for row in self.units[unit]], dtype=torch.long)
         ends = list(accumulate(len(self.units[unit]) for unit in units))
         starts = [0, *ends[:-1]]
-        ref, recomputed, weights, advantages = (
+        ref, fresh, recomputed, weights, advantages = (
             None if values is None else values[rows]
-            for values in (self.ref_logps, self.recomputed_logps, self.weights, self.advantages)
+            for values in (self.ref_logps, self.fresh_logps, self.recomputed_logps, self.weights, self.advantages)
         )
         return StreamBatch(
             self.padded.rows(rows), [list(range(a, b)) for a, b in zip(starts, ends, strict=True)],
-            ref_logps=ref, recomputed_logps=recomputed, weights=weights, advantages=advantages,
+            ref_logps=ref, fresh_logps=fresh, recomputed_logps=recomputed, weights=weights, advantages=advantages,
             estimator=self.estimator,
         )  # fmt: skip
 
@@ -77,18 +81,47 @@ class StreamBatch:
         """[N] fp64 sums over response tokens."""
         return None if values is None else torch.where(self.padded.mask, values.double(), 0.0).sum(-1)
 
-    def slices(self, rows_at_a_time: int, keep: Tensor | None = None) -> Iterator[Tensor]:
-        """Row indices of micro-batches of about ``rows_at_a_time`` rows; units with no kept row are left out."""
+    def slices(
+        self, rows_at_a_time: int, keep: Tensor | None = None, *, tokens: int | None = None, bundled: bool = False
+    ) -> Iterator[Tensor]:
+        """Row indices of micro-batches; units with no kept row are left out.
+
+        Args:
+            rows_at_a_time: in one micro-batch; a larger unit has one of its own.
+            keep: [N] bool.
+            tokens: of a micro-batch, padding included; None for any number. Where one micro-batch does not hold all
+                rows, they are sorted by length, so that few places are padding.
+            bundled: sort and divide consecutive units with the same prompt together, as far as they fit.
+        """
+        kept = [unit for unit in self.units if keep is None or bool(keep[unit].any())]
+        lengths = self.padded.attention.sum(-1).tolist()
+        limit = math.inf if tokens is None else tokens
+
+        def fits(rows: Sequence[int]) -> bool:
+            return len(rows) <= rows_at_a_time and len(rows) * max(lengths[i] for i in rows) <= limit
+
+        if not kept:
+            return
+        if fits(everything := [i for unit in kept for i in unit]):
+            yield torch.tensor(everything)
+            return
         chunk: list[int] = []
-        for unit in self.units:
-            if keep is not None and not bool(keep[unit].any()):
-                continue
-            if chunk and len(chunk) + len(unit) > rows_at_a_time:
-                yield torch.tensor(chunk)
-                chunk = []
-            chunk += unit
-        if chunk:
-            yield torch.tensor(chunk)
+        for part in self._sorted(kept, lengths, bundled=bundled):
+            whole = [i for unit in part for i in unit]
+            for piece in [whole] if fits(whole) else part:
+                if chunk and not fits([*chunk, *piece]):
+                    yield torch.tensor(chunk)
+                    chunk = []
+                chunk = chunk + piece
+        yield torch.tensor(chunk)
+
+    def _sorted(self, units: Sequence[list[int]], lengths: Sequence[int], *, bundled: bool) -> list[list[list[int]]]:
+        """The units by length, those with the same prompt together if they are to be bundled."""
+        parts = [[unit] for unit in units]
+        if bundled:
+            prompts = prompts_of(self.padded)
+            parts = [[units[i] for i in bundle] for bundle in bundles_of([prompts[unit[0]] for unit in units])]
+        return sorted(parts, key=lambda part: max(lengths[i] for unit in part for i in unit))
 
     def take(self, index: Tensor, device: torch.device) -> tuple[Padded, Tensor | None]:
         """These rows, trimmed to the longest of them, and their reference log-probs."""
@@ -111,20 +144,6 @@ def rollout_stream(groups: Sequence[fg.TrajectoryGroup], pad_token: int) -> Stre
     """One row and one unit for each trajectory."""
     rows = [Row(t.token_ids, t.loss_mask, t.logprobs) for group in groups for t in group.trajectories]
     return StreamBatch.of(rows, [[i] for i in range(len(rows))], pad_token)
-
-
-@torch.no_grad()
-def all_token_logps(
-    model: Any, stream: StreamBatch, temperature: float, rows_at_a_time: int, device: torch.device
-) -> Tensor:
-    """[N, T-1] log-probs of every row, without gradient, on the CPU."""
-    result = torch.zeros(stream.padded.mask.shape)
-    model.eval()
-    for index in stream.slices(rows_at_a_time):
-        rows, _ = stream.take(index, device)
-        logps = token_logps(model, rows, temperature)
-        result[index, : logps.shape[1]] = logps.float().cpu()
-    return result
 
 
 def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> tuple[fg.GroupBatch, slice]:

@@ -45,7 +45,7 @@ class AccelerateTrainer(fg.Trainer):
             screen.stop()  # restores the terminal after an error too
 
     def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
-        check_room(run.folder, run.policy.model)
+        check_room(run.folder, run.policy.model, self.options.keep_checkpoints, run.screen.message)
         if run.step == 0 and not run.is_evaluated():
             run.evaluate()
         run.screen.start(self.options.steps, run.step)

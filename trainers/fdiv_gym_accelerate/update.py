@@ -16,9 +16,10 @@ from fdiv_gym.objectives import Stream
 from fdiv_gym.registry import boundary, output_of
 from fdiv_gym_accelerate.correction import weighted
 from fdiv_gym_accelerate.gap import Gap
-from fdiv_gym_accelerate.policy import token_logps
+from fdiv_gym_accelerate.passes import Passes
 from fdiv_gym_accelerate.ratios import Ratios
-from fdiv_gym_accelerate.streams import StreamBatch, all_token_logps
+from fdiv_gym_accelerate.reference import Reference
+from fdiv_gym_accelerate.streams import StreamBatch
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Gradients:
         gap: between a token's old log-prob and now, in this process's rows; near 0 for fresh rollouts if the engine
             samples from the trained policy.
         ratios: of the rollouts' rows; without those that have no gradient, unless all were to be measured.
+        entropy: ``nats`` and ``tokens``, sums over the same rows; empty where the model computes the logits itself.
     """
 
     loss: float = 0.0
@@ -41,6 +43,7 @@ class Gradients:
     metrics: dict[str, float] = field(default_factory=dict)
     gap: Gap = field(default_factory=Gap)
     ratios: Ratios = field(default_factory=Ratios)
+    entropy: dict[str, float] = field(default_factory=dict)
 
 
 class Updater:
@@ -49,39 +52,47 @@ class Updater:
     Args:
         objective: any registered objective.
         model: the policy, with gradients.
-        reference: the frozen reference, or None if the objective needs none.
+        reference: gives the reference's model, or None if the objective needs none.
         accelerator: device, autocast and reduction over processes.
         temperature: sampling temperature; the policy is the tempered model.
-        micro_batch_size: rows in one forward pass.
+        micro_batch_size: rows in one forward pass, for the default of ``passes``.
+        passes: makes the forward passes.
     """
 
     def __init__(
         self,
         objective: fg.Objective,
         model: Any,
-        reference: Any | None,
+        reference: Reference | None,
         accelerator: Accelerator,
         temperature: float = 1.0,
         micro_batch_size: int = 256,
+        passes: Passes | None = None,
     ) -> None:
         self.objective = objective
         self.model = model
         self.reference = reference
         self.accelerator = accelerator
         self.temperature = temperature
-        self.micro_batch_size = micro_batch_size
+        self.passes = Passes(accelerator, micro_batch_size) if passes is None else passes
 
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Compute the reference's log-probs, if the objective reads them; once a step."""
         if self.reference is not None:
-            stream.ref_logps = self._token_logps(self.reference, stream)
+            stream.ref_logps = self.reference.token_logps(stream, self._token_logps)
 
-    def score_policy(self, stream: StreamBatch) -> None:
-        """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update."""
-        if self.objective.needs_policy_logps:
-            stream.policy_logps = self.policy_logps(stream)
+    def score_policy(self, stream: StreamBatch, *, moved: bool = True) -> None:
+        """Compute the current policy's log-probs, if the objective needs them for ``prepare``; before each update.
+
+        Args:
+            stream: the rows of the update.
+            moved: whether the policy was updated since the begin of the step; if not, what was computed then is taken.
+        """
+        tokens = None if moved else stream.fresh_logps
         if self.objective.needs_token_logps:
-            stream.policy_tokens = self._token_logps(self.model, stream)
+            tokens = stream.policy_tokens = self.token_logps(stream) if tokens is None else tokens
+        if self.objective.needs_policy_logps:
+            stream.policy_logps = self.policy_logps(stream) if tokens is None else stream.sequence_sum(tokens)
 
     def recompute_old(self, stream: StreamBatch) -> Gap:
         """Replace the engine's log-probs by those of the current policy; once a step, before its first update.
@@ -89,12 +100,14 @@ class Updater:
         Returns:
             The differences between the two.
         """
-        stream.recomputed_logps = self.token_logps(stream)
-        return gap_of(stream, stream.recomputed_logps)
+        gap = self.engine_gap(stream)
+        stream.recomputed_logps = stream.fresh_logps
+        return gap
 
     def engine_gap(self, stream: StreamBatch) -> Gap:
-        """Differences between the log-probs of the engine and of the current policy."""
-        return gap_of(stream, self.token_logps(stream))
+        """Differences between the log-probs of the engine and of the current policy; before a step's first update."""
+        stream.fresh_logps = self.token_logps(stream)
+        return gap_of(stream, stream.fresh_logps)
 
     def token_logps(self, stream: StreamBatch) -> Tensor:
         """[N, T-1] log-probs under the current policy, without gradient."""
@@ -108,13 +121,13 @@ class Updater:
 
     def reference_logps(self, stream: StreamBatch) -> Tensor:
         """[N] fp64 sequence log-probs under the reference."""
-        logps = stream.sequence_sum(self._token_logps(self.reference, stream))
+        assert self.reference is not None
+        logps = stream.sequence_sum(self.reference.token_logps(stream, self._token_logps))
         assert logps is not None
         return logps
 
     def _token_logps(self, model: Any, stream: StreamBatch) -> Tensor:
-        with self.accelerator.autocast():
-            return all_token_logps(model, stream, self.temperature, self.micro_batch_size, self.accelerator.device)
+        return self.passes.all_rows(model, stream, self.temperature)
 
     def accumulate(
         self,
@@ -153,8 +166,8 @@ class Updater:
         rows = {key: value[own] for key, value in coefficient.rows.items()}
         keep = coefficient.active[own] if self.objective.skips_inactive else None
         total = 0.0
-        for index in stream.slices(self.micro_batch_size, keep):
-            batch, gap = self._micro_batch(stream, index, rows)
+        for index in self.passes.slices(self.model, stream, keep):
+            batch, gap, entropy = self._micro_batch(stream, index, rows)
             if not bool(batch.logps[batch.mask].isfinite().all()):  # the policy's fault, and not the objective's
                 total = math.nan
                 continue
@@ -164,6 +177,7 @@ class Updater:
             total += float(output.value)
             result.gap = Gap.merged([result.gap, gap])
             result.ratios.add(batch)
+            add_entropy(result, batch, entropy)
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
         result.stream_losses[name] = total
@@ -171,22 +185,25 @@ class Updater:
     @torch.no_grad()
     def _add_ratios(self, stream: StreamBatch, keep: Tensor, result: Gradients) -> None:
         """Measure the ratios of rows that have no gradient; each response is a unit."""
-        for index in stream.slices(self.micro_batch_size, keep):
-            batch, gap = self._micro_batch(stream, index, {})
+        for index in self.passes.slices(self.model, stream, keep):
+            batch, gap, entropy = self._micro_batch(stream, index, {})
             result.gap = Gap.merged([result.gap, gap])
             result.ratios.add(batch)
+            add_entropy(result, batch, entropy)
 
-    def _micro_batch(self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]) -> tuple[fg.MicroBatch, Gap]:
+    def _micro_batch(
+        self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]
+    ) -> tuple[fg.MicroBatch, Gap, Tensor | None]:
+        """Rows with the policy's log-probs, the gap to their old ones, and the sum of the entropies."""
         device = self.accelerator.device
         padded, ref = stream.take(index, device)
-        with self.accelerator.autocast():
-            logps = token_logps(self.model, padded, self.temperature)
+        logps, entropy = self.passes.scores(self.model, padded, self.temperature)
         gap = Gap() if padded.old_logps is None else Gap.of(logps, padded.old_logps, padded.mask)
         weights = stream.weights_of(index, logps)
         if weights is not None:
             logps = weighted(logps, weights)
         sliced = {key: value[index].to(device) for key, value in rows.items()}
-        return fg.MicroBatch(logps, padded.mask, ref, padded.old_logps, sliced), gap
+        return fg.MicroBatch(logps, padded.mask, ref, padded.old_logps, sliced), gap, entropy
 
     def _norm_since(self, before: list[Tensor | None] | None) -> float:
         total = 0.0
@@ -208,6 +225,7 @@ class Updater:
             result.stream_losses = self._summed(result.stream_losses)
             result.metrics = self._summed(result.metrics)
             result.ratios.sums = self._summed(result.ratios.sums)
+            result.entropy = self._summed(result.entropy)
         result.loss = sum(result.stream_losses.values())
 
     def _summed(self, values: dict[str, float]) -> dict[str, float]:
@@ -215,6 +233,13 @@ class Updater:
 
         parts: list[dict[str, float]] = gather_object([values])
         return {key: sum(part.get(key, 0.0) for part in parts) for key in sorted({k for p in parts for k in p})}
+
+
+def add_entropy(result: Gradients, batch: fg.MicroBatch, entropy: Tensor | None) -> None:
+    """Add the entropy of a micro-batch of rollouts."""
+    if entropy is not None and batch.old_logps is not None:
+        sums = {"nats": float(entropy), "tokens": float(batch.mask.sum())}
+        result.entropy = {key: result.entropy.get(key, 0.0) + value for key, value in sums.items()}
 
 
 def gap_of(stream: StreamBatch, logps: Tensor) -> Gap:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 import fdiv_gym as fg
 from fdiv_gym_accelerate.direction import reward_direction
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.readings import merged_over_processes, reading_of
+from fdiv_gym_accelerate.reference import checksum
 from fdiv_gym_accelerate.update import Updater
 from fdiv_gym_accelerate.windows import History
 
@@ -33,7 +32,12 @@ class Watch:
         self._events, self._updater = events, updater
         self._several = updater.accelerator.num_processes > 1
         self._history = History(score_range)
-        self._reference_at_start = None if updater.reference is None else checksum(updater.reference)
+        self.reference_moved()
+
+    def reference_moved(self) -> None:
+        """Take the present weights of the reference as those that it must keep."""
+        reference = self._updater.reference
+        self._reference_at_start = None if reference is None else reference.checksum()
 
     def before_updates(self, groups: Sequence[fg.TrajectoryGroup]) -> bool:
         """Check the log-probs of the rollouts; whether the step may update the policy. Every process must call it."""
@@ -53,7 +57,7 @@ class Watch:
         if "rollouts" in rows.streams:
             measured = (0.0, 0.0)
             if self._events.policies["wrong_sign"] != "ignore" and self._is_due(step):
-                measured = reward_direction(self._updater.objective, rows, self._updater.micro_batch_size)
+                measured = reward_direction(self._updater.objective, rows, self._updater.passes.rows)
             own = reading_of(rows.groups, rows.streams["rollouts"], measured)
             for event in self._history.add(merged_over_processes(own, several=self._several)):
                 self._events.report(event.name, event.message, **event.values)
@@ -67,7 +71,7 @@ class Watch:
     def _check_weights(self, rows: StepRows) -> None:
         """Check the weights, and the log-probs that they give to one of the step's responses."""
         what, model = "", self._updater.model
-        if not math.isfinite(checksum(model)):
+        if not math.isfinite(checksum(model.parameters())):
             broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
             what = f"{len(broken)} weights of the policy are not finite, the first is {broken[0]}"
         else:
@@ -86,11 +90,10 @@ class Watch:
         reference = self._updater.reference
         if reference is None:
             return
-        own = {parameter.data_ptr() for parameter in self._updater.model.parameters()}
-        shared = [name for name, parameter in reference.named_parameters() if parameter.data_ptr() in own]
-        now = checksum(reference)
+        shared = reference.tied(self._updater.model)
+        now = reference.checksum()
         if shared:
-            what = f"{len(shared)} of the reference's weights lie in the policy's memory, the first is {shared[0]}"
+            what = f"{len(shared)} {reference.tied_text}, the first is {shared[0]}"
         elif now != self._reference_at_start:
             what = f"the reference's weights changed (their sum was {self._reference_at_start} at the start, is {now})"
         else:
@@ -111,14 +114,3 @@ class Watch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         self._history.load_state_dict(state)
-
-
-@torch.no_grad()
-def checksum(model: Any) -> float:
-    """The sum of all weights in fp64: not finite if a weight is not, and another one after almost any change.
-
-    The sums of the tensors are weighted by their place, so that changes of two of them do not cancel.
-    """
-    sums = [parameter.sum(dtype=torch.float64) for parameter in model.parameters()]
-    places = torch.arange(1, len(sums) + 1, dtype=torch.float64, device=sums[0].device)
-    return float((torch.stack(sums) * places).sum())

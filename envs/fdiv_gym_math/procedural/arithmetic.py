@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.rewards import evaluate
-from fdiv_gym_math.procedural.base import Procedural, same_whole_number
+from fdiv_gym_math.procedural.base import PLACES, Procedural, same_whole_number
 
 LEVELS = {1: (2, 1), 2: (2, 2), 3: (3, 2), 4: (4, 2), 5: (4, 3)}
 """Level to number of terms and their greatest number of digits."""
@@ -24,6 +25,9 @@ class Arithmetic(Procedural):
     class Options(Procedural.Options):
         """Operators and sizes."""
 
+        wording: Literal["bare", "sentence", "question"] = "bare"  # type: ignore[assignment]
+        """``bare``: the problem alone; ``sentence``: an instruction, then the problem; ``question``: a question for a
+        chat model, such as ``What is 17 + 25? Reply with the result only.``"""
         operators: str = pydantic.Field("+-*", pattern=r"^[-+*/]{1,4}$")
         """The operators, a choice of ``+-*/``; a quotient is always whole."""
         terms: int | None = pydantic.Field(None, ge=2, le=8)
@@ -52,9 +56,28 @@ class Arithmetic(Procedural):
                 text, factor = f"({text})", int(evaluate(text).value)
         return f"{text}=", str(evaluate(text).value), {}
 
+    def prompt_of(self, text: str) -> str:
+        """The prompt around an expression."""
+        if self.options.wording != "question":
+            return super().prompt_of(text)
+        anywhere = self.options.answer in ("whole", "last-number")
+        place = "Reply with the result only." if anywhere else PLACES[self.options.answer]
+        return f"What is {_spaced(text)}? {place}"
+
+    def question_of(self, task: fg.Task) -> str:
+        """The expression in a prompt."""
+        if self.options.wording != "question":
+            return super().question_of(task)
+        return task.prompt.removeprefix("What is ").partition("?")[0]
+
     def is_right(self, task: fg.Task, answer: str) -> bool:
         """Whether it is the same whole number, not a quotient."""
         return same_whole_number(answer, task.answer or "")
+
+
+def _spaced(text: str) -> str:
+    """``17+25=`` as ``17 + 25``."""
+    return re.sub(r"([-+*/])", r" \1 ", text.removesuffix("="))
 
 
 def _divisor(number: int, below: int, rng: np.random.Generator) -> int:

@@ -25,6 +25,15 @@ NOISE = 0.35
 MAX_ANSWER = 1_000
 """Characters; a longer answer is wrong."""
 
+PLACES: Mapping[AnswerFormat, str] = {
+    "whole": "Reply with the answer only.",
+    "boxed": "Put the answer within \\boxed{}.",
+    "hash": "End with a line that reads #### and the answer.",
+    "answer-tag": "Put the answer between <answer> and </answer>.",
+    "last-number": "The last number you write is your answer.",
+}
+"""What a prompt in words says about the place of the answer."""
+
 _CLOSING = " \t\r\n=:?.!)}]$"
 
 
@@ -86,6 +95,16 @@ class Procedural(fg.Curriculum, fg.TextEnv):
         """Whether ``answer``, at most 1 000 characters, stripped and in plain notation, is right."""
         raise NotImplementedError
 
+    def prompt_of(self, text: str) -> str:
+        """The prompt around the bare text of a problem."""
+        if self.options.wording == "bare":
+            return text
+        return f"{self.instruction} {PLACES[self.options.answer]}\n{text}"
+
+    def question_of(self, task: fg.Task) -> str:
+        """The bare text of a problem, which is no answer to it; the last line of its prompt."""
+        return task.prompt.rpartition("\n")[2]
+
     # ---- the contract of TextEnv ------------------------------------------------------------------
 
     def tasks(self, split: Split) -> Sequence[fg.Task]:
@@ -100,7 +119,7 @@ class Procedural(fg.Curriculum, fg.TextEnv):
         answer, reason = self.answer_of(response)
         if answer is None:
             return fg.Verdict.scored(0.0, reason)
-        if self.options.answer == "last-number" and ends_with_question(response, task.prompt):
+        if self.options.answer == "last-number" and ends_with(response, self.question_of(task)):
             return fg.Verdict.scored(0.0, "the answer repeats the question")
         return fg.Verdict.scored(float(self.is_right(task, answer)))
 
@@ -193,23 +212,11 @@ class Procedural(fg.Curriculum, fg.TextEnv):
             text, answer, data = self.problem(level, rng)
             dry += 1
             if text not in found and is_heldout(text) == (split == "heldout"):
-                found[text] = fg.Task(self._prompt(text), answer, {**data, "level": level})
+                found[text] = fg.Task(self.prompt_of(text), answer, {**data, "level": level})
                 dry = 0
         if not found:
             raise fg.EnvError(f"{self.registered_name()!r} found no {split} problem of level {level}")
         return list(found.values())
-
-    def _prompt(self, text: str) -> str:
-        if self.options.wording == "bare":
-            return text
-        places = {
-            "whole": "Reply with the answer only.",
-            "boxed": "Put the answer within \\boxed{}.",
-            "hash": "End with a line that reads #### and the answer.",
-            "answer-tag": "Put the answer between <answer> and </answer>.",
-            "last-number": "The last number you write is your answer.",
-        }
-        return f"{self.instruction} {places[self.options.answer]}\n{text}"
 
 
 def with_noise(answer: str, rng: np.random.Generator) -> str:
@@ -234,10 +241,9 @@ def is_heldout(text: str) -> bool:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % 10 == 0
 
 
-def ends_with_question(response: str, prompt: str) -> bool:
+def ends_with(response: str, question: str) -> bool:
     """Whether a response ends with the question: the 12 of ``0+12=`` must not count as an answer."""
-    question = prompt.rpartition("\n")[2].rstrip(_CLOSING)
-    return response.rstrip(_CLOSING).endswith(question)
+    return squeeze(response.rstrip(_CLOSING)).endswith(squeeze(question.rstrip(_CLOSING)))
 
 
 def number_is_no_answer(policy: AnswerFormat) -> AnswerFormat:

@@ -1,0 +1,33 @@
+"""Tiny model files, and a cache of its own for each test that adds models."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    """A GGUF file of the tiny llama, in fp32."""
+    from tiny_gguf import write_gguf
+
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """An empty cache."""
+    monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def converted(tiny_file, tmp_path_factory):
+    """The model folder of the file, in a session's own cache; do not change it."""
+    import os
+
+    from fdiv_gym.models.gguf import folder_of_gguf
+
+    before = os.environ["FDIV_GYM_CACHE"]
+    os.environ["FDIV_GYM_CACHE"] = str(tmp_path_factory.mktemp("converted"))
+    try:
+        return folder_of_gguf(tiny_file.parent, tiny_file.name)
+    finally:
+        os.environ["FDIV_GYM_CACHE"] = before
