@@ -16,7 +16,7 @@ LEAST_SHARED = 8
 """Tokens that prompts must have in common for a forward pass of their own."""
 
 
-class InPlaceLayer(DynamicLayer):
+class InPlaceLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """The keys and values of a layer with full attention, in buffers with room for further tokens.
 
     Args:
@@ -95,7 +95,10 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """Number of tokens that all prompts begin with, at least one less than the shortest has; 0 if not worth a pass."""
     if len(prompts) < 2:
         return 0
-    first, last = min(prompts), max(prompts)  # what the smallest and the largest share, all share
+    first, last = (
+        min(map(tuple, prompts)),
+        max(map(tuple, prompts)),
+    )  # what the smallest and the largest share, all share
     most = min(len(p) for p in prompts) - 1
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
     shared = min(shared, most)

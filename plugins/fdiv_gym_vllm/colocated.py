@@ -174,9 +174,8 @@ def import_vllm() -> Any:
 
 def save_without_weights(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write configuration and tokenizer of a model, all that vLLM reads of it from a folder."""
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
-    values = base.config.to_dict() | {"architectures": [type(base).__name__], "dtype": "float32"}
-    type(base.config).from_dict(values).save_pretrained(folder)
+    values = model.config.to_dict() | {"architectures": [type(model).__name__], "dtype": "float32"}
+    type(model.config).from_dict(values).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -58,12 +58,12 @@ class VllmEngine(fg.Engine):
 
     def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
         """Load a model and its tokenizer and use them; servers get its weights."""
-        from fdiv_gym.models import EnvDemonstrations, load_model, load_tokenizer, model_source
+        from fdiv_gym.models import EnvDemonstrations, initial_model, load_tokenizer, model_source
 
         source = model_source(model, None if env is None else EnvDemonstrations(env))
         trust = model.trust_remote_code
         tokenizer = load_tokenizer(source, model.revision, trust_remote_code=trust)
-        self.start(load_model(source, model.revision, trust_remote_code=trust), tokenizer)
+        self.start(initial_model(model, source), tokenizer)
         return tokenizer
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:

@@ -9,15 +9,13 @@ from typing import Any
 from torch import Tensor
 
 import fdiv_gym as fg
+from fdiv_gym.models import merged_weights
 
 
 def plain_weights(model: Any) -> Iterable[tuple[str, Tensor]]:
     """The weights of a model; those of one with an adapter are merged out of place."""
-    from fdiv_gym import models
-
     if hasattr(model, "peft_config"):
-        merged: Iterable[tuple[str, Tensor]] = models.merged_weights(model)
-        return merged
+        return merged_weights(model)
     own: Iterable[tuple[str, Tensor]] = model.state_dict().items()
     return own
 
