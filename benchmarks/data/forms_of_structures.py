@@ -205,3 +205,61 @@ def unevaluated(r: random.Random) -> Case:
         right,
         [rf"{a} \times {b}", f"{a}*{b}", rf"\frac{{{a * b * 2}}}{{2}}", f"{a * b}+x-x", f"{a * b - 1}+1"],
     )
+
+
+def symbol(r: random.Random) -> Case:
+    y, x = r.sample(["x", "y", "t", "u", "v", "s"], 2)
+    n = r.randint(2, 9)
+    quotient = rf"\frac{{d{y}}}{{d{x}}}"
+    if r.random() < 0.5:
+        right = [
+            rf"{n}{quotient}",
+            rf"{quotient} \cdot {n}",
+            rf"{n}\frac{{\mathrm{{d}}{y}}}{{\mathrm{{d}}{x}}}",
+            f"{n} d{y}/d{x}",
+        ]
+        return (
+            rf"{n}{quotient}",
+            right,
+            ["0", str(n), rf"\frac{{{n}{y}}}{{{x}}}", rf"{n}\frac{{d{x}}}{{d{y}}}", quotient],
+        )
+    name = r.choice("fgh")
+    right = [f"{name}^{{-1}}({x})+{n}", f"{n}+{name}^{{-1}}({x})"]
+    wrong = [rf"\frac{{1}}{{{name}({x})}}+{n}", f"{n}+1/{name}({x})", f"{name}({x})+{n}", f"{name}^{{-1}}({y})+{n}"]
+    return f"{name}^{{-1}}({x})+{n}", right, wrong
+
+
+def label(r: random.Random) -> Case:
+    n, x = r.randint(2, 99), r.choice("abknxyz")
+    right = [
+        f"{x}={n}",
+        f"{x}_1 = {n}",
+        rf"\text{{Total}} = {n}",
+        rf"\text{{Area: }} {n}",
+        f"f({n + 1}) = {n}",
+        f"m+n={n}",
+    ]
+    wrong = [
+        rf"\sqrt{{{x}}} = {n}",
+        rf"\text{{square root}} = {n}",
+        rf"{x} \approx {n}",
+        rf"\log {x} = {n}",
+        f"e^{x} = {n}",
+    ]
+    return str(n), right, [*wrong, rf"\text{{half of }} {x} = {n}", f"{x} = {n + 1}", rf"{x} \in {n}"]
+
+
+def gap(r: random.Random) -> Case:
+    a, b, c = r.randint(1, 9), r.randint(0, 9), r.choice([2, 3, 5, 7])
+    root, tail = r.choice(
+        [(rf"\sqrt{{{c}}}", rf" \sqrt {c}"), (r"\pi", r" \pi"), (rf"x+{c}", f" x + {c}"), (rf"!, {c}", f"!,{c}")]
+    )
+    wrong = [
+        f"{a} {b}{root}",
+        rf"{a}\,{b}{root}",
+        rf"{a}\ {b}{tail}",
+        f"{a}~{b}{root}",
+        f"{a}{root}",
+        f"{b}{a + 1}{root}",
+    ]
+    return f"{a}{b}{root}", [f"{a}{b}{root}", f"{a}{b}{tail}"], wrong

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import forms_of_numbers as numbers
 import forms_of_structures as structures
+import forms_of_wordings as wordings
 
 HERE = Path(__file__).parent
 Draw = Callable[[random.Random], numbers.Case]
@@ -22,10 +23,12 @@ FORMS: tuple[Draw, ...] = (
     numbers.number_markup, numbers.matrix_markup, numbers.fraction_markup, numbers.power_markup, numbers.base,
     numbers.logarithm_markup, numbers.clock, numbers.scale, numbers.percent, numbers.temperature, numbers.constants,
     structures.repeated_box, structures.joined_boxes, structures.unordered, structures.intervals,
-        structures.one_interval,
+    structures.one_interval,
     structures.family, structures.both_signs, structures.named_tuple, structures.all_equal, structures.choice,
     structures.valued_choice, structures.text, structures.equation, structures.unsolvable, structures.ratio,
-    structures.line, structures.unevaluated,
+    structures.line, structures.unevaluated, structures.symbol, structures.label, structures.gap,
+    wordings.infix, wordings.repeating, wordings.converted,
+    wordings.several_units, wordings.introduced, wordings.number_word, wordings.time_of_day,
 )  # fmt: skip
 REALISTIC: tuple[tuple[Draw, int], ...] = (
     (numbers.noun_after_number, 8), (numbers.money, 6), (numbers.number_markup, 4), (numbers.unit, 3),
@@ -58,7 +61,7 @@ def draw(r: random.Random, kind: Draw) -> dict[str, object]:
 def main() -> None:
     """Write both files next to this one."""
     realistic = [kind for kind, weight in REALISTIC for _ in range(weight)]
-    for name, kinds, size in (("forms", list(FORMS), 5100), ("realistic", realistic, 2000)):
+    for name, kinds, size in (("forms", list(FORMS), 6600), ("realistic", realistic, 2000)):
         r = random.Random(f"fdiv-gym {name}")
         rows = [draw(r, kinds[index % len(kinds)]) for index in range(size)]
         (HERE / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

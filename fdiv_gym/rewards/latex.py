@@ -8,12 +8,20 @@ from __future__ import annotations
 import re
 
 from fdiv_gym.rewards.markup import without_markup
+from fdiv_gym.rewards.notations import (
+    exact_decimals,
+    greek,
+    infix_fractions,
+    natural_logarithm,
+    without_bold,
+    without_null_delimiters,
+    words_apart,
+)
 
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
-_LOOSE_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
+_LOOSE_SPACE = re.compile(r"(?<![0-9.]) | (?![0-9.])")
 _MIXED = re.compile(r"(-?[0-9]{1,40}) ([0-9]{1,40})\s*/\s*([0-9]{1,40})\Z")
 _E_NOTATION = re.compile(r"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?[eE]([-+]?[0-9]{1,2})\Z")
-_REPEATING = re.compile(r"(-?)([0-9]{0,15})\.([0-9]{0,15})\\overline\s*\{([0-9]{1,15})\}\Z")
 _SHORT_BINOMIAL = re.compile(r"\\binom\s*([0-9])\s*([0-9])")
 _SHORT_TOP = re.compile(r"\\frac\s*([0-9])\s*(?=[0-9{])")
 _SHORT_BOTTOM = re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])")
@@ -23,6 +31,9 @@ _TEXT_RATIO = re.compile(r"\\text\s*\{([^{}]{0,40})\}\s{0,3}/\s{0,3}\\text\s*\{\
 _TEXT_POWER = re.compile(r"\\text\s*\{([^{}^]{1,40})\^(?:([23])\}|\{([23])\}\s?\})")
 _HALF_DAY = re.compile(r"(?<=[0-9 ])([ap])\. ?m(?![a-z])")
 _COUNTED = re.compile(r"\s*([-+]?\$?\s?[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?)\s+([A-Za-z][^{}]*)\Z")
+_GROUP_OF_THREE = re.compile(r"[0-9]{3}(?![0-9])")
+_BRACED_COMMA = re.compile(r"(?:(?<=[0-9]) )?\{ ?, ?\}")
+_LOST_SPACE = re.compile(r"\\(q?quad)(?=[A-Za-z])")
 _TEXT_AHEAD = re.compile(r"\s*\\(?:text|mathrm|mbox|hbox)")
 
 _ROOT = re.compile(r"√\s*(?:([0-9]{1,40}|[A-Za-z])|\(([^()]*)\))")
@@ -143,22 +154,25 @@ def normalise(text: str) -> str:
         text = _ROOT.sub(r"\\sqrt{\1\2}", text.translate(_OPERATORS))
     text = _outer(text.strip())
     if "\\" in text or "$" in text or "{" in text or not text.isascii():
-        text = _outer(without_markup(text))
-    text = _TOKEN.sub(_rename, text)
+        text = infix_fractions(without_null_delimiters(without_bold(_outer(without_markup(text)))))
+    text = _TOKEN.sub(_rename, _LOST_SPACE.sub(r"\\\1 ", text) if "quad" in text else text)
     text = _TEXT_RATIO.sub(r"\\text{\1/\2}", _TEXT_GROUP.sub(_unwrap_symbols, text))
     if "^" in text:
         text = _TEXT_POWER.sub(lambda match: rf"\text{{{match.group(1)}}}^{{{match.group(2) or match.group(3)}}}", text)
     text = _SHORT_BOTTOM.sub(r"\1{\2}", _SHORT_TOP.sub(r"\\frac{\1}", text))
     text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
-    text = text.replace("{,}", ",").replace("**", "^").replace(r"^{\circ}", r"^\circ")
+    text = _BRACED_COMMA.sub(",", text).replace("**", "^").replace(r"^{\circ}", r"^\circ")
     text = _SPACES.sub(" ", text.replace("~", " ")).strip()
+    if "\\" in text:
+        text = exact_decimals(natural_logarithm(words_apart(text)))
+    text = greek(text)
     text = r"\emptyset" if _EMPTY_SET.fullmatch(text) else text
     text = r"\mathbb{R}" if _ALL_REALS.fullmatch("".join(text.split())) else text
     return _positional(_MIXED.sub(r"\1\\frac{\2}{\3}", _full_stop(text)))
 
 
 def squeezed(text: str) -> str:
-    """``text`` without spaces, except between digits ("1 2" is not 12).
+    """``text`` without spaces, except between digits and points ("1 2" is not 12, "1 .5" not 1.5).
 
     Two answers with equal squeezed forms are the same answer.
     """
@@ -174,7 +188,7 @@ def plain(text: str) -> str:
 
 
 def _outer(text: str) -> str:
-    for left, right in (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+    for left, right in (("**", "**"), ("$$", "$$"), ("$", "$"), ("`", "`"), ("\\(", "\\)"), ("\\[", "\\]")):
         inner = text[len(left) : -len(right)]
         if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right) and left not in inner:
             text = inner.strip()
@@ -186,12 +200,19 @@ def _rename(match: re.Match[str]) -> str:
     if name in _DROP:
         return ""
     if name == ",":
-        return " " if _TEXT_AHEAD.match(match.string, match.end()) else ""
+        return " " if _TEXT_AHEAD.match(match.string, match.end()) or _splits_number(match) else ""
     if name in _SPACE:
         return " "
     if name in _TEXT_COMMANDS:
         return r"\text"
     return _RENAME.get(name, match.group(0))
+
+
+def _splits_number(match: re.Match[str]) -> bool:
+    """Whether a thin space stands between digits, and not before a group of three of them."""
+    before = match.string[max(0, match.start() - 1) : match.start()]
+    after = match.string[match.end() : match.end() + 9].lstrip()
+    return before.isdigit() and after[:1].isdigit() and not _GROUP_OF_THREE.match(after)
 
 
 def _unwrap_symbols(match: re.Match[str]) -> str:
@@ -203,21 +224,11 @@ def _unwrap_symbols(match: re.Match[str]) -> str:
     return rf"{counted.group(1)}\text{{ {counted.group(2)}}}" if counted else match.group(0)
 
 
-def _repeating(text: str) -> str:
-    match = _REPEATING.match(text)
-    if not match:
-        return text
-    sign, whole, fixed, period = match.groups()
-    cycle = 10 ** len(period) - 1
-    top = int(whole + fixed or "0") * cycle + int(period)
-    return rf"{sign}\frac{{{top}}}{{{cycle * 10 ** len(fixed)}}}"
-
-
 def _positional(text: str) -> str:
-    """``1e-05`` as ``0.00001`` and a repeating decimal as its fraction; any other text unchanged."""
+    """``1e-05`` as ``0.00001``; any other text unchanged."""
     match = _E_NOTATION.match(text)
     if not match:
-        return _repeating(text)
+        return text
     sign, whole, part, exponent = match.groups()
     digits, point = whole + (part or ""), len(whole) + int(exponent)
     if point <= 0:

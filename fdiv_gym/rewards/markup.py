@@ -25,7 +25,7 @@ _COLOUR = r"\\(?:text)?color\s{0,3}(?:\[[A-Za-z]{1,10}\])?\s{0,3}\{[A-Za-z0-9!.,
 _TEXT = r"\\(?:text|textbf|textrm|textit|mathrm|mbox)\s{0,3}"
 _RARE = re.compile(
     rf"[^\x00-\x7f]|\\(?:\\|(?:text)?color|{_SWITCHES}|bm|pmb|boldsymbol|mathbf|mathit|hspace|underline"
-    r"|mathrm\s{0,3}\{\s?[ei]\s?\})|(?<!\\)\$|array|\{:\}|,\\!"
+    r"|(?:mathrm|text)\s{0,3}\{\s?[ei]\s?\})|(?<!\\)\$|array|\{:\}|,\\!"
     rf"|[0-9_A-F{{] ?{_TEXT}\{{"
 )
 _ESCAPED_COMMAND = re.compile(r"\\\\(?:[A-Za-z]{2}|[%$])")
@@ -43,7 +43,7 @@ _LOWERED_RUN = re.compile(f"[{_LOWERED}]{{1,20}}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])\${1,2}(?=[0-9])")
 _LETTER = re.compile(
-    r"\\(?:bm|pmb|boldsymbol|mathbf|mathit)\s{0,3}\{\s?([A-Za-z])\s?\}|\\mathrm\s{0,3}\{\s?([ei])\s?\}"
+    r"\\(?:bm|pmb|boldsymbol|mathbf|mathit)\s{0,3}\{\s?([A-Za-z])\s?\}|\\(?:mathrm|text)\s{0,3}\{\s?([ei])\s?\}"
 )
 _ARRAY = re.compile(
     r"(?:\\left\s{0,3})?([\[(|])\s{0,3}\\begin\{array\}\s{0,3}(?:\{[^{}]{0,40}\})?((?:(?!\\begin|\\end).){0,2000})"

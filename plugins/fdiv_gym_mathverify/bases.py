@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from fdiv_gym.rewards import squeezed
+from fdiv_gym_mathverify.spacing import closed_up
+
 _NUMERAL = re.compile(r"([0-9A-Fa-f]{1,40})_\{?\s*([0-9]{1,2})\s*\}?\Z")
 _NAMED = re.compile(r"[0-9.)}\]]\s*_")
 _BRACKETED = re.compile(r"\(([0-9A-Fa-f]+)\)(_\{?[0-9]+\}?)\Z")
@@ -33,7 +36,8 @@ def same_numeral(reference: str, answer: str) -> bool | None:
 
 
 def _bare(text: str) -> str:
-    text = "".join(text.split())
+    head, mark, base = text.strip().partition("_")
+    text = closed_up(squeezed(head)) + mark + "".join(base.split())
     if text[:1] == "(" and text[-1:] == ")" and text.count("(") == 1:
         text = text[1:-1]
     match = _BRACKETED.match(text)

@@ -39,10 +39,12 @@ _ADDED = re.compile(
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|\([a-j]\)")
 _ONE = r"(?:\([A-J]\)|[A-J])"
 _SEVERAL = re.compile(rf"{_ONE}(?:\s{{0,3}}(?:,|;|&|,?\s{{0,3}}and)?\s{{0,3}}{_ONE}){{1,9}}")
+_JOINED = re.compile(r"[A-J]\s{0,3}[A-J]")
 _OPTION = re.compile(r"(?:\\text\s{0,3}\{)?\s{0,3}\(([A-J])\)\s{0,3}\}?")
 _TAIL = re.compile(r"(?:\\(?:q?quad|\\|text\s{0,3}\{)|\n).{0,400}\Z|[\s$,;.]{1,9}\Z", re.DOTALL)
 _GROUPS = re.compile(r"\\text\s{0,3}\{([^{}]{0,100})\}")
 _LONGEST = 400
+_CONSTANTS = ("e", "i")
 
 
 class Choice(NamedTuple):
@@ -57,6 +59,8 @@ def choice(text: str) -> Choice | None:
     text = _without_words(text.strip())
     if text.startswith("{") and text.endswith("}") and text.count("{") == 1:
         text = text[1:-1].strip()
+    if text in _CONSTANTS:
+        return None
     for number, shape in enumerate(_SHAPES):
         match = shape.match(text)
         if not match:
@@ -109,6 +113,20 @@ def letters(text: str) -> tuple[str, ...]:
         return ()
     found = [char for char in text if char in "ABCDEFGHIJ"]
     return tuple(sorted(found)) if len(set(found)) == len(found) else ()
+
+
+def is_joined(text: str) -> bool:
+    """Whether letters stand side by side, as in ``AC``, which may also be a product or a segment."""
+    return bool(_JOINED.search(_GROUPS.sub(r" \1 ", text)))
+
+
+def listed(answer: str, reference: str, question: str) -> str:
+    """``AC`` as ``A, C`` if the reference is a list of letters and all of them are options of the question."""
+    given = letters(normalise(answer))
+    if not given or not is_joined(normalise(answer)) or not letters(normalise(reference)):
+        return answer
+    options = {option.group(1) for option in _OPTION.finditer(normalise(question))}
+    return ", ".join(given) if set(given) <= options else answer
 
 
 def _without_words(text: str) -> str:

@@ -17,6 +17,11 @@ _NUMERIC_POWER = re.compile(r"[0-9)}]\s{0,3}\^|!|\\d?binom|\\choose")
 _REPEATED_FACTORIAL = re.compile(r"[)}!]\s{0,3}!|!\s{0,3}[)}]\s{0,3}!|\\d?binom\s{0,3}\{[^{}]{0,99}\\d?binom")
 _FACTORIAL = re.compile(r"([0-9]{1,9})\s{0,3}[)}]{0,3}\s{0,3}!|\\d?binom\s{0,3}\{\s{0,3}([0-9]{1,9})")
 _POWER_OF_GROUP = re.compile(r"[)}]\s{0,3}\^\s{0,3}\{?\s{0,3}([0-9]{1,9})")
+_PRODUCT = re.compile(r"[0-9]\s{0,3}(?:\\cdot|\\times|\*|\)\s{0,3}\()")
+_NUMERAL = re.compile(r"[0-9]{1,40}")
+_MATRIX_POWER = re.compile(
+    r"\\end\s{0,3}\{[pbvBV]?matrix\}(?:\s|\\right|[)\]]){0,9}\^(?!\s{0,3}\{?\s{0,3}(?:T|\\top|')(?![A-Za-z]))"
+)
 _EXPONENT = re.compile(r"\^\s{0,3}\{?\s{0,3}([0-9]{1,9})")
 _FUNCTION = re.compile(r"\\(?:sqrt|sin|cos|tan|log|ln|exp|arcsin|arccos|arctan|sinh|cosh|tanh|frac)(?![A-Za-z])")
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
@@ -30,6 +35,7 @@ _BASE_FUNCTIONS = 12
 _BASE_TERMS = 2000
 _BASE_DIGITS = 20_000
 _BASE_ANGLE_POWERS = 40
+_MOST_IN_EXPONENT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,8 @@ class Effort:
         functions: roots, fractions and named functions.
         terms: an upper bound of the terms after expansion.
         digits: an upper bound of the digits of factorials, binomials and powers.
-        towers: exponents that hold a power or factorial of numbers, and repeated factorials.
+        towers: exponents that hold a power, factorial or large product of numbers, repeated factorials, and powers of
+            matrices.
     """
 
     size: int
@@ -83,7 +90,7 @@ def effort(text: str) -> Effort:
     depth, exponent_depth, towers = _nesting(text)
     return Effort(
         len(_TOKEN.findall(text)), depth, exponent_depth, text.count("|"), len(_FUNCTION.findall(text)), _terms(text),
-        _digits(text), towers + len(_REPEATED_FACTORIAL.findall(text)),
+        _digits(text), towers + len(_REPEATED_FACTORIAL.findall(text)) + len(_MATRIX_POWER.findall(text)),
     )  # fmt: skip
 
 
@@ -100,11 +107,17 @@ def _nesting(text: str) -> tuple[int, int, int]:
         elif char in ")]}" and stack:
             start, is_exponent = stack.pop()
             if is_exponent:
-                towers += bool(_NUMERIC_POWER.search(text[start + 1 : position]))
+                inside = text[start + 1 : position]
+                towers += bool(_NUMERIC_POWER.search(inside)) or _multiplied(inside) > _MOST_IN_EXPONENT
                 towers += text[position + 1 : position + 9].lstrip().startswith("^")
         if not char.isspace():
             last = char
     return depth, exponents, towers
+
+
+def _multiplied(text: str) -> int:
+    """The product of the numerals of an exponent with a multiplication sign; 0 without one."""
+    return math.prod(int(found) or 1 for found in _NUMERAL.findall(text)) if _PRODUCT.search(text) else 0
 
 
 def _powers(text: str) -> int:

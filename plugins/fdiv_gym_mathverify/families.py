@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from fdiv_gym_mathverify.comparison import Comparison, raise_unless
 from fdiv_gym_mathverify.messages import FAMILY
-from fdiv_gym_mathverify.structure import assigned_names, listing, right_side, split_top, with_both_signs
+from fdiv_gym_mathverify.structure import (
+    assigned_names,
+    equation_parts,
+    listing,
+    right_side,
+    split_top,
+    with_both_signs,
+)
 
 _TEXT = re.compile(r"\\text\s{0,3}\{([^{}]{0,60})\}")
 _DOMAIN = re.compile(
@@ -16,6 +23,7 @@ _DOMAIN = re.compile(
     r"|([A-Za-z])\s{1,3}(?:is\s{1,3})?(?:an?\s{1,3}|any\s{1,3})?integer|integers?\s{1,3}([A-Za-z]))[\s).]{0,6}\Z"
 )
 _BUILDER = re.compile(r"\\\{(.*?)(?::|\\mid(?![A-Za-z])|\|)(.*)\\\}\Z", re.DOTALL)
+_LETTER = re.compile(r"[A-Za-z]")
 _TAIL = 120
 _USUAL = ("k", "n", "m")
 
@@ -49,11 +57,18 @@ def compare_families(gold: str, pred: str, comparison: Comparison) -> bool:
 
 def read(text: str) -> Family | None:
     r"""Read a text that ends with a domain such as ``k \in \mathbb{Z}``; None for any other text."""
-    if "\\in" not in text and "integer" not in text:
+    if ("\\in" not in text and "integer" not in text) or "\\approx" in text:
         return None
     built = _BUILDER.match(text.strip())
     if built:
-        text = f"{built.group(1)}, {built.group(2)}"
+        member, condition = built.group(1).strip(), built.group(2).strip()
+        stated = equation_parts(listing(condition).items[0])
+        if _LETTER.fullmatch(member) and len(stated) == 2:
+            if stated[0] != member:
+                return None
+            text = condition
+        else:
+            text = f"{member}, {condition}"
     flat = _TEXT.sub(r" \1 ", text)
     head, tail = flat[:-_TAIL], flat[-_TAIL:]
     match = _DOMAIN.search(tail)

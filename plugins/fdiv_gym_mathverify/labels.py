@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from fdiv_gym_mathverify import fast
+from fdiv_gym_mathverify.claims import changes_value
 from fdiv_gym_mathverify.units import unit_name
 
 _NUMBERS = """
@@ -77,14 +78,21 @@ _ARTICLES = "a an the of in on at for from by with per each every out her his th
 _FILLERS = frozenset(_ARTICLES.split())
 _SINGULAR = frozenset({"1", "-1", "+1"})
 _MAX_WORDS = 7
-_ENDING = re.compile(r"(?: |\A)(?:in all|left ?over)\Z")
+_ENDING = re.compile(r"(?: |\A)(?:in all|left ?over|(?:is|are|was|were) (?:left|remaining|needed))\Z")
+_HYPHENED = re.compile(r"\bt-(?=shirts?\b)|(?<=push)-up(?=s?\b)|(?<=pull)-up(?=s?\b)|(?<=sit)-up(?=s?\b)")
+_OWNER = re.compile(r"(?:'s|(?<=s)')(?![A-Za-z])")
+_QUALITIES = frozenset({"positive", "negative", "complex", "ordered", "equal"})
+_QUALIFIED = "integers numbers solutions roots values divisors factors zeros terms digits pairs triples pieces parts"
+_QUALIFIED_NOUNS = frozenset(_QUALIFIED.split())
 
-_WORD = r"[A-Za-z]{1,20}"
+_WORD = r"[A-Za-z]{1,20}(?:'s?(?![A-Za-z]))?"
 _WORDS = rf"{_WORD}(?:(?: | ?/ ?|-){_WORD}){{0,7}}"
 _QUOTED = re.compile(rf"(?<=[0-9}}%) ])\\text\{{ {{0,3}}({_WORDS})[ .]{{0,3}}\}}\Z")
 _BARE = re.compile(rf"(?<=[0-9}}%]) ({_WORDS})\Z")
 _MIXED = re.compile(r"-?[0-9]{1,20} ?\\frac\{[0-9]{1,20}\}\{[0-9]{1,20}\}\Z")
-_HEAD = re.compile(rf"\\text\{{ {{0,3}}({_WORDS}) {{0,3}}(?:\}} {{0,3}}[=:]| ?[=:] {{0,3}}\}}) {{0,3}}")
+_HEAD = re.compile(
+    rf"\\text\{{ {{0,3}}({_WORDS}) {{0,3}}(?:\}} {{0,3}}[=:]| ?[=:] {{0,3}}\}}| (is):? {{0,3}}\}}) {{0,3}}"
+)
 _DOLLARS = re.compile(r"(?:US )?dollars?(?![A-Za-z])")
 _LONGEST = 120
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -100,7 +108,7 @@ def without_label(reference: str, answer: str, question: str = "") -> str:
     """
     if not (answer[-1:].isalpha() or answer.endswith("}") or answer.startswith("\\text")):
         return answer
-    if fast.parse_number(_amount(reference)) is None:
+    if fast.parse_number(_amount(reference).removesuffix("%")) is None:
         return answer
     answer = _without_head(answer)
     quoted = _QUOTED.search(answer[-_LONGEST:])
@@ -110,6 +118,8 @@ def without_label(reference: str, answer: str, question: str = "") -> str:
     value = answer[: len(answer) - len(match.group())].rstrip()
     number = value.rpartition("=")[2].strip()
     if reference.startswith(("$", "-$")) and not (number.startswith(("$", "-$")) or _DOLLARS.match(match.group(1))):
+        return answer
+    if reference.endswith("%") and not number.endswith("%"):
         return answer
     if not is_number(number) or not is_label(match.group(1), number, bool(quoted), question):
         return answer
@@ -131,7 +141,8 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
         quoted: whether they are in ``\text``; outside it, letters side by side may be a product.
         question: the prompt, if it is known.
     """
-    words = re.split(r"[ /-]+", _ENDING.sub("", label.casefold()).strip())
+    label = _HYPHENED.sub("", _OWNER.sub("", _ENDING.sub("", label.casefold())))
+    words = re.split(r"[ /-]+", label.strip())
     if not 0 < len(words) <= _MAX_WORDS:
         return False
     asked = _asked(question)
@@ -140,6 +151,10 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
         if word in wanted or (word == "more" and place == 0 and "than" not in words):
             continue
         if word == "square" and place + 1 < len(words):
+            continue
+        if word in _QUALITIES and words[place + 1 : place + 2] and words[place + 1] in _QUALIFIED_NOUNS:
+            continue
+        if word == "pairs" and place and words[place - 1] == "ordered":
             continue
         if word in _STOP or word in _AMBIGUOUS or word in _CHANGING or (len(word) == 1 and word != "a"):
             return False
@@ -160,7 +175,10 @@ def is_label(label: str, number: str, quoted: bool, question: str = "") -> bool:
 def _without_head(answer: str) -> str:
     r"""``answer`` without words that name its value, as in ``\text{Total} = 7`` and ``\text{Total: } 7``."""
     head = _HEAD.match(answer)
-    if head is None or any(word in _DENIALS for word in re.split(r"[ /-]+", head.group(1).casefold())):
+    if head is None or changes_value(head.group(1)):
+        return answer
+    denials = _STOP - {"maximum", "minimum"} if head.group(2) else _DENIALS
+    if any(word in denials for word in re.split(r"[ /-]+", head.group(1).casefold())):
         return answer
     return answer[head.end() :]
 
@@ -175,7 +193,12 @@ def _is_noun(word: str, number: str) -> bool:
     # A plural, a word without one, or any word after the number one or a fraction.
     if word in _FILLERS:
         return False
-    if word in _UNCOUNTED or unit_name(word) or (word.endswith("s") and not word.endswith("ss") and len(word) > 3):
+    if (
+        word in _UNCOUNTED
+        or word.endswith("fish")
+        or unit_name(word)
+        or (word.endswith("s") and not word.endswith("ss") and len(word) > 3)
+    ):
         return True
     return len(word) > 2 and (number in _SINGULAR or "frac" in number or "/" in number or "." in number)
 

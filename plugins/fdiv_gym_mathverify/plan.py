@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from fdiv_gym.rewards import Extracted, normalise, plain, squeezed
 from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.bases import other_base, same_numeral
-from fdiv_gym_mathverify.choices import choice, letters, names_option, only
+from fdiv_gym_mathverify.choices import choice, is_joined, letters, names_option, only
 from fdiv_gym_mathverify.comparison import Comparison, Mismatch, Pair, raise_unless
 from fdiv_gym_mathverify.effort import excess
 from fdiv_gym_mathverify.families import compare_families
@@ -22,22 +21,31 @@ from fdiv_gym_mathverify.finished import operation
 from fdiv_gym_mathverify.inequalities import region
 from fdiv_gym_mathverify.labels import without_label
 from fdiv_gym_mathverify.lists import compare_lists
-from fdiv_gym_mathverify.ratios import compare_ratios
+from fdiv_gym_mathverify.notation import as_symbols
+from fdiv_gym_mathverify.percents import compare_percent
+from fdiv_gym_mathverify.quantities import compare_units, same_amount
+from fdiv_gym_mathverify.ratios import compare_ratios, without_names
 from fdiv_gym_mathverify.regions import compare_regions
 from fdiv_gym_mathverify.scales import in_full
 from fdiv_gym_mathverify.sides import reduce_equations
+from fdiv_gym_mathverify.spacing import side_by_side
 from fdiv_gym_mathverify.spellings import in_symbols, uniform_set, without_point_names
-from fdiv_gym_mathverify.structure import equation_parts, listing
+from fdiv_gym_mathverify.structure import equation_parts, listing, without_member
 from fdiv_gym_mathverify.texts import foreign_words, is_choice, is_text, remainder, trigonometric
 from fdiv_gym_mathverify.units import same_words, split_unit
+from fdiv_gym_mathverify.wordings import in_mathematics, same_text, time_of_day
 
 _DOTS = re.compile(r"\\ldots|\.\.\.")
-_SPLIT_NUMBER = re.compile(r"[0-9] [0-9]")
+_ROUGH = "\\approx"
 _MAX_ANSWERS = 4
 _COMPOUND = re.compile(r"[,;:<>_]|\\(?:cup|leq|geq|neq|in|pm)(?![A-Za-z])")
 _OR_INSIDE = re.compile(r"[(\[][^()\[\]]{0,200}(?<![A-Za-z\\])or(?![A-Za-z])[^()\[\]]{0,200}[)\]]")
 _AT_INFINITY = re.compile(r"\[\s{0,3}[-+]?\s{0,3}\\infty|\\infty\s{0,3}\]")
 _IN_DEGREES = re.compile(r"\\circ(?![A-Za-z])|\\deg(?![A-Za-z])|degrees?(?![A-Za-z])")
+# The parser reads what stands behind them.
+_RELATION = re.compile(r"\\(?:in|ni|notin|equiv)(?![A-Za-z])")
+_ALTERNATIVE = re.compile(r"\\text ?\{ ?or ?\}")
+_IN_RADIANS = re.compile(r"rad(?:ians?)?(?![A-Za-z])")
 _INEQUALITY = re.compile(r"[<>]|\\leq|\\geq")
 
 
@@ -78,6 +86,10 @@ def make_plan(
     if same is not None:
         return _decision(same, "number")
     gold, pred = in_symbols(in_full(normalise(reference))), in_symbols(in_full(normalise(answer)))
+    if gold.startswith(_ROUGH):
+        gold, pred = gold.removeprefix(_ROUGH).strip(), pred.removeprefix(_ROUGH).strip()
+    if not strict:
+        gold, pred = in_mathematics(gold), in_mathematics(pred)
     if gold and not pred:
         return Plan(0.0, detail="the answer is empty")
     if not gold:
@@ -85,11 +97,9 @@ def make_plan(
     chosen = _choice_plan(gold, pred, limits, allow_unevaluated)
     if chosen is not None:
         return chosen
-    divided = remainder(gold)
-    if divided:
-        return _decision(remainder(pred) == divided, "quotient and remainder")
-    if is_text(gold):
-        return _decision(plain(gold) == plain(pred), "text")
+    whole = _same_whole(gold, pred, strict)
+    if whole is not None:
+        return whole
     unit_free = split_unit(gold, trusted=True)[0]
     refused = refusal(unit_free, _limits_of_reference(limits))
     if refused:
@@ -99,9 +109,11 @@ def make_plan(
     refused = refusal(split_unit(pred)[0], _limits_for(unit_free, limits))
     if refused:
         return Plan(0.0, detail=f"refused: {refused}")
+    if side_by_side(pred) > side_by_side(gold):
+        return Plan(0.0, detail="several numbers side by side")
     comparison = Comparison(limits, allow_unevaluated, strict)
     try:
-        _compare(gold, pred, comparison)
+        _compare(*as_symbols(gold, pred), comparison)
     except Mismatch as mismatch:
         return Plan(0.0, detail=str(mismatch))
     if not comparison.pairs:
@@ -132,7 +144,7 @@ def plan_all(
     """
     if not reference.strip("$ {}~\\"):
         return Plan(unscorable="the reference is empty")
-    if found.joined and len(listing(normalise(reference)).items) > 1:
+    if found.joined and len(listing(uniform_set(normalise(reference))).items) > 1:
         return make_plan(reference, found.joined, limits, allow_unevaluated, strict)
     answers = found.answers if found.answer is None else (found.answer,)
     if not 0 < len(answers) <= _MAX_ANSWERS:
@@ -146,11 +158,27 @@ def plan_all(
     return Plan(pairs=pairs) if pairs else Plan(1.0, detail="same answer in every box")
 
 
+def _same_whole(gold: str, pred: str, strict: bool) -> Plan | None:
+    """The plan of a quotient with a remainder, an amount in several units, a time of day or words; None for others."""
+    divided = remainder(gold)
+    if divided:
+        return _decision(remainder(pred) == divided, "quotient and remainder")
+    same = None if strict else same_amount(gold, pred)
+    if same is not None:
+        return _decision(same, "amount")
+    time = time_of_day(gold)
+    if time and not strict:
+        return _decision(time_of_day(pred) == time, "time of day")
+    if not is_text(gold):
+        return None
+    return _decision(plain(gold) == plain(pred) or (not strict and same_text(gold, pred)), "text")
+
+
 def _choice_plan(gold: str, pred: str, limits: Limits, allow_unevaluated: bool) -> Plan | None:
     """The plan of a multiple choice; None if neither text is one."""
     several = letters(gold)
     if several:
-        return _decision(letters(pred) == several, "choices")
+        return _decision(letters(pred) == several and (is_joined(gold) or not is_joined(pred)), "choices")
     wanted, given = choice(gold), choice(pred)
     if wanted is None or not (names_option(wanted, gold) if wanted.value else is_choice(gold)):
         # "(B) 16" for 16: the letter is not known, the value is.
@@ -184,6 +212,12 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
     pred = pred if comparison.strict else without_label(gold, pred)
     if squeezed(gold) == squeezed(pred):
         return
+    gold, pred = without_names(gold, pred)
+    alternatives = _ALTERNATIVE.split(pred) if "or" in pred else []
+    if len(alternatives) == 2 and fast.parse_number(gold) and all(map(fast.parse_number, alternatives)):
+        for part in alternatives:  # "3/4 or 0.75" is one number, written twice
+            _compare_values(gold, part.strip(), comparison)
+        return
     _refuse_marks(gold, pred)
     if compare_families(gold, pred, comparison):
         return
@@ -206,7 +240,8 @@ def _compare(gold: str, pred: str, comparison: Comparison) -> None:
 
 def _refuse_marks(gold: str, pred: str) -> None:
     """Refuse a percent mark inside a list, degrees for radians, "or" inside brackets and a closed end at infinity."""
-    if "\\pi" in gold and not _IN_DEGREES.search(gold) and not trigonometric(pred):
+    in_radians = "\\pi" in gold and not _IN_DEGREES.search(gold) and not _IN_RADIANS.search(gold)
+    if in_radians and not trigonometric(pred):
         raise_unless(not _IN_DEGREES.search(pred), "degrees where the reference is in radians")
     if "%" in pred and "%" not in gold:
         number = fast.parse_number(split_unit(equation_parts(gold)[-1], trusted=True)[0])
@@ -251,23 +286,26 @@ def _compare_inequalities(gold: str, pred: str, comparison: Comparison) -> None:
 
 
 def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
+    pred = without_member(pred)
+    raise_unless(not _RELATION.search(pred) or bool(_RELATION.search(gold)), "a relation that the reference has not")
     (value, unit), (given, given_unit) = split_unit(gold, trusted=True), split_unit(pred)
     if "%" in (unit, given_unit):
         raise_unless(
             {unit, given_unit} <= {"%", ""}, f"unit {given_unit or 'none'} where the reference has {unit or 'none'}"
         )
-        _compare_percent(value, given, unit == "%", given_unit == "%", comparison)
+        compare_percent(value, given, unit == "%", given_unit == "%", comparison)
         return
+    if comparison.strict and given_unit and not unit:
+        added = pred.removeprefix(given).replace("\\circ", "").replace("\\text", "")
+        raise_unless(not any(map(str.isalpha, added)), "a unit that the reference does not have")
     if not given_unit and unit:
         given = _without_unit_of(given, unit)
-    if unit and given_unit:
-        raise_unless(unit == given_unit, f"unit {given_unit} where the reference has {unit}")
+    if unit and given_unit and not compare_units((value, unit), (given, given_unit), comparison):
+        return
     same = same_numeral(value, given)
     if same is not None:
         raise_unless(same, "different number or base")
         return
-    if _SPLIT_NUMBER.search(given) and not _SPLIT_NUMBER.search(value):
-        raise_unless(fast.parse_number(given) is not None, "several numbers side by side")
     if squeezed(value) != squeezed(given):
         comparison.add(value, given, finished=True)
 
@@ -275,18 +313,3 @@ def _compare_values(gold: str, pred: str, comparison: Comparison) -> None:
 def _without_unit_of(given: str, unit: str) -> str:
     value, words = split_unit(given, trusted=True)
     return value if words == unit else given
-
-
-def _compare_percent(value: str, given: str, marked: bool, given_marked: bool, comparison: Comparison) -> None:
-    if given_marked:
-        comparison.refuse_unfinished(value, given)
-    wanted, number = fast.parse_number(value), fast.parse_number(given)
-    if marked == given_marked or wanted is None or number is None:
-        comparison.add(value, given, finished=True)
-        return
-    # One side only has the mark: 50% is 0.5, and "what percent?" is answered by a bare 50.
-    bare = wanted.value == number.value and abs(wanted.value) >= 1
-    scale = Fraction(1, 100)
-    first = wanted.value * (scale if marked else 1)
-    second = number.value * (scale if given_marked else 1)
-    raise_unless(bare or first == second, "different percentage")

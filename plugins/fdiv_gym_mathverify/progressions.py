@@ -7,6 +7,10 @@ from typing import Any
 
 import sympy
 
+from fdiv_gym_mathverify.symbols import in_parser
+
+_BRACES = str.maketrans("", "", "{}")
+
 
 def same_families(gold: str, pred: str, parse: Callable[[str], Any]) -> bool:
     """Whether two families have the same values.
@@ -29,7 +33,13 @@ def _values(family: str, parse: Callable[[str], Any]) -> list[Any]:
     values = [parse(text) for text in family[2:].split(";")]
     letter, parameter = family[0], sympy.Symbol("parameter", integer=True)
     return [
-        value.subs({symbol: parameter for symbol in value.free_symbols if str(symbol) == letter}).doit()
+        value.subs(
+            {
+                symbol: parameter
+                for symbol in value.free_symbols
+                if str(symbol) in (letter, in_parser(letter), in_parser(letter).translate(_BRACES))
+            }
+        ).doit()
         for value in values
     ]
 

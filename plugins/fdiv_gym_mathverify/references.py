@@ -36,7 +36,14 @@ def is_plain(reference: str) -> bool:
 def probes(reference: str) -> tuple[str, ...]:
     """Wrong answers of the form of the reference: if none can be scored, no answer can."""
     text = normalise(reference)
+    numbers = _NUMERAL.sub(lambda match: str(int(match.group()) + 1), text)
+    # Every item of a list must differ: an equal one would not be read.
+    everywhere = _LETTER.sub(_other_letter, numbers)
     other = _NUMERAL.sub(lambda match: str(int(match.group()) + 1), text, count=1)
     if other == text:
-        other = _LETTER.sub(lambda match: "q" if match.group() != "q" else "p", text, count=1)
-    return (other, "1", "x+1")
+        other = _LETTER.sub(_other_letter, text, count=1)
+    return (everywhere, other, "1", "x+1")
+
+
+def _other_letter(match: re.Match[str]) -> str:
+    return "q" if match.group() != "q" else "p"

@@ -17,13 +17,16 @@ _VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?")
 _BOUND = re.compile(r"[<>]|\\(?:leq|geq)(?![A-Za-z])")
 _SUM = re.compile(r"[-+*/^]|\\(?:cdot|times|frac|sqrt)(?![A-Za-z])")
 _CURVE = re.compile(r"[xyz]\s{0,3}[xyz](?:\s{0,3}[xyz])?")
+_COMMAND = re.compile(r"\\text\s{0,3}\{[^{}]{0,200}\}|\\[A-Za-z]+")
 _DIGITS = re.compile(r"[0-9]{1,200}")
 _MAX_PARTS = 6
 
 
 def reduce_equations(gold: str, pred: str, comparison: Comparison) -> tuple[str, str]:
     """Reduce equations and approximations to the one claim that each makes."""
-    if "\\approx" in pred and "\\approx" not in gold:
+    if "\\approx" in gold and is_name(gold.partition("\\approx")[0].strip()):
+        gold, pred = gold.replace("\\approx", "="), pred.removeprefix("\\approx").replace("\\approx", "=").strip()
+    elif "\\approx" in pred and "\\approx" not in gold:
         pred = _exact_side(gold, pred, comparison)
     gold = _by_name(spread(gold))
     if assigned_names(listing(gold).items):
@@ -32,7 +35,7 @@ def reduce_equations(gold: str, pred: str, comparison: Comparison) -> tuple[str,
     pred = spread(pred) if several else pred
     parts, gold_parts = equation_parts(pred), equation_parts(gold)
     if len(parts) == 2 and len(gold_parts) != 2 and parts[0].startswith("(") and is_name(parts[0]):
-        _check_names(gold, parts[0])  # "(x,y) = (2,3)" names the values of a point
+        _check_names(gold, *parts)  # "(x,y) = (2,3)" names the values of a point
         return gold, parts[1]
     if several and len(listing(pred).items) > 1:
         return gold, pred
@@ -104,12 +107,21 @@ def _equation(gold_parts: tuple[str, ...], parts: tuple[str, ...], comparison: C
 def _claim(value: str, part: str, comparison: Comparison) -> None:
     if is_name(part):
         raise_unless(in_order(part), "names out of order")
+        raise_unless(not (_VARIABLE.fullmatch(part) and _stands_in(part, value)), "a name that its value holds")
     else:
         # "3 = 5" and "2x = 5" claim that the left side is the value too.
         comparison.add(value, part)
 
 
-def _check_names(gold: str, names: str) -> None:
+def _stands_in(name: str, value: str) -> bool:
+    letters = _COMMAND.sub(" ", split_unit(value, trusted=True)[0])
+    return bool(re.search(rf"{re.escape(name)}(?!_)", letters))
+
+
+def _check_names(gold: str, names: str, values: str) -> None:
+    found = listing(values)
+    point = found if found.ordered else listing(found.items[0])
+    raise_unless(len(split_top(names[1:-1], ",")) == len(point.items), "different number of names and values")
     wanted = assigned_names(listing(gold).items)
     if wanted:
         raise_unless(list(split_top(names[1:-1], ",")) == wanted, "different names")
@@ -125,14 +137,15 @@ def _exact_side(gold: str, pred: str, comparison: Comparison) -> str:
     exact, _, rough = pred.partition("\\approx")
     raise_unless("\\approx" not in rough, "several approximations")
     exact, rough = exact.strip(), rough.strip()
-    if is_name(exact):
-        return rough
-    number, wanted = fast.parse_number(split_unit(rough)[0]), fast.parse_number(split_unit(gold)[0])
-    if not exact and wanted is not None and wanted.form == "dec":
-        return rough
+    value = equation_parts(gold)[-1]
+    number, wanted = fast.parse_number(split_unit(rough)[0]), fast.parse_number(split_unit(value, trusted=True)[0])
+    if not exact or is_name(exact):
+        # Only a decimal may itself be a rounded value.
+        raise_unless(wanted is not None and wanted.form == "dec", "an approximation where the reference is exact")
+        return f"{exact} = {rough}" if exact else rough
     raise_unless(number is not None, "an approximation that is not a number")
     if wanted is None:
-        comparison.pairs.append((split_unit(gold, trusted=True)[0], APPROXIMATELY + split_unit(rough)[0]))
+        comparison.pairs.append((split_unit(value, trusted=True)[0], APPROXIMATELY + split_unit(rough)[0]))
     elif number is not None:
         raise_unless(abs(number.value - wanted.value) * 100 <= abs(wanted.value), "two different values")
     return exact

@@ -11,12 +11,18 @@ from fdiv_gym_mathverify.structure import both_signs, encloses, listing, split_t
 
 _EMPTY = frozenset({"no solution", "no solutions", "empty set", "the empty set", "there is no solution"})
 _INTEGERS = frozenset({"all integers", "integers", "the integers", "the set of integers", "the set of all integers"})
+_INFINITY = {"infinity": "\\infty", "positive infinity": "\\infty", "negative infinity": "-\\infty"}
+_NOWHERE = frozenset({"dne", "limit does not exist", "the limit does not exist", "it does not exist"})
 _POINT = re.compile(r"([A-Z](?:_\{?[0-9]\}?)?'?)\s{0,3}=?\s{0,3}(\(.*\))\Z", re.DOTALL)
 
 
 def in_symbols(text: str) -> str:
-    """The words "no solution" and "all integers" in symbols; any other text unchanged."""
+    """The words "no solution", "all integers" and "infinity" in symbols; any other text unchanged."""
     words = plain(text) if len(text) < 60 else ""
+    if words in _NOWHERE:
+        return "\\text{does not exist}"
+    if words in _INFINITY:
+        return _INFINITY[words]
     return "\\emptyset" if words in _EMPTY else "\\mathbb{Z}" if words in _INTEGERS else text
 
 
@@ -28,6 +34,10 @@ def uniform_set(text: str) -> str:
         parts = [part.strip() for part in text.split("\\cup")]
         if all(part.startswith("\\{") and part.endswith("\\}") and encloses(part[2:-2]) for part in parts):
             text = "\\{" + ",".join(part[2:-2] for part in parts) + "\\}"
+    if text.startswith("\\{") and text.endswith("\\}") and "\\infty" not in text:
+        inner = text[2:-2].strip()
+        if inner.startswith("(") and inner.endswith(")") and _is_tuple(inner):
+            text = inner  # a set of one point
     return both_signs(text)
 
 

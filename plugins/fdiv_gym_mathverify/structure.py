@@ -12,8 +12,16 @@ _CLOSE = ")]}"
 _CONNECTOR = re.compile(
     r",?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s*"
 )
-_MEMBER = re.compile(r"(?:[A-Za-z]|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\))\s{0,3}\\in(?![a-z])\s{0,3}")
-_VARIABLE = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)")
+# Behind a point only a set in braces: "(x,y) \in (1,2)" does not say that x is 1.
+_MEMBER = re.compile(
+    r"[A-Za-z]\s{0,3}\\in(?![a-z])\s{0,3}(?=[(\[{]|\\\{|\\mathbb|\\emptyset)"
+    r"|\(([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5})\)\s{0,3}\\in(?![a-z])\s{0,3}(?=\{|\\\{)"
+)
+_VARIABLE = re.compile(
+    r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?|\([A-Za-z](?:\s{0,3},\s{0,3}[A-Za-z]){1,5}\)"
+    r"|[A-Z]{2,4}|\\angle\s{0,3}[A-Z]{1,3}|[A-Za-z]\([0-9]{1,4}\)|(?!\\pi(?![a-z]))\\[a-z]{2,7}(?:_\{?[0-9]\}?)?"
+)
+_INDEX = re.compile(r"_\{([A-Za-z0-9])\}")
 _SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _LEADING_PLUS = re.compile(r"(\A|=)\s{0,3}\+\s{0,3}")
 _NAMED_MATRIX = re.compile(r"[^=]{1,60}=\s{0,3}\\begin\{[pbvB]?matrix\}[^=]{1,1000}\\end\{[pbvB]?matrix\}\Z")
@@ -35,7 +43,7 @@ class Listing(NamedTuple):
 
 def listing(text: str) -> Listing:
     """Read ``text`` as a list; a single value is a bare list of one."""
-    text = _MEMBER.sub("", text.strip())
+    text = without_member(text.strip())
     for left, right in (("\\{", "\\}"), ("(", ")"), ("(", "]"), ("[", ")"), ("[", "]")):
         if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
             inner = text[len(left) : len(text) - len(right)]
@@ -104,9 +112,14 @@ def both_signs(text: str) -> str:
 
 def assigned_names(items: tuple[str, ...]) -> list[str]:
     """The names in a list of assignments ``a = 1, b = 2``; empty unless every item is one."""
-    parts = [equation_parts(item) for item in items]
-    names = [part[0] for part in parts if len(part) == 2 and _VARIABLE.fullmatch(part[0])]
+    names = some_names(items)
     return names if len(names) == len(items) else []
+
+
+def some_names(items: tuple[str, ...]) -> list[str]:
+    """The names of those items that are assignments, with one spelling of an index."""
+    parts = [equation_parts(item) for item in items]
+    return [_INDEX.sub(r"_\1", part[0]) for part in parts if len(part) == 2 and _VARIABLE.fullmatch(part[0])]
 
 
 def right_side(item: str) -> str:
@@ -118,6 +131,18 @@ def right_side(item: str) -> str:
 def as_set(values: Listing) -> str:
     """The list as a set in LaTeX, the way the worker reads it."""
     return "\\{" + ",".join(right_side(item) for item in values.items) + "\\}"
+
+
+def without_member(text: str) -> str:
+    r"""``text`` without a name such as ``x \in`` before a set."""
+    member = _MEMBER.match(text)
+    return text[member.end() :] if member and in_order(member.group(1) or "") else text
+
+
+def in_order(names: str) -> bool:
+    """Whether letters between commas are in alphabetical order; True for any other text."""
+    found = split_top(names, ",")
+    return not all(len(name) == 1 for name in found) or list(found) == sorted(set(found))
 
 
 def encloses(inner: str) -> bool:

@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from fdiv_gym.rewards import squeezed
+
 _LONGEST = 80
 _NUMBER = r"(?:([0-9]{1,12})|\\frac\{([0-9]{1,12})\}\{([0-9]{1,12})\})"
 _TIMES = r"(?:\\cdot|\\times|\*)"
@@ -38,7 +40,7 @@ def same_surd(reference: str, answer: str) -> bool | None:
 
 
 def _surd(text: str) -> Surd | None:
-    text = "".join(text.split()) if len(text) <= _LONGEST else ""
+    text = squeezed(text) if len(text) <= _LONGEST else ""  # a space that is left stands between two numbers
     if match := _BEFORE.match(text):
         sign, whole, top, low, braced, bare, below = match.groups()
     elif match := _AFTER.match(text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fdiv_gym.rewards import plain
+from fdiv_gym.rewards import plain, squeezed
 
 _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*[A-J]\s*\)?\s*\}?\s*\)?\Z")
 _GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -52,7 +52,7 @@ def is_text(text: str) -> bool:
 
 def remainder(text: str) -> tuple[int, int] | None:
     r"""Quotient and remainder of ``2 \text{ R } 3``; None for any other text."""
-    match = _REMAINDER.fullmatch("".join(text[:80].split())) if len(text) <= 80 else None
+    match = _REMAINDER.fullmatch(squeezed(text)) if len(text) <= 80 else None
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 

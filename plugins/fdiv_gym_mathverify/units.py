@@ -28,6 +28,11 @@ oz ounce
 ml milliliter millilitre mL
 l liter litre L
 gal gallon
+quart qt
+pint
+cup
+tablespoon tbsp
+teaspoon tsp
 s second sec
 min minute
 h hour hr hrs
@@ -42,6 +47,8 @@ deg degree degrees
 rad radian
 % percent percentage pct
 mph
+kcal
+kWh kwh
 ohm
 hz hertz Hz
 J joule
@@ -73,7 +80,10 @@ cu cubic
 per
 """
 
-_NAMES: dict[str, str] = {}
+MEASURES = frozenset({"old", "long", "wide", "tall", "high", "deep", "away", "apart"})
+"""Words after a unit that say what was measured."""
+
+_NAMES: dict[str, str] = {word: word for word in MEASURES}
 for _line in _SYNONYMS.split("\n"):
     for _word in _line.split():
         _NAMES[_word] = _line.split()[0]
@@ -160,9 +170,12 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
         return ""
     for name, square in (("sq", "2"), ("cu", "3")):
         if name in names and len(names) > 1:
-            names.remove(name)
-            exponent = square
-    if not names or (len(names) == 1 and names[0] in ("per", "sq", "cu")):
+            place = names.index(name)
+            names.pop(place)
+            # "sq m per s" and "m sq per s" are "m2 s", not "m s2".
+            before = place == len(names) or names[place] == "per"
+            names[max(place - 1, 0) if before else place] += square
+    if not names or (len(names) == 1 and names[0] in {"per", "sq", "cu", *MEASURES}):
         return ""
     joined = " ".join(name for name in names if name != "per") + exponent
     return _RATIOS.get(joined, joined)

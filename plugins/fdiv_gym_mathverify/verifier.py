@@ -23,7 +23,7 @@ from fdiv_gym.rewards import (
 )
 from fdiv_gym.types import Status, Verdict
 from fdiv_gym_mathverify import fast
-from fdiv_gym_mathverify.choices import choice, contradicts_option
+from fdiv_gym_mathverify.choices import choice, contradicts_option, listed
 from fdiv_gym_mathverify.comparison import Pair
 from fdiv_gym_mathverify.echo import copies_question
 from fdiv_gym_mathverify.filter import Limits
@@ -102,16 +102,12 @@ class MathVerifier(Verifier):
             verdicts.append(verdict)
             if verdict is None:
                 jobs.append((index, pairs))
-        doubtful = self._doubtful(references, verdicts)
-        work = [pairs for _, pairs in jobs] + [pairs for _, pairs in doubtful]
-        results = self._work(work)
+        doubtful = self._doubtful(references)
+        results = self._work([pairs for _, pairs in jobs] + [pairs for _, pairs in doubtful])
         for (index, _), verdict in zip(jobs, results[: len(jobs)], strict=True):
             verdicts[index] = verdict
-            if verdict.status is Status.UNSCORABLE:
-                self._judgeable[references[index]] = verdict.detail
         for (reference, _), verdict in zip(doubtful, results[len(jobs) :], strict=True):
-            if verdict.status is Status.UNSCORABLE:
-                self._judgeable[reference] = verdict.detail
+            self._judgeable[reference] = verdict.detail if verdict.status is Status.UNSCORABLE else ""
         return [
             Verdict.unscorable(reason) if (reason := self._judgeable.get(reference)) else verdict
             for reference, verdict in zip(references, verdicts, strict=True)
@@ -124,24 +120,25 @@ class MathVerifier(Verifier):
         verdicts = self.verify_batch(references, [in_form(reference_answer(text), form) for text in references])
         return [verdict.detail if verdict.status is Status.UNSCORABLE else "" for verdict in verdicts]
 
-    def _doubtful(self, references: Sequence[str], verdicts: Sequence[Verdict | None]) -> list[tuple[str, list[Pair]]]:
-        """Wrong answers to references that an equal text matched and that may be no mathematics, each once."""
-        jobs: list[tuple[str, list[Pair]]] = []
-        for reference, verdict in zip(references, verdicts, strict=True):
-            if verdict is None or verdict.score != 1.0 or reference in self._judgeable:
+    def _doubtful(self, references: Sequence[str]) -> list[tuple[str, list[Pair]]]:
+        """Wrong answers to references that may be no mathematics, each reference once.
+
+        What is known of a reference then depends on it alone, not on the answers that were judged before.
+        """
+        jobs: dict[str, list[Pair]] = {}
+        if len(self._judgeable) + len(references) > _MOST_REFERENCES:
+            self._judgeable.clear()
+        for reference in references:
+            if reference in self._judgeable or reference in jobs:
                 continue
             gold = reference_answer(reference)
-            if len(self._judgeable) >= _MOST_REFERENCES:
-                self._judgeable.clear()
-            self._judgeable[reference] = ""
-            if is_plain(gold):
-                continue
-            for probe in probes(gold):
-                plan = make_plan(gold, probe, self._limits)
-                if plan.pairs:
-                    jobs.append((reference, list(plan.pairs)))
-                    break
-        return jobs
+            plans = () if is_plain(gold) else (make_plan(gold, probe, self._limits) for probe in probes(gold))
+            pairs = next((list(plan.pairs) for plan in plans if plan.pairs), None)
+            if pairs:
+                jobs[reference] = pairs
+            else:
+                self._judgeable[reference] = ""
+        return list(jobs.items())
 
     def repeats_question(self, question: str, reference: str, response: str) -> bool:
         """Whether the answer is copied from the question and not evaluated, or names an option with another's value."""
@@ -156,13 +153,18 @@ class MathVerifier(Verifier):
         return any(copies_question(value, reference, question) for value in values)
 
     def without_nouns(self, question: str, reference: str, response: str) -> str:
-        """The response without words of the question after its number, if the reference is a bare number."""
+        """The response in the form that the question asks for.
+
+        It loses words of the question after its number, if the reference is a bare number, and letters of options
+        that stand side by side become a list.
+        """
         found = extract(response, self.options.extraction, not self.options.strict)
         longest = self.options.max_length
         if self.options.strict or found.answer is None or max(len(found.answer), len(reference)) > longest:
             return response
         answer = normalise(found.answer)
-        bare = without_label(normalise(reference_answer(reference)), answer, question)
+        gold = normalise(reference_answer(reference))
+        bare = listed(without_label(gold, answer, question), gold, question)
         return response if bare == answer else in_form(bare, self.options.extraction)
 
     def fixtures(self) -> Sequence[Fixture]:
@@ -216,10 +218,13 @@ class MathVerifier(Verifier):
         if not jobs:
             return []
         budget = self.options.batch_budget_s or _BUDGET_BASE_S + _BUDGET_EACH_S * len(jobs)
-        futures = self._pool.submit(jobs, self.options.deadline_s)
+        # Short pairs first: if the budget ends, it is on long answers.
+        order = sorted(range(len(jobs)), key=lambda place: sum(len(answer) for _, answer in jobs[place]))
+        futures = self._pool.submit([jobs[place] for place in order], self.options.deadline_s)
         end = time.monotonic() + budget
         try:
-            return [_verdict(future, end) for future in futures]
+            verdicts = {place: _verdict(future, end) for place, future in zip(order, futures, strict=True)}
+            return [verdicts[place] for place in range(len(jobs))]
         finally:
             if any(not future.done() for future in futures):
                 self._pool.drop(futures)

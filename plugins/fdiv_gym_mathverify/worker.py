@@ -28,7 +28,9 @@ from sympy.core.evalf import EvalfMixin
 
 from fdiv_gym_mathverify.messages import APPROXIMATELY, FAMILY, SERVER_MARK, Result
 from fdiv_gym_mathverify.progressions import same_families
+from fdiv_gym_mathverify.refutation import differ, is_finite
 from fdiv_gym_mathverify.relations import same_relation
+from fdiv_gym_mathverify.symbols import as_letters
 
 MEMORY_BYTES = 1 << 30
 RELATIVE_TOLERANCE = 1e-5
@@ -127,6 +129,8 @@ def _judge_pair(reference: str, answer: str) -> Result:
         pred = _parse(answer, real)
     except Unparsed:
         return "scored", 0.0, "the answer does not parse"
+    if differ(gold, pred):
+        return "scored", 0.0, "different values"
     with _watch() as faults:
         same, problem = _equal(gold, pred)
     if not same and faults:
@@ -172,16 +176,16 @@ def _close(gold: Any, pred: Any) -> bool:
     if not (isinstance(gold, sympy.Expr) and isinstance(pred, sympy.Expr)) or gold.free_symbols or pred.free_symbols:
         return True
     try:
-        wanted, given = complex(gold.evalf(20)), complex(pred.evalf(20))
+        wanted, given = gold.evalf(20), pred.evalf(20)
+        if not (is_finite(wanted) and is_finite(given)):
+            return True
+        # As numbers of Python, 1/2004! and 1/2006! would both be 0.
+        scale = abs(wanted) if wanted != 0 else sympy.Integer(0)
+        if scale == 0 or given == 0:
+            return bool(abs(wanted - given) < sys.float_info.min)
+        return bool(abs(wanted - given) <= RELATIVE_TOLERANCE * scale)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         return True
-    if wanted == 0 or given == 0:
-        return abs(wanted - given) < sys.float_info.min
-    if abs(wanted) == float("inf"):
-        return True
-    if wanted == given:
-        return True
-    return abs(wanted - given) <= RELATIVE_TOLERANCE * abs(wanted)
 
 
 @lru_cache(maxsize=256)
@@ -189,14 +193,14 @@ def _parse(text: str, real: bool) -> Any:
     try:
         degrees = "\\circ" in text and _TRIGONOMETRIC.search(text) is not None
         parser = LatexParser(is_real=real, convert_degrees=degrees, config=_LETTERS)
-        parsed = parser.parse(normalize_latex(text, _CONFIG))
+        parsed = parser.parse(normalize_latex(as_letters(text), _CONFIG))
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # the boundary to the parser, which raises bare Exception
         raise Unparsed(type(error).__name__) from None
     if not isinstance(parsed, (sympy.Basic, sympy.MatrixBase)):
         raise Unparsed("no mathematical object")
-    if parsed in (sympy.nan, sympy.zoo):
+    if parsed.has(sympy.nan, sympy.zoo):
         raise Unparsed("no value")
     return parsed
 

@@ -52,7 +52,7 @@ from judging import score_of
         ("16", r"\textbf{(B)}\ 16"),
         ("16", "(B) 16"),
         ("A, C", "A, C"),
-        ("A, C", "AC"),
+        ("A, C", "(A)(C)"),
         ("A, C", "C, A"),
         ("A, C", "A and C"),
         ("A, C", r"\text{A and C}"),
@@ -63,7 +63,6 @@ from judging import score_of
         ("AC", r"\text{A, C}"),
         ("ABD", "A,B,D"),
         ("ABD", "(A)(B)(D)"),
-        ("(A) and (C)", "AC"),
         ("A", "A"),
         (r"\text{C}", r"\text{Option C}"),
         ("C", r"\text{The answer is C}"),
@@ -137,6 +136,13 @@ def test_choices_are_paid(reference, answer):
         ("A, C", "A or C"),
         ("A, C", "A, A, C"),
         ("AC", "AD"),
+        ("A, C", "AC"),
+        ("A, C", "CA"),
+        ("A, C", r"\text{A C}"),
+        ("(A) and (C)", "AC"),
+        ("E", "e"),
+        ("I", "i"),
+        ("e", "E"),
         ("ABD", "A,B,C,D"),
         ("f(B)", "B"),
         ("C", r"\text{C is correct}"),
@@ -179,3 +185,16 @@ def test_choices_are_paid(reference, answer):
 )
 def test_choices_are_refused(reference, answer):
     assert score_of(reference, answer) == 0.0
+
+
+def test_letters_side_by_side_are_a_list_where_the_question_has_options(verifier):
+    question = "Which are prime?\n(A) 2\n(B) 4\n(C) 5"
+    assert verifier.without_nouns(question, "A, C", r"\boxed{AC}") == r"\boxed{A, C}"
+    for other, reference, answer in (
+        ("Name both points.", "A, C", "AC"),
+        (question, "A, C", "AD"),
+        (question, "2", "AC"),
+        (question, "A, C", "A and C"),
+    ):
+        response = rf"\boxed{{{answer}}}"
+        assert verifier.without_nouns(other, reference, response) == response

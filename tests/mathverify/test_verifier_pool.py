@@ -34,8 +34,11 @@ EXPENSIVE = [
 # A reference that needs a worker: where it is a number, an answer with letters scores 0 before.
 HARD = "x+1"
 # Beside a reference of this size no limit on the text of an answer applies, and only the deadline ends a comparison.
-HUGE = "(x+y+z+w)^{200}"
-MUST_BE_KILLED = ["(x+y+z+2w)^{200}", "(x+y+z+w)^{199}+x", "(x+z+w+v)^{200}", "(x+y+z-w)^{200}"]
+HUGE = r"\sum_{k=1}^{n} (x+y+z+w)^{200}"
+MUST_BE_KILLED = [
+    r"\sum_{k=1}^{n} " + power
+    for power in ("(x+y+z+2w)^{200}", "(x+y+z+w)^{199}+x", "(x+z+w+v)^{200}", "(x+y+z-w)^{200}")
+]
 
 
 def box(answer: str) -> str:

@@ -27,6 +27,16 @@ def test_a_task_with_such_a_reference_has_no_score_at_all(verifier):
         assert verifier.verify("x^2+", text).status is Status.UNSCORABLE
 
 
+@pytest.mark.parametrize(
+    "reference", [r"\begin{cases} x & x>0 \\ -x & x<0 \end{cases}", r"x \equiv 3 \pmod 5", "z^2+", "(z+,3)"]
+)
+def test_a_score_does_not_depend_on_what_was_judged_before(verifier, reference):
+    responses = [rf"\boxed{{{reference}}}", r"\boxed{7}", "no box", r"\boxed{1,2,3}", r"\boxed{x}"]
+    for first in responses:
+        verifier._judgeable.clear()
+        assert verifier.verify(reference, first).status is Status.UNSCORABLE, first
+
+
 def test_in_one_batch(verifier):
     verdicts = verifier.verify_batch(["y^2+"] * 3 + ["5"], [r"\boxed{y^2+}", r"\boxed{2,3}", "none", r"\boxed{5}"])
     assert [verdict.score for verdict in verdicts] == [None, None, None, 1.0]

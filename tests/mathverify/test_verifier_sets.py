@@ -264,3 +264,25 @@ def test_sets_and_intervals_are_paid(reference, answer):
 )
 def test_sets_and_intervals_are_refused(reference, answer):
     assert score_of(reference, answer) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        (r"1,2,\ldots,10", r"1, 2, \dots, 10", 1), (r"1,2,\ldots,10", r"\{1,2,\ldots,10\}", 1),
+        (r"1,2,\ldots,10", r"2,1,\ldots,10", 0),
+        (r"1,2,\ldots,10", r"1,2,10,\ldots", 0), (r"1,2,\ldots,10", "1,2,...,10", 1),
+        (r"1,2,\ldots,10", "1,2,...,11", 0), (r"1,2,\ldots,10", r"\frac{d}{dx}(1,2,\ldots,10)", 0),
+        ("(1,2)", r"x \in (1,2)", 1), ("(1,2)", r"(a,b) \in (1,2)", 0), ("a=1,b=2", r"(a,b) \in (1,2)", 0),
+        ("x=1,x=2", r"x \in 2, x=1", 0),
+        ("(1,2),(3,4)", r"(x,y) \in \{(1,2),(3,4)\}", 1), ("(1,2),(3,4)", r"(y,x) \in \{(1,2),(3,4)\}", 0),
+        ("(2,3)", "(x,y)=(2,3)", 1), ("(2,3)", "(x,x)=(2,3)", 0), ("(2,3)", "(x,y,z)=(2,3)", 0),
+        ("(1,2),(3,4)", "(x,y)=(1,2), (3,4)", 1),
+        ("(1,2),(3,4)", "(x,y,y)=(1,2), (3,4)", 0), ("2,3", "x_1=3, x_2=2", 1), ("2,3", "x=3 or x=2", 1),
+        ("2,3", "b=3, a=2", 1),
+        ("2,3", "x=3, y=2", 0), (r"\{2,3\}", "x_1=3, x_2=2", 1), (r"\{2,3\}", "x=2, y=3", 0),
+        (r"\{2,3\}", "b=2 or x=3", 0),
+    ],
+)  # fmt: skip
+def test_names_and_places_of_members(reference, answer, score):
+    assert score_of(reference, answer) == score

@@ -43,7 +43,7 @@ def test_a_fault_that_math_verify_suppresses_is_no_wrong_answer(fault, monkeypat
         raise fault
 
     monkeypatch.setattr(worker.grader, "simplify", broken)
-    assert worker.judge([("x+y", "2x+y")])[:2] == ("error", None)
+    assert worker.judge([("(x+y)^2", "x^2+2xy+y^2")])[:2] == ("error", None)
 
 
 def test_faults_inside_methods_are_seen_too(monkeypatch):
@@ -60,7 +60,7 @@ def test_a_fault_in_the_parser_is_an_error(monkeypatch):
 
     monkeypatch.setattr(worker.LatexParser, "parse", broken)
     worker._parse.cache_clear()
-    assert worker.judge([("x+y", "2x+y")])[:2] == ("error", None)
+    assert worker.judge([("(x+y)^2", "x^2+2xy+y^2")])[:2] == ("error", None)
 
 
 def test_batch_keeps_the_order_and_mixes_paths(verifier):
