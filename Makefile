@@ -4,16 +4,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FAST := not slow and not gpu
+FAST := not slow and not gpu and not vllm
+VLLM := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-all lint format bench soak docs clean
+.PHONY: help demo demo-real test test-all test-vllm lint format bench soak docs clean
 
 help:
 	@echo "make demo      train the embedded model on additions and show the result (about 3 minutes)"
 	@echo "make demo-real train a real chat model, SmolLM2 with 135 M parameters (fetches 93 MB once)"
 	@echo "make test      the test suite (under 10 minutes on two cores)"
 	@echo "make test-all  the full demonstrations that make test leaves out (under 30 minutes)"
+	@echo "make test-vllm the engine vllm against the real package on the CPU, in an environment of its own (3 GB)"
 	@echo "make lint      ruff, mypy, import contracts"
 	@echo "make bench     the benchmarks that need no GPU, into benchmarks/results/"
 	@echo "make soak      random kills, planted verdicts and minutes of load (about 30 minutes; not in make test-all)"
@@ -37,7 +39,16 @@ test: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)"
 
 test-all: $(VENV)/.installed
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest -m "slow and not gpu and not vllm"
+
+$(VLLM)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-vllm.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest tests/vllm_engine -m vllm
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -60,4 +71,4 @@ docs: $(VENV)/.installed
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) build dist site .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,8 @@
 """The rollout engine ``transformers``: batched sampling with a key-value cache.
 
-Each prompt is prefilled once for all its samples, finished rows leave the batch, and every sampled
-token is returned with its log-prob under the distribution it was sampled from.
+Each prompt is prefilled once for all its samples, prompts of similar length share a batch, the cache is written in
+place, finished rows leave the batch, and every sampled token is returned with its log-prob under the distribution it
+was sampled from.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.models import ModelConfig
+from fdiv_gym_transformers.cache import common_prefix, filled, is_of_full_attention, repeated
 
 
 class TransformersEngine(fg.Engine):
@@ -72,10 +74,14 @@ class TransformersEngine(fg.Engine):
         was_training = self.model.training
         self.model.eval()
         try:
-            result: list[list[fg.Completion]] = []
+            result: list[list[fg.Completion]] = [[] for _ in prompts]
+            order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding in each batch
             per_chunk = max(1, self.options.batch_rows // n)
-            for start in range(0, len(prompts), per_chunk):
-                result += self._generate(prompts[start : start + per_chunk], n, sampling, generator)
+            for start in range(0, len(order), per_chunk):
+                places = order[start : start + per_chunk]
+                groups = self._generate([prompts[i] for i in places], n, sampling, generator)
+                for place, group in zip(places, groups, strict=True):
+                    result[place] = group
             return result
         finally:
             self.model.train(was_training)
@@ -136,23 +142,29 @@ class _Rows:
         from transformers import DynamicCache
 
         device = next(model.parameters()).device
+        cache = DynamicCache(config=model.config)
+        shared = common_prefix(prompts) if is_of_full_attention(cache) else 0
         width = max(len(p) for p in prompts)
         ids = torch.full((len(prompts), width), pad, dtype=torch.long)
         mask = torch.zeros((len(prompts), width), dtype=torch.long)
-        for i, prompt in enumerate(prompts):
-            ids[i, width - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-            mask[i, width - len(prompt) :] = 1
+        for i, prompt in enumerate(prompts):  # padding after the shared tokens
+            start = shared + width - len(prompt)
+            ids[i, :shared], ids[i, start:] = torch.tensor(prompt[:shared]), torch.tensor(prompt[shared:])
+            mask[i, :shared], mask[i, start:] = 1, 1
         ids, mask = ids.to(device), mask.to(device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        cache = DynamicCache(config=model.config)
+        if shared:  # e.g. a system prompt: computed once for all prompts
+            model(
+                input_ids=ids[:1, :shared], attention_mask=mask[:1, :shared], position_ids=positions[:1, :shared],
+                past_key_values=cache, use_cache=True, logits_to_keep=1,
+            )  # fmt: skip
+            cache.batch_repeat_interleave(len(prompts))
         output = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
-            logits_to_keep=1,
+            input_ids=ids[:, shared:], attention_mask=mask, position_ids=positions[:, shared:], past_key_values=cache,
+            use_cache=True, logits_to_keep=1,
         )  # fmt: skip
-        cache = output.past_key_values
-        cache.batch_repeat_interleave(n)
         return cls(
-            cache=cache,
+            cache=repeated(output.past_key_values, n),
             mask=mask.repeat_interleave(n, 0),
             positions=(positions[:, -1] + 1).repeat_interleave(n, 0),
             logits=output.logits[:, -1].float().repeat_interleave(n, 0),
@@ -161,7 +173,7 @@ class _Rows:
 
     def drop(self, finished: Sequence[bool], chosen: Tensor) -> bool:
         """Remove finished rows from the batch; returns whether any row is left."""
-        keep = [i for i, row in enumerate(self.alive) if not finished[row]]
+        keep = filled([finished[row] for row in self.alive])
         if not keep:
             return False
         if len(keep) < len(self.alive):
@@ -191,12 +203,29 @@ def draw(logits: Tensor, sampling: fg.Sampling, generator: torch.Generator) -> t
     Temperature 0 takes the most likely token; its log-prob is then that of the untempered distribution.
     """
     if sampling.temperature == 0:
-        logps = torch.log_softmax(logits, dim=-1)
-        chosen = logps.argmax(-1)
+        chosen = logits.argmax(-1)
     else:
-        logps = torch.log_softmax(truncate(logits / sampling.temperature, sampling.top_p, sampling.top_k), dim=-1)
-        chosen = torch.multinomial(logps.exp(), 1, generator=generator).squeeze(-1)
-    return chosen, logps.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+        if sampling.temperature != 1:
+            logits = logits / sampling.temperature
+        logits = truncate(logits, sampling.top_p, sampling.top_k)
+        chosen = by_inversion(logits, generator)
+    logps = logits.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(logits, dim=-1)
+    return chosen, logps
+
+
+def by_inversion(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """One token for each row of logits [b, V], by inversion of the distribution function.
+
+    One uniform number a row, where ``torch.multinomial`` draws one for every token of the vocabulary. The sums are in
+    float64: in float32 they would lose the tokens of a small probability.
+    """
+    mass = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1, dtype=torch.float64)
+    uniform = torch.rand(len(logits), 1, dtype=torch.float64, device=logits.device, generator=generator)
+    # The first token whose sum exceeds the number: never one of probability 0, which adds nothing to the sum.
+    whole = mass[:, -1:].contiguous()
+    chosen = torch.searchsorted(mass, uniform * whole, right=True)
+    last = torch.searchsorted(mass, whole)  # for a product that rounding makes equal to the whole
+    return torch.minimum(chosen, last).squeeze(-1)
 
 
 def truncate(logits: Tensor, top_p: float, top_k: int) -> Tensor:

@@ -50,7 +50,7 @@ def test_invalid_input_gives_a_message_on_one_line(values, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [{"env": {"id": "no/No-v0"}}, GOOD | {"engine": {"name": "vllm"}}])
+@pytest.mark.parametrize("values", [{"env": {"id": "no/No-v0"}}, GOOD | {"engine": {"name": "no-such-engine"}}])
 def test_an_unknown_name_in_a_table_is_a_wrong_configuration(values):
     with pytest.raises(fg.ConfigError):
         parse_config(values)

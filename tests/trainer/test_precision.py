@@ -96,7 +96,7 @@ def test_gradient_checkpointing_changes_no_gradient(tiny, groups, lora):
         updater.accumulate({"rollouts": stream}, objective.prepare(whole, None), {"rollouts": own})
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
         calls.append(len(count))
-    assert calls[1] == 2 * calls[0]  # it has an effect, in evaluation mode too
+    assert calls[1] == calls[0] + 1  # the one micro-batch with a gradient is computed twice, in evaluation mode too
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-6
 
 
