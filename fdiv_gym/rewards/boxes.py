@@ -11,10 +11,15 @@ _NAMED = re.compile(r"([A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?)\s{0,5}=\s{0,5}\Z")
 _MARKUP = re.compile(r"\\[()\[\],;: ]|[$*\s]|\\q?quad(?![A-Za-z])|\\text\s{0,5}\{([^{}]{0,20})\}")
 _JOINT = re.compile(r"(?:,|;|,?(?:and|or)|\\lor|\\vee|\\cup|,?(?:and|or)also)")
 # "\\boxed{1} papers and \\boxed{2} bins"
-_PHRASE = re.compile(r"(?:[A-Za-z]{1,15} ){0,3}(?:and|or)(?: [A-Za-z]{1,15}){0,3}")
-_DOUBTS = frozenset(
-    ["not", "no", "never", "nor", "wrong", "false", "instead", "rather", "maybe", "perhaps", "possibly"]
-)
+_PHRASE = re.compile(r"(?:[A-Za-z]{1,15} ){0,2}[A-Za-z]{3,15}s (?:and|or)(?: (?:the|then|also|another))?")
+_NO_NOUNS = """
+not no never nor wrong incorrect false instead rather maybe perhaps possibly probably likely about almost nearly hardly
+barely less more than below above under over without except excluding but if unless plus minus negative times percent
+squared cubed half twice either neither any least most always sometimes besides versus exceeds equals percents
+negatives opposites inverses reciprocals squares cubes roots halves thirds quarters tens dozens hundreds thousands
+millions billions trillions guesses errors mistakes this thus its means gives makes becomes is was has otherwise
+"""
+_DOUBTS = frozenset(_NO_NOUNS.split())
 _EMPTY = re.compile(
     r"\\phantom\s{0,5}\{[^{}]{0,100}\}|\\(?:hspace|vspace|rule)\*?(?:\{[^{}]{0,20}\}){1,2}|\\(?:text|mathrm|mbox)(?![A-Za-z])"
     r"|\\(?:[lc]?dots|square|Box|q?quad|underline|bigcirc)(?![A-Za-z])|\\[,;:! _]|[\s{}~?._\N{HORIZONTAL ELLIPSIS}$]"
@@ -115,6 +120,7 @@ def _joins(between: str) -> bool:
     words = _MARKUP.sub(r" \1 ", between).split()
     if not words or _JOINT.fullmatch(_NAMED.sub("", "".join(words))):
         return True
+    # A noun in the plural and "and", as after a count; a word before a box could change its value.
     return _PHRASE.fullmatch(" ".join(words)) is not None and not _DOUBTS.intersection(map(str.casefold, words))
 
 

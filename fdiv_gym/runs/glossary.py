@@ -66,7 +66,7 @@ _STEPS = {
     "loss/<stream>": "Part of the loss from the stream <stream>, where the objective reads two streams.",
     "grad_norm": "Euclidean norm of the gradient before clipping, mean over the updates that the step took, 0 or "
     "more.",
-    "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process, before clipping.",
+    "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process (of divided weights: in all), before clipping.",
     "learning_rate": "Learning rate of all updates of the step, 0 or more.",
     "updates/count": "Optimizer steps that the step took.",
     "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",

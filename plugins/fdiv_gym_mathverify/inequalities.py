@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_OR = re.compile(r",?\s*(?:\\text\s*\{\s*,?\s*or\s*\}|(?<![A-Za-z\\])or(?![A-Za-z])|\\lor(?![a-z])|\\vee)\s*")
+_OR = re.compile(
+    r",?\s{0,9}(?:\\text\s{0,9}\{\s{0,9},?\s{0,9}or\s{0,9}\}|(?<![A-Za-z\\])or(?![A-Za-z])|\\lor(?![a-z])|\\vee)\s{0,9}"
+)
 _SIGN = re.compile(r"(\\leq|\\geq|<=|>=|<|>)")
 _NAME = re.compile(r"[A-Za-z]")
 _MORE = {"<": "<", "\\leq": "<=", "<=": "<=", ">": ">", "\\geq": ">=", ">=": ">="}

@@ -36,7 +36,7 @@ _HEDGES = """
 not no non none never neither nor without except excluding exclude wrong incorrect false isn't unlike instead rather
 and or but if unless when whereas though although however maybe perhaps possibly probably likely about
 approximately approx roughly around almost nearly circa some something somewhat any anything anyone all everything
-nothing whatever whichever either both other others else another unknown undefined so sort kind like least most
+nothing whatever whichever either too both other others else another unknown undefined so sort kind like least most
 minimum maximum up more less fewer short loss losses lost debt deficit owed bc bce pm am assuming because since
 then therefore thus hence also
 """
@@ -56,8 +56,13 @@ _CHANGING = (
 )
 _LARGE = re.compile(r"[a-z]{0,15}illion(?:th)?s?\Z")
 _SCALES = ("half", "kilo", "mega")
-_TURNS = "minus negative opposite inverse reciprocal doubled tripled halved increased decreased ignore"
-_DENIALS = frozenset(f"{_NUMBERS} {_HEDGES} {_TURNS}".split()) - {"maximum", "minimum"}
+_TURNS = """
+minus negative opposite inverse reciprocal reverse reversed doubled tripled halved increased decreased ignore below
+above under over beyond near nearby close somewhere can cannot could may might should would must unsure uncertain
+doubtful dubious doubt improbable impossible implausible guess guesses guessed estimate estimated bound bounds excess
+hardly barely rarely square squares cube cubes
+"""
+_DENIALS = frozenset(f"{_NUMBERS} {_HEDGES} {_TURNS} dozens".split()) - {"maximum", "minimum"}
 _COUNTS = """
 dozen dozens half halves third thirds quarter quarters more less fewer pair pairs couple trios quartets reams decades
 centuries

@@ -28,7 +28,7 @@ _SIZES: dict[str, dict[str, str]] = {
     "radians": {"rad": "1"},
 }
 _UNITS = {name: (dimension, Fraction(size)) for dimension, row in _SIZES.items() for name, size in row.items()}
-_RATES = {"mph": "mi h", "kmph": "km h"}
+_RATES = {"mph": "mi per h", "kmph": "km per h"}
 _POWERED = re.compile(r"([a-z$]{1,12})([23])?\Z")
 _VALUE = (
     r"(\$?[0-9]{1,12}(?:\.[0-9]{1,6})?(?: ?\\frac\{[0-9]{1,6}\}\{[0-9]{1,6}\})?|\\frac\{[0-9]{1,6}\}\{[0-9]{1,6}\})"
@@ -51,7 +51,7 @@ class Size(NamedTuple):
 
 def size_of(unit: str) -> Size | None:
     """The size of a unit that ``unit_name`` gave; None if it is not converted."""
-    names = _RATES.get(unit, unit).split()
+    names = _RATES.get(unit, unit).split(" per ")
     size = _simple(names[0]) if 0 < len(names) < 3 else None
     if size is None or len(names) == 1:
         return size
@@ -75,7 +75,7 @@ def compare_units(gold: tuple[str, str], pred: tuple[str, str], comparison: Comp
         Mismatch: the units measure different things, or the converted value is another one.
     """
     (value, unit), (given, given_unit) = gold, pred
-    if unit == given_unit or _same_but_measure(unit, given_unit):
+    if unit == given_unit or _same_but_measure(unit, given_unit) or (given_unit == "$" and unit.startswith("$ per ")):
         return True
     wanted, stated = size_of(unit), size_of(given_unit)
     reason = f"unit {given_unit} where the reference has {unit}"

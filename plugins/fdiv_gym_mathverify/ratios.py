@@ -9,6 +9,7 @@ from fdiv_gym_mathverify import fast
 from fdiv_gym_mathverify.comparison import Comparison, raise_unless
 from fdiv_gym_mathverify.lists import Compare
 from fdiv_gym_mathverify.structure import equation_parts, split_top
+from fdiv_gym_mathverify.units import split_unit
 
 _CLOCK = re.compile(r"[0-9]{1,2}\s{0,9}:\s{0,9}[0-9]{2}(?:\s{0,9}:\s{0,9}[0-9]{2})?")
 _NAME = r"(?:[A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?|[A-Z]{2,4})'?"
@@ -51,6 +52,8 @@ def compare_ratios(gold: str, pred: str, comparison: Comparison, compare: Compar
             same = all(golds[0] * second == preds[0] * first for first, second in zip(golds, preds, strict=True))
             raise_unless(same, "different ratio")
             return True
+    units = {split_unit(term, trusted=True)[1] for term in wanted}
+    raise_unless(len(units) < 2 or all(split_unit(term)[1] for term in given), "a ratio without its units")
     for first, second in zip(wanted, given, strict=True):
         compare(first, second, comparison)
     return True

@@ -10,7 +10,7 @@ from fdiv_gym_mathverify.units import split_unit
 _OPEN = "([{"
 _CLOSE = ")]}"
 _CONNECTOR = re.compile(
-    r",?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s*"
+    r",?\s{0,9}(?:\\text\s{0,9}\{\s{0,9},?\s{0,9}(?:and|or)\s{0,9}\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\lor|\\vee)\s{0,9}"
 )
 # Behind a point only a set in braces: "(x,y) \in (1,2)" does not say that x is 1.
 _MEMBER = re.compile(
@@ -25,7 +25,7 @@ _INDEX = re.compile(r"_\{([A-Za-z0-9])\}")
 _SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _LEADING_PLUS = re.compile(r"(\A|=)\s{0,3}\+\s{0,3}")
 _NAMED_MATRIX = re.compile(r"[^=]{1,60}=\s{0,3}\\begin\{[pbvB]?matrix\}[^=]{1,1000}\\end\{[pbvB]?matrix\}\Z")
-_GROUPED = re.compile(r"-?\s*[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
+_GROUPED = re.compile(r"-?\s{0,9}[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 
 
 class Listing(NamedTuple):

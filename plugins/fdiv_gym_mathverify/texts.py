@@ -6,7 +6,7 @@ import re
 
 from fdiv_gym.rewards import plain, squeezed
 
-_CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*[A-J]\s*\)?\s*\}?\s*\)?\Z")
+_CHOICE = re.compile(r"\(?\s{0,9}(?:\\text\s{0,9}\{\s{0,9})?\(?\s{0,9}[A-J]\s{0,9}\)?\s{0,9}\}?\s{0,9}\)?\Z")
 _GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[^\W\d_]+")

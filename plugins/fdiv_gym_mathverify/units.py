@@ -99,10 +99,12 @@ _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}")
 _LETTER = re.compile(r"[A-Za-z]")
 _LETTER_UNITS = frozenset("mgsh")
 _MEASURED = frozenset({"mm", "cm", "dm", "m", "km", "in", "ft", "yd", "mi", "s", "h", "unit", "sq", "cu"})
-_RATIOS = {"km h": "kmph", "mi h": "mph", "deg C": "degC", "deg F": "degF"}
+_RATIOS = {"km per h": "kmph", "mi per h": "mph", "deg C": "degC", "deg F": "degF"}
 _NOUNS = "men cup egg pen toy car dog cat box bag jar can tin pie win lap row bus bee ant pig cow hen"
 _SHORT_NOUNS = frozenset(_NOUNS.split())
 _NUMBER_WORDS = frozenset({"hundred", "thousand", "million", "billion", "trillion", "dozen"})
+_NO_UNITS = _NUMBER_WORDS | {"or", "not", "than"}
+_RAISED = {"squared": "2", "cubed": "3"}
 _TAIL = 80
 
 
@@ -115,7 +117,8 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str]:
     """
     if text.startswith("$"):
         value, other = split_unit(text[1:].strip(), trusted)
-        return (value, "$") if other in ("", "$") else (text, "")
+        rate = other if other.startswith("per ") else ""
+        return (value, f"$ {rate}".strip()) if other in ("", "$", rate) else (text, "")
     if text.startswith(("€", "£", "₹", "¥")):
         return text[1:].strip(), "euro" if text[0] == "€" else text[0]
     if text.startswith("-$"):
@@ -155,15 +158,16 @@ def _may_be_unit(value: str, words: str, power: str) -> bool:
 
 def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
     """The canonical name of a unit that is written as ``words`` and a power; empty if it is not known."""
-    names = []
-    for word in re.split(r"[ ./]+", words.strip()):
-        if not word:
+    names: list[str] = []
+    for word in words.replace("/", " per ").replace(".", " ").split():
+        if word in _RAISED and names and names[-1] in _MEASURED:
+            names[-1] += _RAISED[word]
             continue
         name = _known(word)
         if not name:
-            if not trusted or len(word) < 2 or word.casefold() in _NUMBER_WORDS:
+            if not trusted or len(word) < 2 or word.casefold() in _NO_UNITS:
                 return ""
-            name = word.casefold().rstrip("s")
+            name = word if _is_mega(word) else word.casefold().rstrip("s")
         names.append(name)
     exponent = power.strip(" ^{}")
     if exponent and not trusted and names and names[-1] not in _MEASURED:
@@ -172,12 +176,12 @@ def unit_name(words: str, power: str = "", trusted: bool = False) -> str:
         if name in names and len(names) > 1:
             place = names.index(name)
             names.pop(place)
-            # "sq m per s" and "m sq per s" are "m2 s", not "m s2".
+            # "sq m per s" and "m sq per s" are "m2 per s", not "m per s2".
             before = place == len(names) or names[place] == "per"
             names[max(place - 1, 0) if before else place] += square
     if not names or (len(names) == 1 and names[0] in {"per", "sq", "cu", *MEASURES}):
         return ""
-    joined = " ".join(name for name in names if name != "per") + exponent
+    joined = " ".join(names) + exponent
     return _RATIOS.get(joined, joined)
 
 
@@ -190,7 +194,14 @@ def _known(word: str) -> str:
     if word in _NAMES:
         return _NAMES[word]
     lower = word.lower()
+    if _is_mega(word):
+        return ""
     for form in (lower, lower[:-1] if lower.endswith("s") else lower, lower[:-2] if lower.endswith("es") else lower):
         if len(form) > 2 and form in _NAMES:
             return _NAMES[form]
     return ""
+
+
+def _is_mega(word: str) -> bool:
+    """Whether a symbol begins with the capital that stands for a million: "Mg" is not "mg"."""
+    return len(word) == 2 and word[0] == "M" and word[1].islower() and word != "Mi"

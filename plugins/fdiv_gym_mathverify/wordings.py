@@ -17,7 +17,7 @@ nineteen twenty
 _TENS = {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 _NUMBERS = {word: value for value, word in enumerate(_ONES.split())} | _TENS
 _NUMBERS |= {"hundred": 100, "one hundred": 100, "a hundred": 100}
-_WORD = re.compile(r"(?:\\text ?\{ {0,3})?([A-Za-z]{3,9})(?:[- ]([A-Za-z]{3,7}))?[ .]{0,3}\}?")
+_WORD = re.compile(r"(?:\\text ?\{ {0,3})?([A-Za-z]{3,9})(?:[- ]([A-Za-z]{3,7}))? ?\.? ?\}?")
 _SUFFIX = r"(?:\\text ?\{ ?)?(st|nd|rd|th) ?\}?"
 _ORDINAL = re.compile(rf"([0-9]{{1,9}}) ?(?:\^ ?\{{ ?{_SUFFIX} ?\}}|\^ ?{_SUFFIX}|{_SUFFIX})")
 _OPENED = r"(\\text ?\{ {0,3})?"

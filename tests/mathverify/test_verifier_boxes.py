@@ -3,6 +3,12 @@
 import pytest
 from judging import score_of
 
+_NO_LABELS = (
+    "and twice", "and minus", "and negative", "and less than", "and excluding", "and half of", "and almost",
+    "and neither", "thousand and", "thousands and", "percent and", "squared and", "times and", "unsure or",
+    "and its negative", "through and", "and minus the", "perhaps or",
+)  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("reference", "answer"),
@@ -35,6 +41,8 @@ from judging import score_of
         (r"First $\boxed{2}$, but then $\boxed{3}$.", "3"),
         (r"\boxed{x=2} or \boxed{x=3}", "2,3"),
         ("A", r"\boxed{A} and \boxed{\text{(A)}}"),
+        ("2,3", r"\boxed{2} red apples and \boxed{3} pears"),
+        ("2,3", r"\boxed{2} adults and then \boxed{3} children"),
         (r"50\%", r"\boxed{50} and \boxed{0.5}"),
     ],
 )
@@ -76,6 +84,7 @@ def test_boxes_are_paid(reference, answer):
         (r"So $\boxed{2}$ and $\boxed{3}$.", "3"),
         (r"First $\boxed{2}$, but then $\boxed{3}$.", "2,3"),
         ("A", r"\boxed{A}\boxed{B}"),
+        *(("2,3", rf"\boxed{{2}} {words} \boxed{{3}}") for words in _NO_LABELS),
     ],
 )
 def test_boxes_are_refused(reference, answer):

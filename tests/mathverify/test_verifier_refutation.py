@@ -45,6 +45,9 @@ def test_what_is_left_to_math_verify():
     assert not differ(X, sympy.Sum(X, (X, 1, 3)))
     assert not differ(X, sympy.oo)
     assert not differ(sympy.Float("0.3333333"), sympy.Rational(1, 3))
+    assert not differ(sympy.Integer(0), sympy.sin(X) ** 2 + sympy.cos(X) ** 2 - 1)
+    assert not differ(sympy.Integer(0), sympy.sqrt(2) + sympy.sqrt(3) - sympy.sqrt(5 + 2 * sympy.sqrt(6)))
+    assert differ(sympy.Integer(0), X)
 
 
 @pytest.mark.parametrize(

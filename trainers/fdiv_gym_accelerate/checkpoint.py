@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,38 @@ import fdiv_gym as fg
 from fdiv_gym.models import load_adapter, quiet_transformers, save_adapter
 from fdiv_gym.runs import RunFolder
 from fdiv_gym_accelerate.reference import WEIGHTS, Moving
+from fdiv_gym_accelerate.sharding import (
+    distributed_like,
+    divided_optimizer,
+    gathered_optimizer,
+    gathered_weights,
+    is_sharded,
+)
 from fdiv_gym_accelerate.start import Policy
 
 LARGE = 500_000_000
 """Bytes of a checkpoint from which on its size is said, and one is kept by default."""
+
+
+@dataclass
+class Gathered:
+    """What a sharded policy's checkpoint holds, in the first process."""
+
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+def gathered_state(policy: Policy, optimizer: Any, *, keep: bool) -> Gathered | None:
+    """The whole weights and optimizer's state of a sharded policy, None of another; every process must call it.
+
+    Args:
+        policy: that is trained.
+        optimizer: of its parameters.
+        keep: whether this process writes the checkpoint.
+    """
+    if not is_sharded(policy.model):
+        return None
+    return Gathered(gathered_weights(policy.model), gathered_optimizer(optimizer, keep=keep))
 
 
 def save_checkpoint(
@@ -28,11 +57,13 @@ def save_checkpoint(
     extra: dict[str, Any],
     *,
     moves: bool = False,
+    gathered: Gathered | None = None,
 ) -> Path:
     """Write checkpoint ``step``; its folder gets its name when it is complete.
 
     ``model/`` is a transformers model, or where an adapter is trained a folder of peft. The reference's weights are
-    stored where it ``moves``.
+    stored where it ``moves``. The weights and the optimizer's state of a sharded policy are those that were
+    ``gathered``, and the files those of a whole one.
 
     Raises:
         TrainerError: the disk is full or the folder cannot be written; older checkpoints are untouched.
@@ -41,7 +72,8 @@ def save_checkpoint(
         try:
             with quiet_transformers():
                 if policy.adapter is None:
-                    policy.model.save_pretrained(folder / "model")
+                    weights = None if gathered is None else gathered.weights
+                    policy.model.save_pretrained(folder / "model", state_dict=weights)
                 else:
                     save_adapter(policy.adapter, folder / "model", policy.source_hash)
             policy.tokenizer.save_pretrained(folder / "model")
@@ -49,7 +81,7 @@ def save_checkpoint(
                 policy.reference.save(folder)
             state = {
                 "step": step,
-                "optimizer": optimizer.state_dict(),
+                "optimizer": optimizer.state_dict() if gathered is None else gathered.optimizer,
                 "schedule": schedule.state_dict(),
                 "extra": extra,
             }
@@ -118,7 +150,7 @@ def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, schedule: Any)
     if isinstance(policy.reference, Moving) and (folder / WEIGHTS).is_file():
         policy.reference.load(folder)
     configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(divided_optimizer(state["optimizer"], optimizer))
     schedule.load_state_dict(state["schedule"])
     _keep_configured(optimizer, schedule, configured)
     step: int = state["step"]
@@ -139,11 +171,14 @@ def _load_weights(folder: Path, model: Any) -> None:
         raise fg.TrainerError(
             f"checkpoint {folder}: the weights {broken} are not finite; remove it to resume from an older one"
         )
+    own = model.state_dict()
+    weights = {name: distributed_like(tensor, own[name]) if name in own else tensor for name, tensor in weights.items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = {name for name in missing if name.endswith("lm_head.weight")}
     if unexpected or set(missing) - tied:
         raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
-    model.tie_weights()
+    if not is_sharded(model):  # there tied weights are one parameter, and remain it
+        model.tie_weights()
 
 
 def _damaged(folder: Path, error: Exception) -> fg.TrainerError:

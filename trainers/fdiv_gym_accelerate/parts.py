@@ -23,6 +23,7 @@ from fdiv_gym_accelerate.reference import Cached
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.sharding import check_sharded, is_sharded, shard
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
 from fdiv_gym_accelerate.start import (
     check_counts,
@@ -82,11 +83,13 @@ class Parts:
         self.objective = config.objective.build()
         check_updates(self.objective, settings)
         check_reference(config.model, self.objective)
+        check_sharded(config, settings)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = load_policy(
             config.model, self.accelerator, screen, demonstrations_of(self.env, self.preference_data),
             config.seed, settings, with_reference=self.objective.needs_reference,
         )  # fmt: skip
+        self._shard()
         self.engine = config.engine.build()
         self._built.append(self.engine)
         with boundary(self.engine, "start"):
@@ -98,6 +101,16 @@ class Parts:
         if settings.check_plugins and self.env is not None:
             check_engine(config.engine, self.engine, self.env, self.encoder, self.screen.message)
         self.preferences = self._preference_source()
+
+    def _shard(self) -> None:
+        """Divide policy and reference among the processes, if the run is to."""
+        if self.settings.sharding == "none":
+            return
+        if self.accelerator.num_processes == 1:
+            self.screen.message('trainer.sharding = "fully_shard": one process, so it holds the whole model')
+            return
+        for module in self.policy.modules:
+            shard(module, self.accelerator)
 
     def _build_updates(self) -> None:
         config, settings = self.config, self.settings
@@ -155,6 +168,8 @@ class Parts:
     def send_weights(self) -> None:
         """Send the policy's weights to the engine."""
         model = self.policy.model
+        if is_sharded(model):  # the engine samples with the policy itself
+            return
         with boundary(self.engine, "update_weights"):
             weights = merged_weights(model) if self.engine.merged_weights else model.state_dict().items()
             self.engine.update_weights(weights)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +18,7 @@ from fdiv_gym_accelerate.gap import Bound, Gap
 from fdiv_gym_accelerate.logprobs import Head, head_of
 from fdiv_gym_accelerate.packing import arrangement, packed, pair_cost_of, prompts_of, refusal_of
 from fdiv_gym_accelerate.policy import Packed, Padded, TokenScores, floating_dtype, token_scores
+from fdiv_gym_accelerate.sharding import is_whole, scores_of, whole
 from fdiv_gym_accelerate.streams import StreamBatch
 
 Sharing = Literal["auto", "always", "never"]
@@ -67,6 +68,7 @@ class Passes:
         self.accelerator, self.rows, self.tokens, self.share_prompts = accelerator, rows, tokens, share_prompts
         self._events = events
         self._known: WeakKeyDictionary[Any, _Ways] = WeakKeyDictionary()
+        self._sharded: WeakSet[Any] = WeakSet()  # those whose ways were compared, as far as their rows allowed
 
     def slices(self, model: Any, stream: StreamBatch, keep: Tensor | None = None) -> Iterator[Tensor]:
         """Row indices of micro-batches, see ``StreamBatch.slices``; rows with the same prompt stay together."""
@@ -77,20 +79,34 @@ class Passes:
         """Log-probs [b, T-1] of the rows of one micro-batch, with gradient."""
         ways = self._ways(model)
         with self.accelerator.autocast():
-            if not ways.head_compared:
+            if not ways.head_compared and is_whole(model):
                 self._compare_head(model, batch, temperature, ways)
-            return token_scores(model, batch, temperature, ways.head, self._packed(model, batch, temperature, ways))
+            return scores_of(model, batch, temperature, ways.head, self._packed(model, batch, temperature, ways))
 
     @torch.no_grad()
     def all_rows(self, model: Any, stream: StreamBatch, temperature: float) -> Tensor:
         """[N, T-1] log-probs of every row, without gradient, in fp32 on the CPU."""
         result = torch.zeros(stream.padded.mask.shape)
         model.eval()
-        for index in self.slices(model, stream):
-            rows, _ = stream.take(index, self.accelerator.device)
-            logps = self.scores(model, rows, temperature).logps
-            result[index, : logps.shape[1]] = logps.float().cpu()
+        with whole(model):
+            for index in self.slices(model, stream):
+                rows, _ = stream.take(index, self.accelerator.device)
+                logps = self.scores(model, rows, temperature).logps
+                result[index, : logps.shape[1]] = logps.float().cpu()
         return result
+
+    @torch.no_grad()
+    def compare_sharded(self, model: Any, stream: StreamBatch, temperature: float) -> None:
+        """Compare the ways of a sharded model once, on the first micro-batch; every process must call it.
+
+        While a layer at a time is gathered, processes that compare would make more forward passes than others.
+        """
+        if is_whole(model) or model in self._sharded:
+            return
+        self._sharded.add(model)
+        with whole(model):
+            rows, _ = stream.take(next(self.slices(model, stream)), self.accelerator.device)
+            self.scores(model, rows, temperature)
 
     def _ways(self, model: Any) -> _Ways:
         ways = self._known.get(model)
@@ -109,6 +125,8 @@ class Passes:
         if parts is None:
             return None
         if not ways.compared:
+            if not is_whole(model):
+                return None
             self._compare_packed(model, batch, temperature, ways, max(parts, key=len)[:4])
         return None if ways.pair_cost is None else packed(batch, prompts, parts)
 

@@ -7,6 +7,7 @@ active exception", exit status -6) after a run that went well.
 from __future__ import annotations
 
 import atexit
+import gc
 
 import torch
 
@@ -27,4 +28,17 @@ def close_at_exit() -> None:
 
 def _close() -> None:
     if torch.distributed.is_initialized():
+        _forget_meshes()
         torch.distributed.destroy_process_group()
+
+
+def _forget_meshes() -> None:
+    """Let go of sharded models and of what torch remembers of their operations: both keep the group, and its threads.
+
+    A sharded model is part of a cycle of references, and torch caches its layouts for the life of the process.
+    """
+    from torch.distributed.tensor.debug import _clear_fast_path_sharding_prop_cache, _clear_sharding_prop_cache
+
+    _clear_sharding_prop_cache()  # type: ignore[no-untyped-call]
+    _clear_fast_path_sharding_prop_cache()  # type: ignore[no-untyped-call]
+    gc.collect()

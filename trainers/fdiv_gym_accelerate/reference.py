@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from fdiv_gym.models import merged_in_place
+from fdiv_gym_accelerate.sharding import local, summed_shards
 from fdiv_gym_accelerate.streams import StreamBatch
 
 WEIGHTS = "reference.safetensors"
@@ -70,8 +72,8 @@ class Copy(Reference):
 
     def tied(self, policy: Any) -> list[str]:
         """Weights of the copy that lie in the policy's memory."""
-        own = {parameter.data_ptr() for parameter in policy.parameters()}
-        return [name for name, parameter in self.module.named_parameters() if parameter.data_ptr() in own]
+        own = {local(parameter).data_ptr() for parameter in policy.parameters() if local(parameter).numel()}
+        return [name for name, parameter in self.module.named_parameters() if local(parameter).data_ptr() in own]
 
 
 class Moving(Copy):
@@ -200,8 +202,11 @@ class AdapterOff(Reference):
 def checksum(parameters: Iterable[Tensor]) -> float:
     """The sum of all weights in fp64: not finite if a weight is not, and another one after almost any change.
 
-    The sums of the tensors are weighted by their place, so that changes of two of them do not cancel.
+    The sums of the tensors are weighted by their place, so that changes of two of them do not cancel. Every process
+    must call it if they are sharded.
     """
-    sums = [parameter.sum(dtype=torch.float64) for parameter in parameters]
-    places = torch.arange(1, len(sums) + 1, dtype=torch.float64, device=sums[0].device)
-    return float((torch.stack(sums) * places).sum())
+    tensors = list(parameters)
+    parts = torch.stack([local(tensor).sum(dtype=torch.float64) for tensor in tensors])
+    sums = summed_shards(parts, sharded=isinstance(tensors[0], DTensor))
+    places = torch.arange(1, len(sums) + 1, dtype=torch.float64, device=sums.device)
+    return float((sums * places).sum())

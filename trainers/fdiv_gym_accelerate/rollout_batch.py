@@ -20,6 +20,7 @@ from fdiv_gym_accelerate.gap import Gap
 from fdiv_gym_accelerate.minibatches import StepRows, mini_batches
 from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.sharding import full, whole
 from fdiv_gym_accelerate.streams import whole_groups
 from fdiv_gym_accelerate.update import Gradients, Updater
 
@@ -103,9 +104,10 @@ class BatchUpdates:
     def _compared(self, step: int, rows: StepRows, gap: Gap) -> dict[str, float]:
         """Compare the engine with the policy; the metrics of the comparison."""
         rollouts = rows.streams["rollouts"]
-        if not gap.tokens:  # no row of this process has a gradient: an engine at fault may be the cause
-            gap = self.updater.engine_gap(rollouts)
-        return self.agreement.check(step, gap, rollouts, rows.groups)
+        with whole(self.updater.model):  # what is computed depends on the process
+            if not gap.tokens:  # no row of this process has a gradient: an engine at fault may be the cause
+                gap = self.updater.engine_gap(rollouts)
+            return self.agreement.check(step, gap, rollouts, rows.groups)
 
     def _is_too_far(self, ratios: Ratios) -> bool:
         """Whether max_kl forbids the update; a distance that cannot be measured counts as too far."""
@@ -115,8 +117,10 @@ class BatchUpdates:
 
     def _clip(self, gradients: Gradients) -> float:
         """Scale the gradient down to ``max_grad_norm``; its norm before, the same in all processes."""
-        parameters = self.updater.model.parameters()
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
+        parameters = list(self.updater.model.parameters())
+        total = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.max_grad_norm, total)
+        norm = float(total)
         if not (math.isfinite(norm) and math.isfinite(gradients.loss)):
             self.events.report(
                 "nonfinite",

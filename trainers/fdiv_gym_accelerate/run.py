@@ -26,6 +26,7 @@ from fdiv_gym.runs import (
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.checkpoint import (
     checkpoints_kept,
+    gathered_state,
     load_checkpoint,
     newest_intact,
     room_needed,
@@ -40,6 +41,7 @@ from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.scoring_events import ScoringWatch
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.sharding import whole
 from fdiv_gym_accelerate.start import start_tracker
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
 from fdiv_gym_accelerate.tables import send_samples, without_tables
@@ -140,7 +142,7 @@ class Run(Parts):
             self.callbacks.call("after_rollouts", step, groups)
 
         self.phases.enter("sampling")
-        with self.totals.scoring("rollouts", step), self.accelerator.autocast():
+        with self.totals.scoring("rollouts", step), self.accelerator.autocast(), whole(self.policy.model):
             groups = run_episodes(
                 self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling, after_rollouts=drawn,
                 ledger=self.ledger,
@@ -211,7 +213,7 @@ class Run(Parts):
 
     def evaluate(self) -> None:
         """Evaluate the policy: writes one line of evaluations.jsonl and its samples."""
-        with self.totals.scoring("evaluation", self.step):
+        with self.totals.scoring("evaluation", self.step), whole(*self.policy.modules):
             line, samples = self.evaluator.evaluate(self.step)
         if not line:
             return
@@ -231,6 +233,7 @@ class Run(Parts):
         if self._saved == self.step:
             return
         ranks = self.rank.gathered()
+        gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process)
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
                 "seconds": self.seconds + time.monotonic() - self._begun,
@@ -247,7 +250,10 @@ class Run(Parts):
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
             moves = bool(self.config.model.reference_every)
-            save_checkpoint(self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves)
+            save_checkpoint(
+                self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves,
+                gathered=gathered,
+            )  # fmt: skip
             keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model))
             self.folder.forget_old_checkpoints(keep)
         self._saved = self.step

@@ -68,6 +68,9 @@ class TrainerOptions(fg.Options):
     AdamW's moments in bf16 too, an adapter in fp32. Log-probs and losses are fp32 in all of them."""
     gradient_checkpointing: bool = False
     """Compute each layer again in the backward pass instead of keeping its activations: less memory, more time."""
+    sharding: Literal["none", "fully_shard"] = "none"
+    """``fully_shard``: every process holds its part of the weights, gradients and AdamW's moments, and gathers a layer
+    for its passes, and all weights to sample or evaluate. ``none``: every process holds all of them."""
     checkpoint_every: int = pydantic.Field(100, ge=0)
     """Steps between checkpoints; 0 saves at the end only."""
     keep_checkpoints: int | None = pydantic.Field(None, ge=1)

@@ -32,7 +32,7 @@ from fdiv_gym.rollouts import derive_seed
 from fdiv_gym.runs import RunFolder, TrackerConfig
 from fdiv_gym_accelerate.activations import recompute_layers
 from fdiv_gym_accelerate.process_group import close_at_exit
-from fdiv_gym_accelerate.reference import AdapterOff, Cached, Moving, Offloaded, Reference
+from fdiv_gym_accelerate.reference import AdapterOff, Cached, Copy, Moving, Offloaded, Reference
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceDemonstrations
@@ -58,6 +58,11 @@ class Policy:
     reference: Reference | None
     source_hash: str
     adapter: PeftModel | None = None
+
+    @property
+    def modules(self) -> list[Any]:
+        """The policy, and the reference where it is a model of its own."""
+        return [self.model, *([self.reference.module] if isinstance(self.reference, Copy) else [])]
 
     @property
     def trained(self) -> list[torch.nn.Parameter]:

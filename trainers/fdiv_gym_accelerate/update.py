@@ -19,6 +19,7 @@ from fdiv_gym_accelerate.gap import Gap
 from fdiv_gym_accelerate.passes import Passes
 from fdiv_gym_accelerate.ratios import Ratios
 from fdiv_gym_accelerate.reference import Reference
+from fdiv_gym_accelerate.sharding import is_sharded, local, summed_shards, whole
 from fdiv_gym_accelerate.streams import StreamBatch
 
 
@@ -75,6 +76,11 @@ class Updater:
         self.accelerator = accelerator
         self.temperature = temperature
         self.passes = Passes(accelerator, micro_batch_size) if passes is None else passes
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the policy's weights are divided among the processes."""
+        return is_sharded(self.model)
 
     def score_in_advance(self, stream: StreamBatch) -> None:
         """Compute the reference's log-probs, if the objective reads them; once a step."""
@@ -148,6 +154,7 @@ class Updater:
         result = Gradients()
         several = len(coefficients) > 1
         before: list[Tensor | None] | None = None
+        self.passes.compare_sharded(self.model, next(iter(streams.values())), self.temperature)
         # Without dropout: the policy that is trained must be the one that was sampled, in any micro-batch.
         self.model.eval()
         for name, coefficient in coefficients.items():
@@ -165,11 +172,14 @@ class Updater:
     ) -> None:
         rows = {key: value[own] for key, value in coefficient.rows.items()}
         keep = coefficient.active[own] if self.objective.skips_inactive else None
-        total = 0.0
-        for index in self.passes.slices(self.model, stream, keep):
+        total, slices = 0.0, list(self.passes.slices(self.model, stream, keep))
+        missing = self._missing(len(slices))
+        for index in slices:
             batch, gap, entropy = self._micro_batch(stream, index, rows)
             if not bool(batch.logps[batch.mask].isfinite().all()):  # the policy's fault, and not the objective's
                 total = math.nan
+                if self.sharded:
+                    (batch.logps.sum() * 0).backward()  # type: ignore[no-untyped-call]
                 continue
             output = output_of(self.objective, name, batch)
             with boundary(self.objective, "the gradient of its loss"):
@@ -181,15 +191,26 @@ class Updater:
             for key, value in output.metrics.items():
                 result.metrics[key] = result.metrics.get(key, 0.0) + float(value)
         result.stream_losses[name] = total
+        for _ in range(missing):  # with weight 0
+            padded, _ = stream.take(torch.tensor([0]), self.accelerator.device)
+            logps = self.passes.scores(self.model, padded, self.temperature).logps
+            (logps.sum() * 0).backward()  # type: ignore[no-untyped-call]
+
+    def _missing(self, passes: int) -> int:
+        """Passes that this process must add to its own: those of a sharded model gather its layers in all processes."""
+        from accelerate.utils import gather_object
+
+        return max(gather_object([passes])) - passes if self.sharded else 0
 
     @torch.no_grad()
     def _add_ratios(self, stream: StreamBatch, keep: Tensor, result: Gradients) -> None:
         """Measure the ratios of rows that have no gradient; each response is a unit."""
-        for index in self.passes.slices(self.model, stream, keep):
-            batch, gap, entropy = self._micro_batch(stream, index, {})
-            result.gap = Gap.merged([result.gap, gap])
-            result.ratios.add(batch)
-            add_entropy(result, batch, entropy)
+        with whole(self.model):
+            for index in self.passes.slices(self.model, stream, keep):
+                batch, gap, entropy = self._micro_batch(stream, index, {})
+                result.gap = Gap.merged([result.gap, gap])
+                result.ratios.add(batch)
+                add_entropy(result, batch, entropy)
 
     def _micro_batch(
         self, stream: StreamBatch, index: Tensor, rows: Mapping[str, Tensor]
@@ -206,20 +227,23 @@ class Updater:
         return fg.MicroBatch(logps, padded.mask, ref, padded.old_logps, sliced), gap, entropy
 
     def _norm_since(self, before: list[Tensor | None] | None) -> float:
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
         for i, parameter in enumerate(self.model.parameters()):
             if parameter.grad is None:
                 continue
             earlier = before[i] if before is not None else None
             change = parameter.grad if earlier is None else parameter.grad - earlier
-            total += float(change.double().pow(2).sum())
-        return float(total**0.5)
+            total += local(change).double().pow(2).sum()
+        return float(summed_shards(total, sharded=self.sharded) ** 0.5)
 
     def _reduce(self, result: Gradients) -> None:
-        """Sum gradients and numbers over processes; the stream norms remain those of this process."""
+        """Sum gradients and numbers over processes; the stream norms of whole models remain those of this process.
+
+        The gradients of a sharded model are summed by its backward passes.
+        """
         if self.accelerator.num_processes > 1:
             for parameter in self.model.parameters():
-                if parameter.requires_grad:
+                if parameter.requires_grad and not self.sharded:
                     gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
                     parameter.grad = self.accelerator.reduce(gradient, reduction="sum")
             result.stream_losses = self._summed(result.stream_losses)

@@ -12,6 +12,7 @@ from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.readings import merged_over_processes, reading_of
 from fdiv_gym_accelerate.reference import checksum
+from fdiv_gym_accelerate.sharding import full, local
 from fdiv_gym_accelerate.update import Updater
 from fdiv_gym_accelerate.windows import History
 
@@ -72,13 +73,13 @@ class Watch:
         """Check the weights, and the log-probs that they give to one of the step's responses."""
         what, model = "", self._updater.model
         if not math.isfinite(checksum(model.parameters())):
-            broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+            broken = [name for name, weight in model.named_parameters() if not bool(full(weight).isfinite().all())]
             what = f"{len(broken)} weights of the policy are not finite, the first is {broken[0]}"
         else:
             stream = next(iter(rows.streams.values()))
             logps = self._updater.policy_logps(stream.part([0]))
             if not bool(logps.isfinite().all()):
-                largest = max(float(weight.detach().abs().max()) for weight in model.parameters())
+                largest = max(float(local(w).detach().abs().max()) for w in model.parameters() if local(w).numel())
                 what = f"the policy's log-probs are not finite (its largest weight is {largest:.3g})"
         if what:
             self._events.report(
