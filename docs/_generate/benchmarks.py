@@ -28,6 +28,7 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/reliability.py` | random kills of runs, planted faults of scorers, minutes of load (`make soak`); prints its tables | `benchmarks/results/reliability.md` |
 | `python benchmarks/logprob_memory.py` | log-probs in chunks against whole logits: peak memory and time | `benchmarks/results/logprob_memory.md` |
 | `python benchmarks/vs_trl.py` | steps of the trainer against those of TRL's GRPOTrainer | `benchmarks/results/vs_trl.md` |
+| `benchmarks/gpu/run.sh` | on a GPU: the tests with the mark `gpu`, precision, steps of a 0.5 B model, sampling, learning; under 10 minutes, without network after `benchmarks/gpu/wheels.sh`; not run yet, its rehearsal on the CPU is a test | `benchmarks/results/gpu.md`, from a GPU only |
 | `python benchmarks/engines.py --model FOLDER` | tokens/s of the rollout engines; prints its table | `benchmarks/results/engines.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |
 | `python benchmarks/tabular.py` | divergences on exact tables; prints its table | [theory](theory/index.md#defaults-and-what-was-measured) |

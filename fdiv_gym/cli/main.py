@@ -21,6 +21,7 @@ from fdiv_gym.cli.models import add, list_models, models, remove
 from fdiv_gym.cli.models_merge import merge
 from fdiv_gym.cli.new import new
 from fdiv_gym.cli.plugins import plugins
+from fdiv_gym.cli.push import push
 from fdiv_gym.cli.report import report
 from fdiv_gym.cli.rescore import rescore
 from fdiv_gym.cli.screen import echo, secho
@@ -74,6 +75,7 @@ app.command("train", no_args_is_help=True)(train)
 app.command("report", no_args_is_help=True)(_interruptible(report))
 app.command("eval", no_args_is_help=True)(evaluate)
 app.command("rescore", no_args_is_help=True)(_interruptible(rescore))
+app.command("push", no_args_is_help=True)(_interruptible(push))
 app.command("plugins")(_interruptible(plugins))
 app.command("list")(_interruptible(list_))
 app.command("describe", no_args_is_help=True)(_interruptible(describe))

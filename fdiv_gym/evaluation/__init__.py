@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fdiv_gym.evaluation.metrics import summarise as summarise
     from fdiv_gym.evaluation.plan import Plan as Plan
     from fdiv_gym.evaluation.plan import configure as configure
+    from fdiv_gym.evaluation.publishing import push_model as push_model
+    from fdiv_gym.evaluation.publishing import write_model as write_model
     from fdiv_gym.evaluation.rescoring import Rescored as Rescored
     from fdiv_gym.evaluation.rescoring import rescore as rescore
     from fdiv_gym.evaluation.runner import Evaluated as Evaluated
@@ -41,6 +43,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "injection": ["judge_injection"],
         "merging": ["merge_adapter"],
+        "publishing": ["push_model", "write_model"],
         "plan": ["Plan", "configure"],
         "runner": ["Evaluated", "Played", "evaluate", "play_tasks"],
         "samples": ["Mode", "is_sample", "sample_record", "sample_records", "task_of"],

@@ -44,6 +44,9 @@ class TrackerConfig(Options):
     """``tensorboard``, ``wandb``, ``trackio``, ``mlflow``, ...; its package must be installed."""
     project: str = "fdiv-gym"
     """Project name in the tracker."""
+    samples_every: int = pydantic.Field(10, ge=0)
+    """Steps between tables of the training samples, in ``tensorboard``, ``wandb``, ``trackio`` and ``mlflow``; 0 sends
+    none."""
 
 
 class RunConfig(pydantic.BaseModel):

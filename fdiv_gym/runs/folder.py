@@ -4,11 +4,12 @@
 
     config.json        resolved configuration
     provenance.json    plugins used (version, source hash), package versions, platform
-    metrics.jsonl      one line for each step; times under "time/"
+    metrics.jsonl      one line for each step; times under "time/", memory under "memory/"
     evaluations.jsonl  one line for each evaluation on the held-out tasks
     samples.jsonl      prompts, responses and verdicts
     totals.jsonl       the environment's totals after each scoring, where it counts any
     checkpoints/       step-000100/ with model/ (safetensors), state.pt and manifest.json
+    profile/           torch traces of trainer.profile_steps
     summary.json       written at the end
 """
 

@@ -119,7 +119,18 @@ _STEPS = {
     # times
     "time/seconds": "Wall-clock time of the step, in seconds.",
     "time/rollout_seconds": "Time for drawing and judging the step's responses, in seconds.",
+    "time/sampling_seconds": "Time in which the first process drew the step's responses, in seconds.",
+    "time/scoring_seconds": "Time in which the first process judged the step's responses, in seconds.",
+    "time/update_seconds": "Time of the step's log-probs, gradients and optimizer steps, the reference's included, in "
+    "seconds.",
+    "time/sync_seconds": "Time in which the weights were sent to the engine, in seconds.",
     "time/tokens_per_second": "Response tokens of the first process for each second of time/rollout_seconds.",
+    # memory of the first process
+    **{
+        f"memory/{phase}_bytes": f"Memory of the first process in the phase {phase}: on a GPU the peak that torch had "
+        "allocated, in bytes, else what was resident at its end."
+        for phase in ("sampling", "scoring", "update", "sync")
+    },
 }
 _EVALUATIONS = {
     "score/sampled": "Mean score of the sampled responses to held-out tasks, in the environment's range.",

@@ -245,4 +245,4 @@ def _same(straight: Path, resumed: Path, tolerance: float, report: Report) -> No
 
 
 def _timeless(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if not key.startswith("time/")}
+    return {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))}

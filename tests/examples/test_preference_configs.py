@@ -35,7 +35,7 @@ def fit(name, folder, overrides=(), resume=False):
 
 def lines(folder):
     found = RunFolder(folder).lines("metrics.jsonl")
-    return [{key: value for key, value in line.items() if not key.startswith("time/")} for line in found]
+    return [{key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))} for line in found]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -72,7 +72,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
     return [
-        {k: v for k, v in line.items() if not k.startswith("time/")}
+        {k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))}
         for line in RunFolder(folder).lines("metrics.jsonl")
     ]
 

@@ -23,7 +23,7 @@ def flip_a_bit(path: Path) -> None:
 
 def without_times(run: RunFolder) -> list[dict]:
     lines = run.lines("metrics.jsonl")
-    return [{key: value for key, value in line.items() if not key.startswith("time/")} for line in lines]
+    return [{key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))} for line in lines]
 
 
 @pytest.mark.parametrize("file", ["model/model.safetensors", "state.pt", "model/tokenizer.json"])

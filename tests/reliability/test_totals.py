@@ -65,7 +65,7 @@ class JudgedAddition(Addition):
 
 def plain(folder):
     lines = RunFolder(folder).lines("metrics.jsonl")
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+    return [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in lines]
 
 
 @pytest.mark.parametrize("killed_at", [1, 7], ids=["evaluation", "step-5"])
@@ -101,7 +101,9 @@ def test_the_totals_of_a_run_killed_twice_are_those_of_an_uninterrupted_one(tmp_
             shutil.rmtree(cut / "checkpoints" / f"step-{newer:06d}", ignore_errors=True)
         train(values, cut, resume=True)
     lines = [RunFolder(folder).lines("metrics.jsonl") for folder in (straight, cut)]
-    plain = [[{k: v for k, v in line.items() if not k.startswith("time/")} for line in found] for found in lines]
+    plain = [
+        [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in found] for found in lines
+    ]
     assert [line["total/judged"] for line in plain[0]] == [20 + 16 * step for step in range(1, 7)]
     assert plain[0] == plain[1]
 

@@ -46,4 +46,4 @@ def train(config: fg.RunConfig, folder: Path, resume: bool = False) -> fg.RunRes
 
 def without_times(lines: list[dict]) -> list[dict]:
     """metrics.jsonl without the time fields."""
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+    return [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in lines]

@@ -35,6 +35,7 @@ from fdiv_gym_accelerate.checkpoint import (
 from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
+from fdiv_gym_accelerate.phases import Phases, trace_path, traced
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.scoring_events import ScoringWatch
@@ -43,6 +44,7 @@ from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
 from fdiv_gym_accelerate.start import start_tracker
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
+from fdiv_gym_accelerate.tables import send_samples, without_tables
 from fdiv_gym_accelerate.totals import Totals
 
 
@@ -73,6 +75,7 @@ class Run(Parts):
     def _begin(self, *, resume: bool) -> None:
         config, settings, folder = self.config, self.settings, self.folder
         self.step = 0
+        self.phases = Phases(self.accelerator.device)
         self._saved: int | None = None  # step of the newest checkpoint
         self.seconds = 0.0
         self._begun = time.monotonic()
@@ -91,13 +94,22 @@ class Run(Parts):
             self.records.report_missing(self.step)
         self._tracks = config.tracker is not None
         start_tracker(self.accelerator, config.tracker)
+        plain = without_tables(self.accelerator.trackers)
+        if plain and config.tracker is not None and config.tracker.samples_every:
+            self.screen.message(f"tracker {', '.join(plain)} gets no samples: they are in samples.jsonl")
 
     # ---- a step -----------------------------------------------------------------------------------
 
     def train_step(self) -> None:
         """Rollouts, verdicts, gradient, step, sync; one line of metrics.jsonl."""
+        step, path = self.step + 1, None
+        if step in self.settings.profile_steps:
+            path = trace_path(self.folder.path, step, self.accelerator.process_index)
+        with traced(path):
+            self._train_step(step)
+
+    def _train_step(self, step: int) -> None:
         begun = time.monotonic()
-        step = self.step + 1
         with boundary(self.objective, "at_step"):
             self.objective.at_step(step, self.settings.steps)
         self.callbacks.call("before_rollouts", step)
@@ -107,6 +119,7 @@ class Run(Parts):
         line |= self._update(step, groups)
         self.step = step
         self._move_reference()
+        line |= self.phases.line()
         line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
         self._log(line, groups)
         try:
@@ -123,12 +136,18 @@ class Run(Parts):
         sampling = sampling_of(self.engine, derive_seed(self.config.seed, "rollouts", step, process))
         watch = ScoringWatch(self.events, self.env)
         watch.before(step, tasks)
+
+        def drawn(groups: list[fg.TrajectoryGroup]) -> None:
+            self.phases.enter("scoring")
+            self.callbacks.call("after_rollouts", step, groups)
+
+        self.phases.enter("sampling")
         with self.totals.scoring("rollouts", step), self.accelerator.autocast(), whole(self.policy.model):
             groups = run_episodes(
-                self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling,
-                after_rollouts=lambda drawn: self.callbacks.call("after_rollouts", step, drawn),
+                self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling, after_rollouts=drawn,
                 ledger=self.ledger,
             )  # fmt: skip
+        self.phases.leave()
         watch.after(groups)
         self.callbacks.call("after_verdicts", step, groups)
         self.tasks.observe(groups)
@@ -142,13 +161,17 @@ class Run(Parts):
         if not self.watch.before_updates(groups or ()):
             self.schedule.step()
             return {"updates/count": 0.0} | line
+        self.phases.enter("update")
         rows = self._rows(step, groups)
         line = self.updates.run(step, rows) | line
+        self.phases.leave()
         self.watch.after_updates(step, rows)
         if "rollouts" in rows.streams:
             line |= metrics.divergence_line(self.objective, rows.streams["rollouts"])
         self.schedule.step()
+        self.phases.enter("sync")
         self.send_weights()
+        self.phases.leave()
         return line
 
     def _move_reference(self) -> None:
@@ -176,9 +199,13 @@ class Run(Parts):
         events = self.events.records(self.step)
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line} | ({"events": events} if events else {}))
-            self.records.keep_samples(self.evaluator.training_samples(self.step, groups))
-            if self.config.tracker is not None:
+            samples = self.evaluator.training_samples(self.step, groups)
+            self.records.keep_samples(samples)
+            tracker = self.config.tracker
+            if tracker is not None:
                 self.accelerator.log(line, step=self.step)
+                if tracker.samples_every and self.step % tracker.samples_every == 0:
+                    send_samples(self.accelerator.trackers, samples, self.step)
         self.screen.step(self.step, line)
         self.callbacks.call("after_step", self.step, line)
 

@@ -85,6 +85,9 @@ class TrainerOptions(fg.Options):
     """Training responses written to samples.jsonl at each step."""
     samples_max_mb: float = pydantic.Field(1000.0, gt=0)
     """Megabytes of samples.jsonl from which on no more samples are kept, of steps and of evaluations; said once."""
+    profile_steps: tuple[pydantic.PositiveInt, ...] = ()
+    """Steps of which each process writes a torch trace into the folder ``profile`` of the run, tens of MB for a real
+    model; such a step is slower."""
     process_deadline_s: float = pydantic.Field(1800.0, gt=0)
     """Seconds that a process waits for another one of the same run, the warm start included; then it ends."""
     max_unscored: float = pydantic.Field(0.5, gt=0, le=1)
@@ -117,6 +120,8 @@ class TrainerOptions(fg.Options):
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> TrainerOptions:
+        if self.profile_steps and max(self.profile_steps) > self.steps:
+            raise ValueError(f"profile_steps has step {max(self.profile_steps)}, and the run ends at step {self.steps}")
         if self.correction != "none" and self.old_logps != "recomputed":
             raise ValueError('correction compares the policy with the engine: set old_logps = "recomputed"')
         if self.max_kl is not None and self.updates_per_step == 1:

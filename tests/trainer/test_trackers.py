@@ -1,0 +1,130 @@
+"""What trackers receive: metrics and tables of samples, read back from TensorBoard's files; the others are stubs."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+from conftest_trainer import tiny_config, train
+
+import fdiv_gym as fg
+from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym_accelerate.tables import COLUMNS, NAME, markdown_table, send_samples, without_tables
+
+SAMPLE = {
+    "prompt": "1 | 2\n= ", "response": "<b>*3*</b>", "verdict": {"score": None, "status": "timeout"},
+    "stop_reason": "eos", "tokens": 3,
+}  # fmt: skip
+
+
+def read_back(folder):
+    """The tags, scalars and texts of TensorBoard's files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0})
+    found.Reload()
+    scalars = {tag: {e.step: e.value for e in found.Scalars(tag)} for tag in found.Tags()["scalars"]}
+    tags = found.Tags()["tensors"]
+    texts = {tag: {e.step: e.tensor_proto.string_val[0].decode() for e in found.Tensors(tag)} for tag in tags}
+    return scalars, texts
+
+
+def test_tensorboard_holds_every_metric_and_the_samples(tmp_path):
+    config = tiny_config(tracker={"name": "tensorboard", "project": "board", "samples_every": 2})
+    run = RunFolder(train(config, tmp_path / "run").folder)
+    scalars, texts = read_back(run.path / "board")
+    lines = run.lines("metrics.jsonl")
+    for line in lines:
+        for key, value in line.items():
+            if key not in ("step", "events"):
+                assert scalars[key][line["step"]] == pytest.approx(value, rel=1e-6), key
+    (table,) = texts.values()
+    assert list(texts) == [f"{NAME}/text_summary"]
+    assert list(table) == [2, 4]
+    kept = [s for s in run.lines("samples.jsonl") if s["split"] == "train" and s["step"] == 4]
+    assert table[4].count("\n") == 1 + len(kept) == 9
+    for sample, row in zip(kept, table[4].splitlines()[2:], strict=True):
+        assert row.endswith(f"| {sample['stop_reason']} | {sample['tokens']} |")
+        assert f"| {sample['verdict']['score']} | scored |" in row
+
+
+def test_without_samples_there_is_no_table(tmp_path):
+    config = tiny_config(trainer__steps=1, tracker={"name": "tensorboard", "project": "board", "samples_every": 0})
+    scalars, texts = read_back(train(config, tmp_path / "run").folder / "board")
+    assert texts == {}
+    assert list(scalars["loss"]) == [1]
+
+
+def test_text_of_a_response_stays_text():
+    assert markdown_table([["1 | 2\n= ", "<b>*3*</b>", None, "timeout", "eos", 3]]).splitlines() == [
+        "| prompt | response | score | status | stop reason | tokens |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| 1 &#124; 2<br>= | &lt;b&gt;&#42;3&#42;&lt;/b&gt; |  | timeout | eos | 3 |".replace("= |", "=  |"),
+    ]
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    """Modules in the place of packages that are not installed; what they received."""
+    received = []
+    run = types.SimpleNamespace(
+        log=lambda values, step=None: received.append((values, step)), finish=lambda: received.append("end")
+    )
+    for name in ("wandb", "trackio"):
+        module = types.ModuleType(name)
+        module.init = lambda project, **_: run
+        module.Table = lambda columns=None, data=None, dataframe=None: (columns, data, dataframe)
+        monkeypatch.setitem(sys.modules, name, module)
+    mlflow = types.ModuleType("mlflow")
+    mlflow.log_table = lambda columns, artifact_file: received.append((columns, artifact_file))
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    return received
+
+
+def started(name):
+    """accelerate's tracker of that name."""
+    from accelerate import PartialState, tracking
+
+    PartialState()
+    tracker = tracking.LOGGER_TYPE_TO_CLASS[name]("project")
+    if name != "mlflow":
+        tracker.start()
+    return tracker
+
+
+ROW = ["1 | 2\n= ", "<b>*3*</b>", None, "timeout", "eos", 3]
+
+
+def test_wandb_gets_a_table(stubs):
+    send_samples([started("wandb")], [SAMPLE], 7)
+    assert stubs == [({NAME: (list(COLUMNS), [ROW], None)}, 7)]
+
+
+def test_trackio_gets_a_table(stubs):
+    send_samples([started("trackio")], [SAMPLE], 7)
+    ((values, step),) = stubs
+    frame = values[NAME][2]
+    assert (step, list(frame.columns), frame.iloc[0].tolist()) == (7, list(COLUMNS), ROW)
+
+
+def test_mlflow_gets_a_table_that_names_the_step(stubs):
+    send_samples([started("mlflow")], [SAMPLE, SAMPLE], 7)
+    ((columns, file),) = stubs
+    assert file == "samples/train.json"
+    assert columns["step"] == [7, 7]
+    assert columns["response"] == [ROW[1]] * 2
+    assert list(columns) == ["step", *COLUMNS]
+
+
+def test_a_tracker_without_tables_is_named(stubs):
+    other = types.SimpleNamespace(name="aim")
+    assert without_tables([other, started("wandb")]) == ["aim"]
+    send_samples([other], [SAMPLE], 1)  # nothing to send to
+    send_samples([started("wandb")], [], 1)
+    assert stubs == []
+
+
+def test_a_tracker_that_is_not_installed_is_refused(tmp_path):
+    with pytest.raises(fg.TrainerError, match="pip install aim"):
+        train(tiny_config(tracker={"name": "aim"}), tmp_path / "run")
