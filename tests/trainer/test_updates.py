@@ -19,7 +19,7 @@ CLIPPED = {
     "dapo": {},
     "dr-grpo": {"aggregation": {"name": "constant-length", "length": 4}},
     "gspo": {},
-    "cispo": {"clip_high": 0.28},
+    "cispo": {"clip_high": 0.1},
 }
 UNCLIPPED = {
     "reinforce": {},
