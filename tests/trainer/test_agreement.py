@@ -152,7 +152,7 @@ def test_no_correction_makes_up_for_log_probs_of_other_responses(tmp_path):
 
 
 def test_a_policy_whose_forward_pass_is_random_is_told(tmp_path, monkeypatch):
-    from fdiv_gym_accelerate import passes
+    from fdiv_gym_accelerate import passes, sharding
 
     token_scores = passes.token_scores
 
@@ -160,7 +160,8 @@ def test_a_policy_whose_forward_pass_is_random_is_told(tmp_path, monkeypatch):
         scores = token_scores(*arguments)
         return scores._replace(logps=scores.logps - torch.rand(scores.logps.shape))
 
-    monkeypatch.setattr(passes, "token_scores", noisy)
+    for module in (passes, sharding):
+        monkeypatch.setattr(module, "token_scores", noisy)
     with pytest.raises(fg.TrainerError, match=r"engine_gap: .*differ between two forward passes"):
         train(planted(Transformers), tmp_path / "run")
 

@@ -143,7 +143,9 @@ def test_a_share_of_unscored_responses_that_rises(tmp_path):
 
 def test_the_entropy_collapses(tmp_path):
     found = run(tmp_path, 20, env=Rare, objective=Greedy, learning_rate=0.1)
-    assert found.at("entropy_collapse") == [18, 19, 20]
+    steps = found.at("entropy_collapse")
+    assert steps == list(range(steps[0], 21))
+    assert steps[0] >= 11  # the window is full at step 10
     record = found.first("entropy_collapse")
     assert record["entropy"] < 0.02 * record["entropy_at_start"]
 

@@ -43,10 +43,10 @@ def text_fault(groups: Sequence[fg.TrajectoryGroup], tokenizer: Any) -> TextFaul
         return None
     plain: list[str] = tokenizer.batch_decode([bodies[i] for i in wrong], skip_special_tokens=True)
     pairs = [(bare(trajectories[i].text), bare(decoded[i])) for i in wrong]
-    others = {bare(text) for text in decoded} - {""}
+    others = {bare(text) for text in decoded}
     if all(text == bare(other) for (text, _), other in zip(pairs, plain, strict=True)):
         finding = "special tokens are missing from the text, where a verifier would see them"
-    elif all(text in others for text, _ in pairs):
+    elif any(text for text, _ in pairs) and all(text in others for text, _ in pairs):
         finding = "the texts are those of other responses of the batch"
     elif all(whole.startswith(text) for text, whole in pairs):
         finding = "the texts end before their tokens do"
