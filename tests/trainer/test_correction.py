@@ -159,6 +159,24 @@ def test_what_may_differ_between_two_ways_to_decode(tiny, groups):
     assert body_of(replace(turns, loss_mask=(False,) * 6)) == []
 
 
+def test_swapped_texts_are_told_from_lost_ones(tiny, groups):
+    """One of two responses is empty, so that one of the swapped texts is."""
+    ids = tiny[1].encode("12")
+    prompt = groups[0].trajectories[0].token_ids[:2]
+    responses = [
+        fg.Trajectory((*prompt, *body), (0.0,) * (2 + len(body)), (False,) * 2 + (True,) * len(body), text, "length")
+        for body, text in ((ids, ""), ([tiny[1].eos_token_id], "12"))
+    ]
+    responses[1] = replace(responses[1], stop_reason="eos")
+    found = text_fault([replace(groups[0], trajectories=tuple(responses))], tiny[1])
+    assert found is not None
+    assert found.finding == "the texts are those of other responses of the batch"
+    lost = [replace(t, text="") for t in responses]
+    found = text_fault([replace(groups[0], trajectories=tuple(lost))], tiny[1])
+    assert found is not None
+    assert found.finding == "the texts end before their tokens do"
+
+
 def test_a_process_whose_rows_agree_looks_for_no_cause(tiny, groups):
     """The gap is another process's; an explanation that leaves nothing of no gap would win over its."""
     updates = make_updates(fg.get_objective("rloo"), copy.deepcopy(tiny[0]), None)
