@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fdiv_gym.errors import EngineError
+from fdiv_gym.errors import EngineError, MissingExtraError
 from fdiv_gym.registry.guard import check_completions, label_of
 from fdiv_gym.rollouts.engine import Engine
-from fdiv_gym.testing.report import Report
+from fdiv_gym.testing.report import CannotCheckError, Report
 from fdiv_gym.testing.tiny import CONTEXT, tiny_model, tiny_tokenizer
 from fdiv_gym.types.trajectory import Completion, Sampling
 
@@ -57,13 +57,19 @@ def check_engine(engine: Engine, model: Any = None, tokenizer: Any = None, *, to
 
     Returns:
         A report with one entry for each check.
+
+    Raises:
+        CannotCheckError: the engine needs a package that is not installed.
     """
     report = Report(label_of(engine))
     model = tiny_model() if model is None else model
     tokenizer = tiny_tokenizer() if tokenizer is None else tokenizer
     bench = _Bench(engine, copy.deepcopy(model).eval(), tokenizer, tolerance)
     with report.section("start"):
-        engine.start(model, tokenizer)
+        try:
+            engine.start(model, tokenizer)
+        except MissingExtraError as error:
+            raise CannotCheckError(str(error)) from None
     if not report.ok:
         return report
     checks: dict[str, Callable[[_Bench, Report], None]] = {

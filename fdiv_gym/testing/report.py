@@ -74,11 +74,13 @@ class Report:
     def section(self, name: str) -> Iterator[Report]:
         """Turn an exception inside the block into a failure of ``name``; later checks still run.
 
-        A block that records nothing and does not raise counts as one passed check.
+        A block that records nothing and does not raise counts as one passed check. CannotCheckError passes through.
         """
         before = len(self.checks)
         try:
             yield self
+        except CannotCheckError:
+            raise
         except (Exception, SystemExit) as error:
             self.fail(name, f"raised {type(error).__name__}: {error}")
         else:

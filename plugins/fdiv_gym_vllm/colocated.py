@@ -40,7 +40,8 @@ class Colocated(Backend):
         tokenizer: that of the model.
 
     Raises:
-        EngineError: vllm is not installed, several processes train, or vLLM cannot serve the model here.
+        MissingExtraError: vllm is not installed.
+        EngineError: several processes train, or vLLM cannot serve the model here.
     """
 
     def __init__(self, options: VllmOptions, model: Any, tokenizer: Any) -> None:
@@ -158,7 +159,8 @@ def import_vllm() -> Any:
     """The package.
 
     Raises:
-        EngineError: it is not installed, or was imported with an engine in another process.
+        MissingExtraError: it is not installed.
+        EngineError: it does not import, or was imported with an engine in another process.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -166,7 +168,9 @@ def import_vllm() -> Any:
         import vllm
     except ImportError as error:
         missing = error.name == "vllm"
-        raise fg.EngineError(INSTALL if missing else f"vllm is installed, but does not import: {error}") from error
+        if missing:
+            raise fg.MissingExtraError(INSTALL) from error
+        raise fg.EngineError(f"vllm is installed, but does not import: {error}") from error
     if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] != "0":
         raise fg.EngineError("unset VLLM_ENABLE_V1_MULTIPROCESSING: the engine must run in the trainer's process")
     return vllm

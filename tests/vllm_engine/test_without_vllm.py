@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fdiv_gym as fg
+from fdiv_gym import testing
 from fdiv_gym_vllm.colocated import Colocated
 from fdiv_gym_vllm.http import Server
 from fdiv_gym_vllm.options import VllmOptions
@@ -49,8 +50,10 @@ def test_a_run_folder_that_names_servers_is_asked_about():
 def test_without_vllm_it_says_what_to_install(tmp_path):
     from fdiv_gym.testing.tiny import tiny_model, tiny_tokenizer
 
-    with pytest.raises(fg.EngineError, match="needs the package vllm: pip install vllm"):
+    with pytest.raises(fg.MissingExtraError, match="needs the package vllm: pip install vllm"):
         fg.get_engine("vllm").start(tiny_model(), tiny_tokenizer())
+    with pytest.raises(testing.CannotCheckError, match="needs the package vllm"):
+        testing.check_engine(fg.get_engine("vllm"))
 
 
 def test_before_its_start_it_says_so():
