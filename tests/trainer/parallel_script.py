@@ -14,6 +14,7 @@ from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import build
 from fdiv_gym.rollouts.episodes import run_episodes
+from fdiv_gym_accelerate.passes import Passes
 from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.reference import AdapterOff, Copy
 from fdiv_gym_accelerate.streams import rollout_stream, whole_groups
@@ -35,7 +36,9 @@ def main(output: Path, objective_name: str, *options: str) -> None:
     own_groups = judged[accelerator.process_index :: accelerator.num_processes]
     objective = fg.get_objective(objective_name)
     kept = adapter_off(model) if "lora" in options else Copy(reference)
-    updater = Updater(objective, model, kept, accelerator, micro_batch_size=2)
+    # Two processes pack other rows than one: to compare sums to 1e-6, each row has its own prompt.
+    passes = Passes(accelerator, 2, share_prompts="never")
+    updater = Updater(objective, model, kept, accelerator, passes=passes)
     stream = rollout_stream(own_groups, tokenizer.pad_token_id)
     updater.score_in_advance(stream)
     updater.score_policy(stream)
