@@ -10,7 +10,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,20}")
 _NAMED = re.compile(r"([A-Za-z](?:_\{?[A-Za-z0-9]{1,9}\}?)?)\s{0,5}=\s{0,5}\Z")
 _MARKUP = re.compile(r"\\[()\[\],;: ]|[$*\s]|\\q?quad(?![A-Za-z])|\\text\s{0,5}\{([^{}]{0,20})\}")
 _JOINT = re.compile(r"(?:,|;|,?(?:and|or)|\\lor|\\vee|\\cup|,?(?:and|or)also)")
-# "\\boxed{1} papers and \\boxed{2} bins"
+# Such as "papers and" in "\\boxed{1} papers and \\boxed{2} bins".
 _PHRASE = re.compile(r"(?:[A-Za-z]{1,15} ){0,2}[A-Za-z]{3,15}s (?:and|or)(?: (?:the|then|also|another))?")
 _NO_NOUNS = """
 not no never nor wrong incorrect false instead rather maybe perhaps possibly probably likely about almost nearly hardly
@@ -80,7 +80,10 @@ def is_placeholder(content: str) -> bool:
 
 
 def joined_boxes(text: str, boxes: list[Box]) -> list[Box]:
-    """The last boxes if only commas, "and", "or" and names such as ``y =`` stand between them; else the last one."""
+    """The last boxes if nothing, or only commas, "and", "or" and names such as ``y =``, stand between them.
+
+    A plural noun may stand before "and" or "or". Else the last box.
+    """
     run = boxes[-1:]
     for box in reversed(boxes[:-1]):
         if box.content is None or not _joins(text[box.end : run[0].start]):

@@ -95,10 +95,7 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """Number of tokens that all prompts begin with, at least one less than the shortest has; 0 if not worth a pass."""
     if len(prompts) < 2:
         return 0
-    first, last = (
-        min(map(tuple, prompts)),
-        max(map(tuple, prompts)),
-    )  # what the smallest and the largest share, all share
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))  # what these two share, all share
     most = min(len(p) for p in prompts) - 1
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
     shared = min(shared, most)

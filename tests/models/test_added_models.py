@@ -169,7 +169,7 @@ def archive_with(path, *members, link=None):
     ("members", "link", "reason"),
     [
         (["a.gguf", "../../escape"], None, "leads out of it"),
-        (["/tmp/a.gguf"], None, "leads out of it"),
+        (["/a.gguf"], None, "leads out of it"),
         (["..\\a.gguf"], None, "leads out of it"),
         ([], "a.gguf", "has a link"),
         (["a.txt"], None, "has 0 GGUF files"),

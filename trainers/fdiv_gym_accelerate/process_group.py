@@ -35,10 +35,11 @@ def _close() -> None:
 def _forget_meshes() -> None:
     """Let go of sharded models and of what torch remembers of their operations: both keep the group, and its threads.
 
-    A sharded model is part of a cycle of references, and torch caches its layouts for the life of the process.
+    A sharded model is part of a cycle of references, and torch caches its layouts for the life of the process. The
+    functions that empty the caches are torch's own, and not in every version.
     """
-    from torch.distributed.tensor.debug import _clear_fast_path_sharding_prop_cache, _clear_sharding_prop_cache
+    from torch.distributed.tensor import debug
 
-    _clear_sharding_prop_cache()  # type: ignore[no-untyped-call]
-    _clear_fast_path_sharding_prop_cache()  # type: ignore[no-untyped-call]
+    for name in ("_clear_sharding_prop_cache", "_clear_fast_path_sharding_prop_cache"):
+        getattr(debug, name, lambda: None)()
     gc.collect()
