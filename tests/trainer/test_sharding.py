@@ -1,6 +1,7 @@
 """Weights divided between two real processes (gloo on the loopback interface)."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from fdiv_gym_accelerate.sharding import check_sharded
 
 UPDATES = Path(__file__).with_name("sharding_script.py")
 RUN = Path(__file__).with_name("sharded_run_script.py")
+FAULT = Path(__file__).with_name("sharded_fault_script.py")
 
 
 @pytest.mark.slow
@@ -144,6 +146,43 @@ def assert_same_run(uninterrupted, resumed):
         assert all(torch.equal(weights[1][key], tensor) for key, tensor in weights[0].items())
     states = [torch.load(checkpoint / "state.pt")["optimizer"] for checkpoint in checkpoints]
     assert_equal_moments(states[1], states[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["scoring", "gradient", "silence"])
+def test_a_process_that_fails_ends_the_others(tmp_path, how):
+    """While it scores, between the layers of a backward pass, and by not answering there."""
+    common = {
+        **os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()), "ACCELERATE_USE_CPU": "true",
+    }  # fmt: skip
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(FAULT), how, str(tmp_path / "run")], stderr=subprocess.PIPE, text=True,
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        _, errors = ranks[0].communicate(timeout=300)
+        assert ranks[0].returncode == 1, errors
+        assert "process 0: another process of the run ended, or did not answer within 15 s" in errors
+        if how == "silence":
+            assert ranks[1].poll() is None
+        else:
+            _, errors = ranks[1].communicate(timeout=300)
+            assert ranks[1].returncode == 1, errors
+            assert "planted" in errors.splitlines()[-1]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 @pytest.mark.parametrize(
