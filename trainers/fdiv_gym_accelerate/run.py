@@ -233,7 +233,8 @@ class Run(Parts):
         if self._saved == self.step:
             return
         ranks = self.rank.gathered()
-        gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process)
+        moves = bool(self.config.model.reference_every)
+        gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process, moves=moves)
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
                 "seconds": self.seconds + time.monotonic() - self._begun,
@@ -249,7 +250,6 @@ class Run(Parts):
             if self.objective.running:
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
-            moves = bool(self.config.model.reference_every)
             save_checkpoint(
                 self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves,
                 gathered=gathered,
