@@ -274,6 +274,7 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
     """
     if "rollouts" not in objective.streams:
         given = {
+            "dynamic_sampling": settings.dynamic_sampling is not None,
             "max_kl": settings.max_kl is not None,
             "old_logps": settings.old_logps == "recomputed",
             "logprob_tolerance": settings.logprob_tolerance is not None,
