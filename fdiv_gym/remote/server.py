@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -159,6 +160,8 @@ class Connection:
             return Reply(None, str(too_large))
         if isinstance(error, TimeoutError):
             return Reply(None, f"no reply within {options.timeout_s:g} s")
+        if isinstance(error, json.JSONDecodeError):
+            return Reply(None, "the reply is not JSON")
         if not isinstance(status, int):
             return Reply(None, type(error).__name__)
         name = f"{type(error).__name__} (status {status})"
