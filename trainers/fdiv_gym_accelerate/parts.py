@@ -35,6 +35,7 @@ from fdiv_gym_accelerate.start import (
     load_policy,
     start_accelerator,
 )
+from fdiv_gym_accelerate.trackers import finish
 from fdiv_gym_accelerate.update import Updater
 from fdiv_gym_accelerate.watch import Watch
 
@@ -181,8 +182,7 @@ class Parts:
         self._built = []
         if self._tracks:
             self._tracks = False
-            for tracker in self.accelerator.trackers:
-                tracker.finish()
+            finish(self.accelerator.trackers, self.screen.message)
 
     def identity(self) -> dict[str, str]:
         """Hashes that must be the same when a run is resumed: initial weights and preference data."""
