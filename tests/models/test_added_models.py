@@ -213,6 +213,35 @@ def test_a_disk_that_fills_up_leaves_nothing(tiny_file, cache, monkeypatch):
     assert nothing_stored(cache)
 
 
+def test_weights_that_cannot_be_written_leave_nothing(tiny_file, cache, no_large_files):
+    """safetensors reports a full disk by a class of its own, which is no OSError."""
+    with no_large_files(), pytest.raises(fg.TrainerError, match=r"cannot store the model: .*FDIV_GYM_CACHE"):
+        add_model(tiny_file)
+    assert nothing_stored(cache)
+
+
+def test_of_two_models_added_at_once_under_a_name_the_second_is_told(tiny_file, converted, monkeypatch):
+    fill = adding._fill
+
+    def slow(*arguments):
+        monkeypatch.setattr(adding, "_fill", fill)
+        facts = fill(*arguments)
+        add_model(converted, "tiny")
+        return facts
+
+    monkeypatch.setattr(adding, "_fill", slow)
+    with pytest.raises(fg.ConfigError, match="another process added a model 'tiny' meanwhile, which stays"):
+        add_model(tiny_file, "tiny")
+    (model,) = added_models()
+    assert model.source == str(converted)
+
+
+@pytest.mark.parametrize("source", ["a" * 5000, "~no-such-user/model", "a\0b", "\udc80"])
+def test_a_source_that_can_be_no_path_is_one_message(source):
+    with pytest.raises(fg.ConfigError, match="there is no file, folder or known package"):
+        add_model(source)
+
+
 def test_the_remains_of_a_killed_process_are_removed_after_a_day(tiny_file, cache):
     old, new = cache / "models" / "added" / ".tiny-old", cache / "models" / "added" / ".tiny-new"
     for folder in (old, new):
