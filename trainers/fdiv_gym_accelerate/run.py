@@ -253,7 +253,7 @@ class Run(Parts):
                 self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves,
                 gathered=gathered,
             )  # fmt: skip
-            keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model))
+            keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model, moves=moves))
             self.folder.forget_old_checkpoints(keep)
         self._saved = self.step
         self.accelerator.wait_for_everyone()

@@ -174,8 +174,8 @@ def load_policy(
     return Policy(model, tokenizer, reference, initial_weights, adapter)
 
 
-def check_reference(config: ModelConfig, objective: fg.Objective) -> None:
-    """Refuse options of the reference that the objective has no use for, or that cannot serve it.
+def check_reference(config: ModelConfig, objective: fg.Objective, steps: int) -> None:
+    """Refuse options of the reference that the objective has no use for, that cannot serve it, or without an effect.
 
     Raises:
         ConfigError: naming the option and what to set.
@@ -183,6 +183,11 @@ def check_reference(config: ModelConfig, objective: fg.Objective) -> None:
     chosen = [name for name in ("reference", "reference_every") if getattr(config, name) not in ("auto", 0)]
     if chosen and not objective.needs_reference:
         raise fg.ConfigError(f"model.{chosen[0]} concerns the reference, and this objective reads none: remove it")
+    if config.reference_every > steps:
+        raise fg.ConfigError(
+            f"model.reference_every = {config.reference_every} is more than trainer.steps = {steps}, so the reference "
+            "would never move: lower it, or remove it"
+        )
     if config.reference == "cached" and "rollouts" in objective.streams:
         raise fg.ConfigError(
             'model.reference = "cached" keeps log-probs of fixed preference data, computed before step 1; rollouts are '
