@@ -98,7 +98,7 @@ def check_model_folder(folder: str | Path) -> None:
     if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
         raise TrainerError(
             f"{path} holds an adapter and no model: name its base model in model.name_or_path and this folder in "
-            "model.adapter, or merge them: fdiv-gym models merge"
+            "model.adapter; an adapter that a run trained is merged by fdiv-gym models merge RUN"
         )
     if not (path / "config.json").is_file():
         raise TrainerError(f"model folder {path} has no config.json: it is not a transformers model")

@@ -195,6 +195,20 @@ def test_a_damaged_archive_is_refused(wheel, tmp_path, cache):
     assert nothing_stored(cache)
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_of_a_compressed_archive_is_one_message(kind, tiny_file, tmp_path, cache):
+    """Each compression has errors of its own, which are no BadZipFile."""
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.write(tiny_file, "tiny.gguf")
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(fg.TrainerError, match=r"cannot be read as a zip archive|a compression that is not read"):
+        add_model(path)
+    assert nothing_stored(cache)
+
+
 def test_an_archive_that_claims_more_than_the_disk_holds_is_refused(wheel, tmp_path, cache, monkeypatch):
     wheel = wheel.rename(tmp_path / "a.whl")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: FULL)
