@@ -155,6 +155,15 @@ def test_clear_errors(tiny, engine):
         fg.get_engine("transformers", temperature=0.0)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_are_named(temperature, value):
+    logits = torch.zeros(3, 7)
+    logits[1, :] = value
+    with pytest.raises(fg.EngineError, match="the logits of 1 of 3 rows are not finite: the weights are damaged"):
+        draw(logits, fg.Sampling(1, temperature), torch.Generator().manual_seed(0))
+
+
 def test_character_tokenizer_round_trip():
     tokenizer = character_tokenizer()
     text = ALPHABET * 2
