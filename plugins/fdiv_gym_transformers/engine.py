@@ -33,10 +33,21 @@ class TransformersEngine(fg.Engine):
     tokenizer: Any = None
 
     def start(self, model: Any, tokenizer: Any) -> None:
-        """Use this model; its weights are shared, not copied."""
+        """Use this model; its weights are shared, not copied.
+
+        Raises:
+            EngineError: the tokenizer's end or padding token is none of the model's, so it is of another model.
+        """
         self.model, self.tokenizer = model, tokenizer
         self._eos = eos_token_ids(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._eos, default=0)
+        self._vocabulary = getattr(model.config, "vocab_size", None)
+        for what, token in (("end", tokenizer.eos_token_id), ("padding", self._pad)):
+            if token is not None and self._vocabulary is not None and token >= self._vocabulary:
+                raise fg.EngineError(
+                    f"the tokenizer's {what} token has the number {token}, and the model knows {self._vocabulary} "
+                    "tokens: use the tokenizer of this model"
+                )
 
     def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
         """Load a model and its tokenizer, onto the GPU if there is one, and use them."""
@@ -93,6 +104,11 @@ class TransformersEngine(fg.Engine):
         for i, prompt in enumerate(prompts):
             if len(prompt) == 0:
                 raise fg.EngineError(f"prompt {i} is empty: a prompt needs at least one token")
+            if self._vocabulary is not None and max(prompt) >= self._vocabulary:
+                raise fg.EngineError(
+                    f"prompt {i} has the token {max(prompt)}, and the model knows {self._vocabulary} tokens: use the "
+                    "tokenizer of this model"
+                )
             if limit is not None and len(prompt) + sampling.max_new_tokens > limit:
                 raise fg.EngineError(
                     f"prompt {i} has {len(prompt)} tokens and engine.max_new_tokens is {sampling.max_new_tokens}, "
@@ -201,7 +217,14 @@ def draw(logits: Tensor, sampling: fg.Sampling, generator: torch.Generator) -> t
     """One token for each row of logits [b, V] and its log-prob under the sampling distribution.
 
     Temperature 0 takes the most likely token; its log-prob is then that of the untempered distribution.
+
+    Raises:
+        EngineError: the logits are no distribution.
     """
+    if not logits.amax(-1).isfinite().all():  # NaN, or infinity, which is NaN after subtraction
+        raise fg.EngineError(
+            "the model's logits are not finite: its weights are damaged or too large, or its config.json is wrong"
+        )
     if sampling.temperature == 0:
         chosen = logits.argmax(-1)
     else:

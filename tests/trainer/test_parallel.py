@@ -18,9 +18,9 @@ def on_one_and_on_two(script, folder, *arguments):
     """What the script saves on one process, and on two."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
     one, two = folder / "one.pt", folder / "two.pt"
-    subprocess.run([sys.executable, str(script), str(one), *arguments], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, str(script), str(one), *arguments], check=True, env=environment, timeout=600)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run([*launcher, str(script), str(two), *arguments], check=True, env=environment, timeout=300)
+    subprocess.run([*launcher, str(script), str(two), *arguments], check=True, env=environment, timeout=600)
     alone, together = torch.load(one), torch.load(two)
     assert (alone["processes"], together["processes"]) == (1, 2)
     return alone, together
