@@ -121,6 +121,8 @@ def token_scores(
         inputs = {"input_ids": packed.ids, "attention_mask": attention, "position_ids": packed.positions}
     entropy = None
     if head is None:
+        if getattr(getattr(model, "config", None), "output_router_logits", False):
+            inputs["output_router_logits"] = False  # its loss takes no mask of shared prompts, and is not trained here
         logits = model(**inputs, use_cache=False).logits[row, column]
         logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
         chosen = logits.gather(-1, targets[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)
