@@ -36,7 +36,8 @@ class TransformersEngine(fg.Engine):
         """Use this model; its weights are shared, not copied.
 
         Raises:
-            EngineError: the model keeps a state that is not keys and values.
+            EngineError: the tokenizer's end or padding token is none of the model's, so it is of another model; or the
+                model keeps a state that is not keys and values.
         """
         why = unsupported(model)
         if why is not None:
@@ -44,6 +45,13 @@ class TransformersEngine(fg.Engine):
         self.model, self.tokenizer = model, tokenizer
         self._eos = eos_token_ids(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._eos, default=0)
+        self._vocabulary = getattr(model.config, "vocab_size", None)
+        for what, token in (("end", tokenizer.eos_token_id), ("padding", self._pad)):
+            if token is not None and self._vocabulary is not None and token >= self._vocabulary:
+                raise fg.EngineError(
+                    f"the tokenizer's {what} token has the number {token}, and the model knows {self._vocabulary} "
+                    "tokens: use the tokenizer of this model"
+                )
 
     def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
         """Load a model and its tokenizer, onto the GPU if there is one, and use them."""
@@ -103,6 +111,11 @@ class TransformersEngine(fg.Engine):
         for i, prompt in enumerate(prompts):
             if len(prompt) == 0:
                 raise fg.EngineError(f"prompt {i} is empty: a prompt needs at least one token")
+            if self._vocabulary is not None and max(prompt) >= self._vocabulary:
+                raise fg.EngineError(
+                    f"prompt {i} has the token {max(prompt)}, and the model knows {self._vocabulary} tokens: use the "
+                    "tokenizer of this model"
+                )
             if limit is not None and len(prompt) + sampling.max_new_tokens > limit:
                 raise fg.EngineError(
                     f"prompt {i} has {len(prompt)} tokens and engine.max_new_tokens is {sampling.max_new_tokens}, "
@@ -234,7 +247,8 @@ def draw(logits: Tensor, sampling: fg.Sampling, generator: torch.Generator) -> t
     if broken:
         raise fg.EngineError(
             f"the logits of {broken} of {len(logps)} rows are not finite: the weights are damaged, or so large that "
-            "the model overflows; take earlier ones and lower trainer.learning_rate"
+            "the model overflows, or config.json is wrong; after an update take earlier weights and a lower "
+            "trainer.learning_rate"
         )
     return chosen, logps
 

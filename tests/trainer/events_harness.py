@@ -53,6 +53,7 @@ def run(
     resume: bool = False,
     model: Mapping[str, Any] | None = None,
     engine: Any = "transformers",
+    preferences: Mapping[str, Any] | None = None,
     **trainer: Any,
 ) -> Noticed:
     """A run of the tiny random model in ``folder / "run"``; its learning rate is constant from the first step.
@@ -74,6 +75,7 @@ def run(
         "objective": {"name": objective} if isinstance(objective, (str, type)) else objective,
         "trainer": options,
         "callbacks": [{"name": callback} for callback in callbacks],
+        **({} if preferences is None else {"preferences": preferences}),
     }
     output = folder / "run"
     error = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from fdiv_gym_accelerate.sharding import (
     distributed_like,
     divided_optimizer,
     gathered_optimizer,
+    gathered_trained,
     gathered_weights,
     is_sharded,
+    load_whole,
 )
 from fdiv_gym_accelerate.start import Policy
 
@@ -29,23 +31,34 @@ LARGE = 500_000_000
 
 @dataclass
 class Gathered:
-    """What a sharded policy's checkpoint holds, in the first process."""
+    """What a sharded policy's checkpoint holds, in the first process.
+
+    Args:
+        weights: all of them, or where an adapter is trained those of the adapter.
+        optimizer: its state, as one process would have it.
+        reference: the weights of a reference that moves.
+    """
 
     weights: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
+    reference: dict[str, torch.Tensor] | None = None
 
 
-def gathered_state(policy: Policy, optimizer: Any, *, keep: bool) -> Gathered | None:
+def gathered_state(policy: Policy, optimizer: Any, *, keep: bool, moves: bool = False) -> Gathered | None:
     """The whole weights and optimizer's state of a sharded policy, None of another; every process must call it.
 
     Args:
         policy: that is trained.
         optimizer: of its parameters.
         keep: whether this process writes the checkpoint.
+        moves: whether the reference moves, so that its weights are needed too.
     """
     if not is_sharded(policy.model):
         return None
-    return Gathered(gathered_weights(policy.model), gathered_optimizer(optimizer, keep=keep))
+    weights = gathered_weights(policy.model) if policy.adapter is None else gathered_trained(policy.adapter, keep=keep)
+    reference = policy.reference if moves else None
+    kept = gathered_weights(reference.module) if isinstance(reference, Moving) else None
+    return Gathered(weights, gathered_optimizer(optimizer, keep=keep), kept)
 
 
 def save_checkpoint(
@@ -70,15 +83,15 @@ def save_checkpoint(
     """
     with run.new_checkpoint(step) as folder:
         try:
+            weights = None if gathered is None else gathered.weights
             with quiet_transformers():
                 if policy.adapter is None:
-                    weights = None if gathered is None else gathered.weights
                     policy.model.save_pretrained(folder / "model", state_dict=weights)
                 else:
-                    save_adapter(policy.adapter, folder / "model", policy.source_hash)
+                    save_adapter(policy.adapter, folder / "model", policy.source_hash, weights)
             policy.tokenizer.save_pretrained(folder / "model")
             if moves and isinstance(policy.reference, Moving):
-                policy.reference.save(folder)
+                policy.reference.save(folder, None if gathered is None else gathered.reference)
             state = {
                 "step": step,
                 "optimizer": optimizer.state_dict() if gathered is None else gathered.optimizer,
@@ -146,9 +159,9 @@ def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, schedule: Any)
     if policy.adapter is None:
         _load_weights(folder, policy.model)
     else:
-        load_adapter(policy.adapter, folder / "model")
+        load_adapter(policy.adapter, folder / "model", distributed_like)
     if isinstance(policy.reference, Moving) and (folder / WEIGHTS).is_file():
-        policy.reference.load(folder)
+        _load_reference(folder, policy.reference)
     configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(divided_optimizer(state["optimizer"], optimizer))
     schedule.load_state_dict(state["schedule"])
@@ -171,14 +184,20 @@ def _load_weights(folder: Path, model: Any) -> None:
         raise fg.TrainerError(
             f"checkpoint {folder}: the weights {broken} are not finite; remove it to resume from an older one"
         )
-    own = model.state_dict()
-    weights = {name: distributed_like(tensor, own[name]) if name in own else tensor for name, tensor in weights.items()}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    tied = {name for name in missing if name.endswith("lm_head.weight")}
-    if unexpected or set(missing) - tied:
-        raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
-    if not is_sharded(model):  # there tied weights are one parameter, and remain it
-        model.tie_weights()
+    _refuse_unfit(folder, load_whole(model, weights))
+
+
+def _load_reference(folder: Path, reference: Moving) -> None:
+    try:
+        unfit = reference.load(folder)
+    except Exception as error:  # safetensors raises its own class
+        raise _damaged(folder, error) from None
+    _refuse_unfit(folder, unfit)
+
+
+def _refuse_unfit(folder: Path, names: Sequence[str]) -> None:
+    if names:
+        raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {', '.join(names[:3])}")
 
 
 def _damaged(folder: Path, error: Exception) -> fg.TrainerError:
@@ -202,10 +221,15 @@ def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, A
     schedule._last_lr = rates
 
 
-def room_needed(model: Any) -> int:
-    """Bytes one checkpoint takes: the trained weights and their two moments in AdamW, and a little more."""
+def room_needed(model: Any, *, moves: bool = False) -> int:
+    """Bytes one checkpoint takes: the trained weights and their two moments in AdamW, and a little more.
+
+    Args:
+        model: the policy.
+        moves: whether the weights of a reference are stored too.
+    """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return int(trained) * 3 + 10_000_000
+    return int(trained) * (4 if moves else 3) + 10_000_000
 
 
 def checkpoints_kept(keep: int | None, size: int) -> int:
@@ -213,7 +237,9 @@ def checkpoints_kept(keep: int | None, size: int) -> int:
     return keep if keep is not None else 1 if size > LARGE else 2
 
 
-def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[str], None]) -> None:
+def check_room(
+    run: RunFolder, model: Any, keep: int | None, report: Callable[[str], None], *, moves: bool = False
+) -> None:
     """Say the size of a checkpoint if it is large, and refuse to start if the disk has no room for one.
 
     Args:
@@ -221,12 +247,13 @@ def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[s
         model: the policy.
         keep: the option ``keep_checkpoints``.
         report: takes one line.
+        moves: see ``room_needed``.
 
     Raises:
         TrainerError: not enough free disk space.
     """
     free = shutil.disk_usage(run.path).free
-    needed = room_needed(model)
+    needed = room_needed(model, moves=moves)
     if free < needed:
         raise fg.TrainerError(
             f"{run.path} has {free / 1e6:.0f} MB free, one checkpoint takes about {needed / 1e6:.0f} MB: "
@@ -234,7 +261,8 @@ def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[s
         )
     if needed > LARGE:
         kept = checkpoints_kept(keep, needed)
+        what = "weights, reference and optimizer" if moves else "weights and optimizer"
         report(
-            f"a checkpoint takes about {needed / 1e9:.1f} GB (weights and optimizer); the newest "
+            f"a checkpoint takes about {needed / 1e9:.1f} GB ({what}); the newest "
             f"{'is' if kept == 1 else f'{kept} are'} kept, and one more while it is written"
         )

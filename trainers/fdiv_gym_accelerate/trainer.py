@@ -38,14 +38,17 @@ class AccelerateTrainer(fg.Trainer):
                     return self._fit(run, interrupt)
             finally:
                 run.close()
-        except RuntimeError as error:
+        except (RuntimeError, fg.FdivGymError) as error:
             raise_if_a_process_is_lost(error, self.options.process_deadline_s)
             raise
         finally:
             screen.stop()  # restores the terminal after an error too
 
     def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
-        check_room(run.folder, run.policy.model, self.options.keep_checkpoints, run.screen.message)
+        check_room(
+            run.folder, run.policy.model, self.options.keep_checkpoints, run.screen.message,
+            moves=bool(run.config.model.reference_every),
+        )  # fmt: skip
         if run.step == 0 and not run.is_evaluated():
             run.evaluate()
         run.screen.start(self.options.steps, run.step)
