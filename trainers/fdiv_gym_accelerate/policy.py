@@ -114,7 +114,7 @@ def token_scores(
     row, column = batch.mask.nonzero(as_tuple=True)
     targets = batch.ids[:, 1:][batch.mask]
     if packed is None:
-        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention}
+        inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.attention}
     else:
         row, column = packed.row[row, column], packed.column[row, column]
         attention = packed.attention(model.config._attn_implementation, floating_dtype(model))
