@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 import fdiv_gym as fg
-from fdiv_gym.registry.messages import cause_of
+from fdiv_gym.registry import cause_of
 from fdiv_gym.runs import TrackerConfig
 from fdiv_gym_accelerate.tables import send_samples
 
