@@ -31,8 +31,7 @@ def seal(folder: Path) -> None:
 def damage_of(folder: Path) -> str | None:
     """What differs from the manifest, or None: a file is missing or changed; weights, or a pipe, were added."""
     try:
-        files = json.loads(read_text(folder / MANIFEST))["sha256"]
-        wanted = {str(name): str(digest) for name, digest in files.items()}
+        wanted = _read(folder)
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -52,6 +51,11 @@ def damage_of(folder: Path) -> str | None:
     return next((f"{name} was added" for name in added if name not in wanted), None)
 
 
+def sealed_names(folder: Path) -> list[str]:
+    """The files that a folder had when it was sealed, as paths in it; ``damage_of`` must have found no damage."""
+    return [*_read(folder)]
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open_for_reading(path) as file:
@@ -62,6 +66,12 @@ def flush_folder(folder: Path) -> None:
     """Write the names in a folder to the disk, so that a rename survives a loss of power."""
     with contextlib.suppress(PermissionError):  # Windows opens no folders
         _flush(folder)
+
+
+def _read(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file, from the manifest."""
+    files = json.loads(read_text(folder / MANIFEST))["sha256"]
+    return {str(name): str(digest) for name, digest in files.items()}
 
 
 def _flush(path: Path) -> None:

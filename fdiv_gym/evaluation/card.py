@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from fdiv_gym.registry.messages import printable
 from fdiv_gym.runs.folder import EVALUATIONS, PROVENANCE, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""``owner/name``."""
+METRIC = re.compile(r"[\w/@.+-]+")
+LONGEST = 300
+"""Characters of a value in a card."""
 
 LICENCE_NOTE = (
     "No licence is stated here. The weights derive from the base model, whose licence applies to them; "
@@ -44,8 +54,8 @@ def model_card(run: RunFolder, step: int, *, adapter: bool) -> str:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a model's name has the form owner/name; a path on this machine is not written into a card."""
-    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and "\\" not in name
+    """Whether a model's name is owner/name and no folder here; a path of this machine is not written into a card."""
+    return HUB_ID.fullmatch(name) is not None and not Path(name).exists()
 
 
 def _settings(
@@ -57,7 +67,9 @@ def _settings(
     return {
         "base model": shown,
         "task": env.get("id", "preference data"),
-        "objective": ", ".join(f"{k} = {v}" for k, v in options.items() if isinstance(v, (str, int, float))),
+        "objective": ", ".join(
+            f"{k} = {v}" for k, v in options.items() if isinstance(v, (str, int, float)) and v != ""
+        ),
         "steps": trainer.get("steps"),
         "precision": trainer.get("precision"),
         "seed": config.get("seed"),
@@ -73,10 +85,9 @@ def _figures(run: RunFolder, step: int) -> str:
     first, last = lines[0], after[-1]
     rows = ["| metric | untrained | this model | meaning |", "|---|---|---|---|"]
     for key in last:
-        if key != "step" and isinstance(last[key], (int, float)):
-            before = first.get(key)
-            shown = "" if before is None else f"{before:.4g}"
-            rows.append(f"| `{key}` | {shown} | {last[key]:.4g} | {meaning_of(key) or ''} |")
+        if key != "step" and (value := _figure(last[key])):
+            name = f"`{key}`" if METRIC.fullmatch(key) else _cell(key)
+            rows.append(f"| {name} | {_figure(first.get(key))} | {value} | {_cell(meaning_of(key) or '')} |")
     text = (
         "Measured by the trainer during this run, once, on its own held-out tasks: evidence for this task alone, with "
         "one seed and without intervals."
@@ -93,6 +104,19 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _figure(value: Any) -> str:
+    """A number of an evaluation; empty for anything else."""
+    return f"{value:.4g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
 def _table(rows: Mapping[str, Any]) -> str:
-    body = [f"| {key} | {str(value).replace('|', '&#124;')} |" for key, value in rows.items() if value is not None]
+    body = [f"| {_cell(key)} | {_cell(value)} |" for key, value in rows.items() if value is not None]
     return "\n".join(["| | |", "|---|---|", *body])
+
+
+def _cell(value: Any) -> str:
+    """One line of plain text: what the files of a run hold is never read as Markdown or HTML."""
+    text = html.escape(printable(" ".join(str(value).split()))[:LONGEST])
+    for character in "\\`*_[]|~":
+        text = text.replace(character, f"&#{ord(character)};")
+    return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from fdiv_gym.errors import ConfigError, TrainerError
@@ -44,6 +43,8 @@ def merge_adapter(model: str, output: Path, step: int | None = None, *, trust_re
             f"the configuration in {run.path} runs Python code of the model {config.name_or_path!r}: if you trust its "
             "author, repeat this with --trust-remote-code"
         )
+    from safetensors import SafetensorError
+
     from fdiv_gym.models.adapters import initial_model
     from fdiv_gym.models.loading import load_tokenizer, model_source
     from fdiv_gym.models.quiet import quiet_transformers
@@ -51,9 +52,9 @@ def merge_adapter(model: str, output: Path, step: int | None = None, *, trust_re
     source = model_source(config, None)
     merged = initial_model(config, source)
     tokenizer = load_tokenizer(source, config.revision, trust_remote_code=config.trust_remote_code)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".merging-", dir=output.parent))
+        temporary.mkdir(parents=True)  # with the user's own permissions, unlike that of tempfile
         try:
             with quiet_transformers():
                 merged.save_pretrained(temporary)
@@ -61,6 +62,6 @@ def merge_adapter(model: str, output: Path, step: int | None = None, *, trust_re
             os.rename(temporary, output)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by its own class
         raise TrainerError(f"cannot write the model in {output}: {error}") from None
     return output

@@ -251,7 +251,8 @@ def _of_every_engine(table: Any) -> dict[str, Any]:
 def model_table(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:
     """The table [model] for these weights; an adapter of a run goes with the initial model of that run.
 
-    The adapter and the GGUF file of a run's own table belong to its initial model, and no evaluation trains one.
+    The adapter, the GGUF file and the revision of a run's own table belong to its initial model, and no evaluation
+    trains one.
     """
     if not isinstance(table, Mapping):
         return table  # refused with the configuration
@@ -260,7 +261,9 @@ def model_table(table: Any, run: RunFolder | None, weights: str, step: int | Non
         return kept | {"name_or_path": weights}
     if is_adapter(weights):
         return kept | {"name_or_path": initial_model(run), "adapter": weights}
-    return kept | {"name_or_path": weights} | ({} if step == 0 else {"adapter": None, "gguf_file": None})
+    return (
+        kept | {"name_or_path": weights} | ({} if step == 0 else {"adapter": None, "gguf_file": None, "revision": None})
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

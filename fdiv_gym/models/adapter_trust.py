@@ -98,7 +98,8 @@ def refuse_other_base(folder: Path, facts: Mapping[str, Any], name: str, weights
     elif facts.get("name_or_path") != name:
         raise TrainerError(
             f"adapter {folder} names the base model {shorten(facts.get('name_or_path'))}, which is not read; "
-            f"model.name_or_path is {name!r}: set it to the adapter's base, if you trust that model"
+            f"model.name_or_path is {name!r}: set it to the adapter's base, if you trust that model; if it is the same "
+            f"model, write {name!r} as base_model_name_or_path into {CONFIG}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from fdiv_gym.errors import ConfigError, TrainerError, did_you_mean
 from fdiv_gym.manifest import MANIFEST, damage_of, sha256_of
 from fdiv_gym.models.added import PROVENANCE, AddedModel, added_folder, added_models, check_name
 from fdiv_gym.models.chat import ChatEncoder
-from fdiv_gym.models.gguf import convert_gguf, no_room, refuse_if_full
+from fdiv_gym.models.gguf import convert_gguf, refuse_if_full, storing
 from fdiv_gym.models.loading import load_model, load_tokenizer
 from fdiv_gym.models.recipes import RECIPES, Recipe, recipe_of
 from fdiv_gym.models.sealing import sealed
@@ -49,9 +50,10 @@ def add_model(
             has too little space.
         MissingExtraError: the package ``gguf`` is not installed.
     """
-    path = Path(source).expanduser()
-    recipe = recipe_of(str(source) if not path.exists() else path.name)
-    if recipe is None and not path.exists():
+    path = Path(os.path.expanduser(source))  # unlike Path.expanduser it leaves an unknown user's ~name as it is
+    exists = os.path.exists(path)  # unlike Path.exists it takes a name that is too long
+    recipe = recipe_of(path.name if exists else str(source))
+    if recipe is None and not exists:
         known = [found.package for found in RECIPES]
         raise ConfigError(
             f"there is no file, folder or known package {str(source)!r} ({did_you_mean(str(source), known)}); a model "
@@ -62,13 +64,13 @@ def add_model(
     if target.is_dir() and damage_of(target) is None:
         raise ConfigError(f"a model {name!r} was added before; give another --name, or: fdiv-gym models remove {name}")
     begun = {"name": name, "source": str(source), "added": time.strftime("%Y-%m-%d"), "fdiv_gym": __version__}
-    try:
-        with sealed(target) as folder:
-            facts = _fill(folder, path, recipe, sha256, say)
-            record = json.dumps({**begun, **facts}, indent=2) + "\n"
-            (folder / PROVENANCE).write_text(record, encoding="utf-8")
-    except OSError as error:
-        raise no_room(error) from None
+    with storing(), sealed(target) as folder:
+        facts = _fill(folder, path, recipe, sha256, say)
+        record = json.dumps({**begun, **facts}, indent=2) + "\n"
+        (folder / PROVENANCE).write_text(record, encoding="utf-8")
+        digest = sha256_of(folder / PROVENANCE)
+    if not (target / PROVENANCE).is_file() or sha256_of(target / PROVENANCE) != digest:
+        raise ConfigError(f"another process added a model {name!r} meanwhile, which stays: give another --name")
     return next(model for model in added_models() if model.name == name)
 
 

@@ -61,7 +61,7 @@ class ModelConfig(Options):
     gguf_file: str | None = None
     """A GGUF file in the folder ``name_or_path``: it is de-quantised to fp32 once, with its tokenizer, and cached."""
     revision: str | None = None
-    """Hub revision."""
+    """Version of a model of the hub: a branch, a tag or a commit."""
     trust_remote_code: bool = False
     """Run the Python code of the model's author. A run folder that sets it needs ``--trust-remote-code``."""
     chat: Literal["auto", "never"] = "auto"
@@ -89,6 +89,8 @@ class ModelConfig(Options):
                 "stored without the first: merge that into a model first (fdiv-gym models merge)"
             )
         self._check_reference()
+        if self.revision is not None and self.name_or_path == "embedded":
+            raise ValueError("revision chooses a version of a model of the hub, and the model is embedded: remove it")
         if self.gguf_file is not None:
             if self.name_or_path == "embedded":
                 raise ValueError("gguf_file needs name_or_path, the folder that holds it")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from fdiv_gym.cache import cache_folder
 from fdiv_gym.errors import TrainerError
@@ -37,7 +40,7 @@ def folder_of_gguf(folder: str | Path, name: str) -> Path:
     if not path.is_file():
         there = ", ".join(sorted(found.name for found in Path(folder).glob("*.gguf"))) or "none"
         raise TrainerError(f"there is no GGUF file {name!r} in {folder}; GGUF files there: {there}")
-    try:
+    with storing():
         digest = sha256_of(path)
         target = cache_folder() / "models" / "converted" / f"{digest[:16]}-{CONVERSION}"
         if not target.is_dir() or damage_of(target) is not None:
@@ -45,8 +48,6 @@ def folder_of_gguf(folder: str | Path, name: str) -> Path:
                 header = convert_gguf(path, temporary)
                 record = {"source": path.name, "sha256": digest, "parameters": header.parameters}
                 (temporary / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise no_room(error) from None
     return target
 
 
@@ -117,6 +118,14 @@ def refuse_if_full(folder: Path, needed: int) -> None:
         )
 
 
-def no_room(error: OSError) -> TrainerError:
-    """The error of a file that cannot be read, or of a cache that cannot be written."""
-    return TrainerError(f"cannot store the model: {error}; FDIV_GYM_CACHE names a folder with free space")
+@contextmanager
+def storing() -> Iterator[None]:
+    """Turn a file that cannot be read, or a cache that cannot be written, into one clear error.
+
+    Raises:
+        TrainerError: with the reason.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by its own class
+        raise TrainerError(f"cannot store the model: {error}; FDIV_GYM_CACHE names a folder with free space") from None

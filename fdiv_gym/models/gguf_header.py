@@ -6,6 +6,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ MOST_ELEMENTS = 8_000_000
 LONGEST_TEXT = 1 << 20
 """Bytes of one text, such as a chat template."""
 MOST_DIMENSIONS = 8
+
+BLOCK = re.compile(r"blk\.([0-9]{1,6})\.")
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -44,10 +47,11 @@ class GgufHeader:
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """The header of a GGUF file; every tensor must lie inside the file.
+    """The header of a GGUF file; every tensor must lie inside the file, apart from the others.
 
     Raises:
-        TrainerError: it is no GGUF file, it is truncated, or its header exceeds a limit.
+        TrainerError: it is no GGUF file, it is truncated, its header exceeds a limit, or its tensors overlap or are not
+            those of the layers that it announces.
         MissingExtraError: the package ``gguf`` is not installed.
         OSError: the file cannot be read.
     """
@@ -86,6 +90,7 @@ class _Reader:
             raise self._refused(f"has the alignment {alignment!r}")
         start = -(-self._file.tell() // alignment) * alignment
         types: Counter[str] = Counter()
+        taken = 0
         for name, elements, kind, offset in tensors:
             if kind not in sizes:
                 raise self._refused(f"has the tensor {name!r} of an unknown type, {kind}")
@@ -93,7 +98,21 @@ class _Reader:
             if start + offset + elements // block * size > self._size:
                 raise self._refused(f"is truncated: the tensor {name!r} ends beyond the file's {self._size} bytes")
             types[type_name] += elements
+            taken += elements // block * size
+        if taken > self._size - start:  # a small file would become a huge model
+            raise self._refused(f"has tensors that overlap: together they have {taken} bytes, the file {self._size}")
+        self._refuse_other_layers(metadata, [name for name, *_ in tensors])
         return GgufHeader(metadata, sum(types.values()), types.most_common(1)[0][0] if types else "none")
+
+    def _refuse_other_layers(self, metadata: dict[str, Any], names: list[str]) -> None:
+        """Refuse a number of layers that the tensors do not have.
+
+        transformers leaves out layers beyond the number without a word, and builds missing ones before it notices.
+        """
+        announced = metadata.get(f"{metadata.get('general.architecture')}.block_count")
+        found = {int(match[1]) for name in names if (match := BLOCK.match(name))}
+        if found and announced != max(found) + 1:
+            raise self._refused(f"announces {announced} layers and has the tensors of {max(found) + 1}")
 
     def _tensor(self) -> tuple[str, int, int, int]:
         name = self._text()
@@ -108,7 +127,10 @@ class _Reader:
         if kind == _STRING:
             return self._text()
         if kind in _SCALARS:
-            return self._number(_SCALARS[kind])
+            number = self._number(_SCALARS[kind])
+            if not math.isfinite(number):
+                raise self._refused(f"has the value {number} in its header")
+            return number
         if kind != _ARRAY:
             raise self._refused(f"has a value of an unknown type, {kind}")
         element, count = self._number("I"), self._number("Q")

@@ -98,7 +98,7 @@ def check_model_folder(folder: str | Path) -> None:
     if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
         raise TrainerError(
             f"{path} holds an adapter and no model: name its base model in model.name_or_path and this folder in "
-            "model.adapter, or merge them: fdiv-gym models merge"
+            "model.adapter; an adapter that a run trained is merged by fdiv-gym models merge RUN"
         )
     if not (path / "config.json").is_file():
         raise TrainerError(f"model folder {path} has no config.json: it is not a transformers model")
@@ -111,11 +111,17 @@ def model_source(model: ModelConfig, demonstrations: Demonstrations | None, prog
     """The source of the initial model: a folder, that of an embedded, added or converted model too, or a hub id.
 
     Raises:
-        ConfigError: the embedded model is configured without demonstrations for its warm start.
+        ConfigError: the embedded model is configured without demonstrations for its warm start, or a local folder with
+            a revision.
         TrainerError: a known model was not added yet, an added one is damaged, or a GGUF file cannot be converted.
     """
     if model.name_or_path != "embedded":
         source = resolve(model.name_or_path)
+        if model.revision is not None and Path(source).is_dir():
+            raise ConfigError(
+                f"model.revision = {model.revision!r} chooses a version of a model of the hub, and "
+                f"{model.name_or_path!r} is the local folder {source}: remove it"
+            )
         if model.gguf_file is not None:
             return str(folder_of_gguf(source, model.gguf_file))
         refuse_damaged(source)

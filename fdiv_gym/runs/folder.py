@@ -224,7 +224,7 @@ class RunFolder:
             TrainerError: the name of one contains no step.
         """
         for path in (self.path / "checkpoints").glob("step-*"):
-            if _step_of(path) is None:
+            if step_of(path) is None:
                 raise TrainerError(f"{path} is no checkpoint: its name must be step-NUMBER; rename or move it")
         return self._numbered()
 
@@ -242,7 +242,7 @@ class RunFolder:
             )
 
     def _numbered(self) -> list[Path]:
-        found = ((_step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
+        found = ((step_of(path), path) for path in (self.path / "checkpoints").glob("step-*"))
         return [path for _, path in sorted((step, path) for step, path in found if step is not None)]
 
     def damage_of(self, checkpoint: Path) -> str | None:
@@ -274,7 +274,8 @@ class RunFolder:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _step_of(checkpoint: Path) -> int | None:
+def step_of(checkpoint: Path) -> int | None:
+    """The step in the name of a checkpoint; None if there is none."""
     number = checkpoint.name.removeprefix("step-")
     return int(number) if number.isascii() and number.isdigit() else None
 

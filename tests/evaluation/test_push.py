@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 import fdiv_gym as fg
 from fdiv_gym.cli.main import app
 from fdiv_gym.evaluation import push_model, write_model
+from fdiv_gym.evaluation.card import model_card
 from fdiv_gym.runs import RunFolder
 from fdiv_gym.runs.config import parse_config
 
@@ -48,12 +51,16 @@ class Hub:
     """
 
     def __init__(self):
-        self.repositories, self.files, self.tokens, self.refuse = {}, {}, set(), False
+        self.repositories, self.files, self.tokens, self.refuse = {}, {}, set(), None
+        self.private = None  # of every repository; None: as it was created
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_):
                 pass
+
+            def do_GET(self):
+                self.do_POST()
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
@@ -61,6 +68,8 @@ class Hub:
                 status, answer = hub.answer(self.path, body)
                 data = json.dumps(answer).encode()
                 self.send_response(status)
+                if status == 307:
+                    self.send_header("Location", answer)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -73,12 +82,17 @@ class Hub:
 
     def answer(self, path, body):
         if self.refuse:
-            return 403, {"error": "no write access"}
+            return self.refuse
         if path == "/api/repos/create":
             given = json.loads(body)
             name = f"{given['organization']}/{given['name']}" if given.get("organization") else given["name"]
             self.repositories[name] = given
             return 200, {"url": f"{self.address}/{name}", "id": name, "name": name}
+        if path.startswith("/api/models/") and path.count("/") == 4:
+            name = path.removeprefix("/api/models/")
+            made = self.repositories[name]
+            private = made.get("private") is True or made.get("visibility") == "private"
+            return 200, {"id": name, "private": private if self.private is None else self.private}
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
         if path.endswith("/preupload/main"):
@@ -127,8 +141,6 @@ def test_the_folder_holds_the_model_and_a_card_of_the_runs_own_figures(run, tmp_
 
 
 def test_paths_of_this_machine_stay_out_of_the_card(run, tmp_path):
-    from fdiv_gym.evaluation.card import model_card
-
     changed = tmp_path / "run"
     changed.mkdir()
     for name, base in (("a", "/home/me/secret"), ("b", "owner/base")):
@@ -154,11 +166,128 @@ def test_push_sends_every_file_and_never_shows_the_token(run, hub, tmp_path):
 
 
 def test_a_hub_that_refuses_is_one_message_without_the_token(run, hub):
-    hub.refuse = True
+    hub.refuse = 403, {"error": "no write access"}
     with pytest.raises(fg.TrainerError, match="the hub did not take owner/name") as refused:
         push_model(str(run), "owner/name")
     assert SECRET not in str(refused.value)
     assert hub.files == {}
+
+
+ANSWERS = {
+    "the token echoed": (403, {"error": f"no access with {SECRET}"}),
+    "no address": (200, {}),
+    "no table": (200, []),
+    "a failure": (501, {"error": "not here"}),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_strange_answer_is_one_message_without_the_token(run, hub, answer):
+    hub.refuse = ANSWERS[answer]
+    with pytest.raises(fg.TrainerError, match="the hub did not take owner/name") as refused:
+        push_model(str(run), "owner/name")
+    assert SECRET not in str(refused.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message(run, hub, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "nowhere")
+    with pytest.raises(fg.TrainerError, match=r"the hub did not take owner/name .*HF_ENDPOINT"):
+        push_model(str(run), "owner/name")
+
+
+def test_a_redirect_to_another_server_takes_no_token_along(run, hub):
+    other = Hub()
+    hub.refuse = 307, f"{other.address}/api/repos/create"
+    try:
+        with contextlib.suppress(fg.TrainerError):
+            push_model(str(run), "owner/name")
+    finally:
+        other.server.shutdown()
+        other.server.server_close()
+        other.thread.join()
+    assert other.tokens <= {None}
+
+
+def test_nothing_private_is_sent_to_a_public_repository(run, hub):
+    hub.private = False
+    with pytest.raises(fg.TrainerError, match=r"owner/name exists and is public, .*nothing was sent"):
+        push_model(str(run), "owner/name", private=True)
+    assert hub.files == {}
+    push_model(str(run), "owner/name")  # not asked for
+    assert "model.safetensors" in hub.files
+
+
+@pytest.mark.parametrize("plant", ["link", "file", "hidden", "folder"])
+def test_only_what_training_wrote_is_published(run, tmp_path, plant):
+    planted = shutil.copytree(run, tmp_path / "run")
+    place = next((planted / "checkpoints").glob("step-*/model"))
+    (tmp_path / "secret").write_text("a key of the user")
+    match plant:
+        case "link":
+            (place / "added_tokens.json").symlink_to(tmp_path / "secret")
+        case "folder":
+            (place / "notes").mkdir()
+        case _:
+            (place / {"file": "notes.txt", "hidden": ".env"}[plant]).write_text("a key of the user")
+    with pytest.raises(fg.TrainerError, match=r"what training did not write, .*(added_tokens|notes|\.env)"):
+        write_model(str(planted), tmp_path / "out")
+    assert not [*tmp_path.glob("*out*")]
+
+
+def edited(run, folder, **changes):
+    """A copy of a run of which JSON files are changed: the name without its ending, and a function."""
+    copy = shutil.copytree(run, folder)
+    for name, change in changes.items():
+        record = json.loads((copy / f"{name}.json").read_text())
+        change(record)
+        (copy / f"{name}.json").write_text(json.dumps(record))
+    return copy
+
+
+HOSTILE = "x\n\n# Licence: MIT\n<script>alert(1)</script> ![t](http://evil.example) | `a` \x1b[31m"
+
+
+def test_text_of_a_run_is_no_markup_in_the_card(run, tmp_path):
+    copy = edited(
+        run, tmp_path / "run",
+        config=lambda record: (record["env"].update(id=HOSTILE), record["objective"].update(name=HOSTILE)),
+        provenance=lambda record: (record.update(platform=HOSTILE), record["packages"].update({HOSTILE: HOSTILE})),
+    )  # fmt: skip
+    lines = RunFolder(copy).lines("evaluations.jsonl")
+    lines[0]["score/greedy"] = HOSTILE
+    lines[-1] |= {HOSTILE: 1.0, "flag": True}
+    (copy / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = (write_model(str(copy), tmp_path / "out") / "README.md").read_text()
+    for markup in ("<script", "![t]", "\n# Licence: MIT", "\x1b"):
+        assert markup not in card, markup
+    assert "| `score/greedy` |  | " in card
+    assert "flag" not in card
+    for row in card.splitlines():
+        if row.startswith("| "):
+            assert row.count("|") in (3, 5), row
+
+
+def test_the_path_of_a_base_model_is_no_hub_id(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"models/mine": False, "C:/mine": False, "owner/name\n": False, "owner/name": True}
+    for i, (name, expected) in enumerate(names.items()):
+        if name == "models/mine":
+            (tmp_path / name).mkdir(parents=True)
+        copy = edited(
+            run, tmp_path / f"run-{i}",
+            config=lambda record, name=name: record["model"].update(name_or_path=name),
+        )  # fmt: skip
+        card = model_card(RunFolder(copy), 1, adapter=False)
+        assert ("base_model:" in card, "mine" in card) == (expected, False), name
+
+
+def test_a_checkpoint_of_another_name_is_none_of_a_run(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    renamed = next((copy / "checkpoints").glob("step-*")).rename(copy / "checkpoints" / "step-abc")
+    with pytest.raises(fg.ConfigError, match="is no checkpoint of a run"):
+        write_model(str(renamed), tmp_path / "out")
 
 
 @pytest.mark.slow

@@ -31,3 +31,21 @@ def converted(tiny_file, tmp_path_factory):
         return folder_of_gguf(tiny_file.parent, tiny_file.name)
     finally:
         os.environ["FDIV_GYM_CACHE"] = before
+
+
+@pytest.fixture
+def no_large_files():
+    """Inside the context no file of this process grows beyond 50 kB, as on a full disk."""
+    import contextlib
+    import resource
+
+    @contextlib.contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

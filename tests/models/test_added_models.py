@@ -195,6 +195,20 @@ def test_a_damaged_archive_is_refused(wheel, tmp_path, cache):
     assert nothing_stored(cache)
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_of_a_compressed_archive_is_one_message(kind, tiny_file, tmp_path, cache):
+    """Each compression has errors of its own, which are no BadZipFile."""
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.write(tiny_file, "tiny.gguf")
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(fg.TrainerError, match=r"cannot be read as a zip archive|a compression that is not read"):
+        add_model(path)
+    assert nothing_stored(cache)
+
+
 def test_an_archive_that_claims_more_than_the_disk_holds_is_refused(wheel, tmp_path, cache, monkeypatch):
     wheel = wheel.rename(tmp_path / "a.whl")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: FULL)
@@ -211,6 +225,35 @@ def test_a_disk_that_fills_up_leaves_nothing(tiny_file, cache, monkeypatch):
     with pytest.raises(fg.TrainerError, match="No space left on device; FDIV_GYM_CACHE"):
         add_model(tiny_file)
     assert nothing_stored(cache)
+
+
+def test_weights_that_cannot_be_written_leave_nothing(tiny_file, cache, no_large_files):
+    """safetensors reports a full disk by a class of its own, which is no OSError."""
+    with no_large_files(), pytest.raises(fg.TrainerError, match=r"cannot store the model: .*FDIV_GYM_CACHE"):
+        add_model(tiny_file)
+    assert nothing_stored(cache)
+
+
+def test_of_two_models_added_at_once_under_a_name_the_second_is_told(tiny_file, converted, monkeypatch):
+    fill = adding._fill
+
+    def slow(*arguments):
+        monkeypatch.setattr(adding, "_fill", fill)
+        facts = fill(*arguments)
+        add_model(converted, "tiny")
+        return facts
+
+    monkeypatch.setattr(adding, "_fill", slow)
+    with pytest.raises(fg.ConfigError, match="another process added a model 'tiny' meanwhile, which stays"):
+        add_model(tiny_file, "tiny")
+    (model,) = added_models()
+    assert model.source == str(converted)
+
+
+@pytest.mark.parametrize("source", ["a" * 5000, "~no-such-user/model", "a\0b", "\udc80"])
+def test_a_source_that_can_be_no_path_is_one_message(source):
+    with pytest.raises(fg.ConfigError, match="there is no file, folder or known package"):
+        add_model(source)
 
 
 def test_the_remains_of_a_killed_process_are_removed_after_a_day(tiny_file, cache):
@@ -230,6 +273,15 @@ def test_a_name_is_looked_up_as_a_folder_then_an_added_model_then_a_hub_id(conve
     shutil.copytree(converted, "tiny")
     assert model_source(ModelConfig(name_or_path="tiny"), None) == "tiny"
     assert model_source(ModelConfig(name_or_path="owner/tiny"), None) == "owner/tiny"
+
+
+def test_a_revision_of_what_is_no_model_of_the_hub_is_refused(converted):
+    add_model(converted, "tiny")
+    for name in ("tiny", str(converted)):
+        with pytest.raises(fg.ConfigError, match=r"model.revision = 'v1' .* is the local folder .*: remove it"):
+            model_source(ModelConfig(name_or_path=name, revision="v1"), None)
+    with pytest.raises(ValueError, match="the model is embedded: remove it"):
+        ModelConfig(revision="v1")
 
 
 def test_a_near_miss_and_a_known_model_that_was_not_added_name_the_remedy(converted, tmp_path, monkeypatch):

@@ -111,6 +111,12 @@ HOSTILE = {
     "alignment 0": header_of(text(b"general.alignment") + struct.pack("<II", 4, 0), counts=(0, 1)),
     "of 4000 dimensions": header_of(tensors=text(b"w") + struct.pack("<I", 4000), counts=(1, 0)),
     "ends beyond the file": header_of(tensors=text(b"w") + struct.pack("<IQQIQ", 2, 2**31, 2**31, 0, 0), counts=(1, 0)),
+    "tensors that overlap: together they have 256 bytes": header_of(
+        tensors=b"".join(text(name) + struct.pack("<IQIQ", 1, 32, 0, 0) for name in (b"v", b"w")) + bytes(200),
+        counts=(2, 0),
+    ),
+    "the value nan": header_of(text(b"a.eps") + struct.pack("<If", 6, float("nan")), counts=(0, 1)),
+    "the value inf": header_of(text(b"a.base") + struct.pack("<Id", 12, float("inf")), counts=(0, 1)),
     "tensor 'w' of an unknown type": header_of(tensors=text(b"w") + struct.pack("<IQIQ", 1, 1, 99, 0), counts=(1, 0)),
 }
 
@@ -121,6 +127,17 @@ def test_a_hostile_header_is_refused(reason, tmp_path, own_cache):
     with pytest.raises(fg.TrainerError, match=reason):
         folder_of_gguf(tmp_path, "bad.gguf")
     assert not [path for path in own_cache.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("announced", [0, 1, 3, 2**31])
+def test_a_wrong_number_of_layers_is_refused(announced, tmp_path, own_cache, monkeypatch):
+    """One layer fewer was a smaller model without a word, and very many were built for hours."""
+    monkeypatch.setattr(
+        gguf.GGUFWriter, "add_block_count", lambda self, _: self.add_uint32("llama.block_count", announced)
+    )
+    write_gguf(tmp_path / "bad.gguf")
+    with pytest.raises(fg.TrainerError, match=f"announces {announced} layers and has the tensors of 2"):
+        folder_of_gguf(tmp_path, "bad.gguf")
 
 
 def test_every_truncation_is_refused(tiny_file, tmp_path):

@@ -239,6 +239,17 @@ def test_heldout_units_that_do_not_fit_are_left_out():
     assert (source.counts["encoded"], source.counts["prompt_too_long"]) == (1, 1)
 
 
+def test_rows_of_another_models_tokenizer_are_refused():
+    from fdiv_gym.data.preferences import PreferenceData
+    from fdiv_gym_accelerate.sources import PreferenceSource
+
+    data = PreferenceData((PreferenceUnit("a", "x", "z"),), (), {"read": 1}, True, "f")
+    config = PreferencesConfig(path="unused")
+    PreferenceSource(data, ChatEncoder(Letters()), config, 0, None, ord("z") + 1)
+    with pytest.raises(ConfigError, match=r"unused: a row has the token 122, and the model knows 122 tokens"):
+        PreferenceSource(data, ChatEncoder(Letters()), config, 0, None, ord("z"))
+
+
 def test_chats_need_a_template():
     config = PreferencesConfig(path="data.jsonl")
     one = PreferenceUnit((Message("user", "a"),), "x", "y")

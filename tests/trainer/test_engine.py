@@ -155,6 +155,26 @@ def test_clear_errors(tiny, engine):
         fg.get_engine("transformers", temperature=0.0)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(("value", "tokens"), [("nan", 1), ("nan", 7), ("inf", 1), ("inf", 7), ("-inf", 7)])
+def test_logits_that_are_not_finite_are_named(temperature, value, tokens):
+    logits = torch.zeros(3, 7)
+    logits[1, :tokens] = float(value)
+    with pytest.raises(fg.EngineError, match="the logits of 1 of 3 rows are not finite: the weights are damaged"):
+        draw(logits, fg.Sampling(1, temperature), torch.Generator().manual_seed(0))
+    draw(torch.tensor([[0.0, -torch.inf]]), fg.Sampling(1), torch.Generator())  # a token may be impossible
+
+
+def test_the_tokenizer_of_another_model_is_named(tiny, engine):
+    size = tiny[0].config.vocab_size
+    with pytest.raises(fg.EngineError, match=rf"prompt 1 has the token {size}, and the model knows {size} tokens"):
+        engine.generate([[5], [6, size]], 1, engine.sampling(0))
+    larger = character_tokenizer()
+    larger.add_special_tokens({"eos_token": "<end>"})
+    with pytest.raises(fg.EngineError, match=rf"end token has the number {size}, .* use the tokenizer of this model"):
+        fg.get_engine("transformers").start(tiny[0], larger)
+
+
 def test_character_tokenizer_round_trip():
     tokenizer = character_tokenizer()
     text = ALPHABET * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 
 import pytest
@@ -185,6 +186,8 @@ def test_an_adapter_is_merged_into_a_new_folder(finished, tmp_path):
     path, base = finished
     output = merge_adapter(str(path), tmp_path / "new" / "merged")
     assert not (output / "adapter_config.json").exists()
+    (tmp_path / "own").mkdir()
+    assert output.stat().st_mode == (tmp_path / "own").stat().st_mode  # others may read it where they read the user's
     adapter = path / "checkpoints" / "step-000004" / "model"
     expected = logits(PeftModel.from_pretrained(load_model(base), adapter))
     assert float((logits(load_model(output)) - expected).abs().max()) < 1e-5
@@ -197,4 +200,16 @@ def test_an_adapter_is_merged_into_a_new_folder(finished, tmp_path):
     for model, step in ((str(output), None), (str(path), 0), (str(base), None)):
         with pytest.raises(fg.ConfigError, match="no adapter that a run trained"):
             merge_adapter(model, tmp_path / "other", step)
-    assert {found.name for found in tmp_path.iterdir()} == {"new", "earlier"}
+    assert {found.name for found in tmp_path.iterdir()} == {"new", "earlier", "own"}
+
+
+def test_a_merged_model_that_cannot_be_written_leaves_nothing(finished, tmp_path):
+    """safetensors reports a full disk by a class of its own, which is no OSError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        with pytest.raises(fg.TrainerError, match="cannot write the model in"):
+            merge_adapter(str(finished[0]), tmp_path / "merged")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [*tmp_path.iterdir()]

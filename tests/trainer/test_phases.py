@@ -12,7 +12,7 @@ from conftest_trainer import tiny_config, train
 
 import fdiv_gym as fg
 from fdiv_gym.runs.folder import RunFolder
-from fdiv_gym_accelerate.phases import Phases
+from fdiv_gym_accelerate.phases import Phases, trace_path, traced
 
 CPU = torch.device("cpu")
 
@@ -64,3 +64,14 @@ def test_the_phases_of_a_run_add_up_and_a_trace_names_them(tmp_path):
 def test_a_step_that_never_comes_is_refused():
     with pytest.raises(fg.ConfigError, match="profile_steps has step 9, and the run ends at step 4"):
         tiny_config(trainer__profile_steps=[2, 9])
+
+
+@pytest.mark.parametrize("planted", ["profile", "profile/step-000001-process-0.json.gz"])
+def test_no_trace_is_written_through_a_link(tmp_path, planted):
+    path = trace_path(tmp_path, 1, 0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / planted).parent.mkdir(exist_ok=True)
+    (tmp_path / planted).symlink_to(tmp_path / "mine")
+    with pytest.raises(fg.TrainerError, match="is a link; remove it"), traced(path):
+        pass
+    assert not [*(tmp_path / "mine").iterdir()]

@@ -132,6 +132,7 @@ def test_large_checkpoints_are_kept_once_and_their_size_is_said(tiny, monkeypatc
     model = copy.deepcopy(tiny[0])
     trained = sum(p.numel() for p in model.parameters())
     assert room_needed(model) == trained * 12 + 10_000_000
+    assert room_needed(model, moves=True) == trained * 16 + 10_000_000  # a moving reference is stored too
     add_adapter(model, LoraOptions(rank=4), 0)
     adapted = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert room_needed(model) == adapted * 12 + 10_000_000 < trained * 12 + 10_000_000

@@ -137,6 +137,7 @@ def test_a_cached_reference_gives_the_same_run_without_a_second_model(tmp_path, 
         ({"reference": "cached"}, "f-grpo", 'rollouts are drawn later: set "copy" or "offload"'),
         ({"reference": "copy"}, "rloo", "model.reference concerns the reference, and this objective reads none"),
         ({"reference_every": 2}, "rloo", "model.reference_every concerns the reference"),
+        ({"reference_every": 2}, "f-grpo", "reference_every = 2 is more than trainer.steps = 1"),
         ({"reference": "adapter_off"}, "f-grpo", "needs an adapter"),
         ({"reference": "copy", "lora": {}}, "f-grpo", "with \\[model.lora\\] the model without its adapter"),
         (

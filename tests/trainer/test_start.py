@@ -14,7 +14,7 @@ from fdiv_gym.cli.main import app
 from fdiv_gym.models.loading import load_model, load_tokenizer
 from fdiv_gym.runs.config import TrackerConfig
 from fdiv_gym_accelerate.screen import STEP_METRICS, PlainScreen, RichScreen, legend, shown_metrics
-from fdiv_gym_accelerate.start import check_tracker
+from fdiv_gym_accelerate.trackers import check_tracker
 
 LINE = {"reward/mean": 0.5, "groups/all_equal": 0.25, "divergence/estimate": 0.1, "time/tokens_per_second": 2000.0}
 
@@ -65,10 +65,10 @@ def test_a_missing_tracker_is_an_error_before_anything_starts(tmp_path, monkeypa
     assert not (tmp_path / "run").exists()
 
 
-def test_an_installed_tracker_is_accepted(monkeypatch):
+def test_an_installed_tracker_is_accepted(tmp_path, monkeypatch):
     monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["wandb"])
-    check_tracker("wandb")
-    check_tracker("all")
+    check_tracker(TrackerConfig(name="wandb"), tmp_path)
+    check_tracker(TrackerConfig(name="all"), tmp_path)
 
 
 @pytest.mark.parametrize("load", [load_model, load_tokenizer])

@@ -9,8 +9,10 @@ import pytest
 from conftest_trainer import tiny_config, train
 
 import fdiv_gym as fg
+from fdiv_gym.runs import TrackerConfig
 from fdiv_gym.runs.folder import RunFolder
-from fdiv_gym_accelerate.tables import COLUMNS, NAME, markdown_table, send_samples, without_tables
+from fdiv_gym_accelerate.tables import COLUMNS, NAME, WRITERS, markdown_table, send_samples, without_tables
+from fdiv_gym_accelerate.trackers import check_tracker, finish
 
 SAMPLE = {
     "prompt": "1 | 2\n= ", "response": "<b>*3*</b>", "verdict": {"score": None, "status": "timeout"},
@@ -128,3 +130,46 @@ def test_a_tracker_without_tables_is_named(stubs):
 def test_a_tracker_that_is_not_installed_is_refused(tmp_path):
     with pytest.raises(fg.TrainerError, match="pip install aim"):
         train(tiny_config(tracker={"name": "aim"}), tmp_path / "run")
+
+
+@pytest.mark.parametrize("project", ["../board", "/board", "..", "", "a/../../b", "planted"])
+def test_a_project_outside_of_the_run_folder_is_refused(tmp_path, project):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "planted").symlink_to(tmp_path)
+    with pytest.raises(fg.ConfigError, match=r"outside of the run folder: use a plain name"):
+        check_tracker(TrackerConfig(name="tensorboard", project=project), tmp_path / "run")
+
+
+def test_a_project_on_a_server_may_have_slashes(tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["mlflow"])
+    check_tracker(TrackerConfig(name="mlflow", project="/Shared/board"), tmp_path)
+
+
+def failing(*_, **__):
+    raise ConnectionError("no answer from the server")
+
+
+@pytest.mark.parametrize("fails", ["log", "table"])
+def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(tmp_path, monkeypatch, capsys, fails):
+    from accelerate.tracking import TensorBoardTracker
+
+    monkeypatch.setattr(TensorBoardTracker, "finish", failing)
+    if fails == "log":
+        monkeypatch.setattr(TensorBoardTracker, "log", failing)
+    else:
+        monkeypatch.setitem(WRITERS, "tensorboard", failing)
+    monkeypatch.setenv("FDIV_GYM_QUIET", "")
+    config = tiny_config(trainer__steps=2, tracker={"name": "tensorboard", "project": "board", "samples_every": 1})
+    run = RunFolder(train(config, tmp_path / "run").folder)
+    assert [line["step"] for line in run.lines("metrics.jsonl")] == [1, 2]
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("ConnectionError: no answer from the server; it gets nothing more") == 1, said
+
+
+def test_a_tracker_that_fails_at_its_end_does_not_keep_the_others(monkeypatch):
+    ended, said = [], []
+    one = types.SimpleNamespace(name="one", finish=failing)
+    other = types.SimpleNamespace(name="other", finish=lambda: ended.append("other"))
+    finish([one, other], said.append)
+    assert ended == ["other"]
+    assert said == ["tracker 'one' failed at its end: ConnectionError: no answer from the server"]

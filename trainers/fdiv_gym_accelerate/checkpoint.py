@@ -221,10 +221,15 @@ def _keep_configured(optimizer: Any, schedule: Any, configured: list[dict[str, A
     schedule._last_lr = rates
 
 
-def room_needed(model: Any) -> int:
-    """Bytes one checkpoint takes: the trained weights and their two moments in AdamW, and a little more."""
+def room_needed(model: Any, *, moves: bool = False) -> int:
+    """Bytes one checkpoint takes: the trained weights and their two moments in AdamW, and a little more.
+
+    Args:
+        model: the policy.
+        moves: whether the weights of a reference are stored too.
+    """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return int(trained) * 3 + 10_000_000
+    return int(trained) * (4 if moves else 3) + 10_000_000
 
 
 def checkpoints_kept(keep: int | None, size: int) -> int:
@@ -232,7 +237,9 @@ def checkpoints_kept(keep: int | None, size: int) -> int:
     return keep if keep is not None else 1 if size > LARGE else 2
 
 
-def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[str], None]) -> None:
+def check_room(
+    run: RunFolder, model: Any, keep: int | None, report: Callable[[str], None], *, moves: bool = False
+) -> None:
     """Say the size of a checkpoint if it is large, and refuse to start if the disk has no room for one.
 
     Args:
@@ -240,12 +247,13 @@ def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[s
         model: the policy.
         keep: the option ``keep_checkpoints``.
         report: takes one line.
+        moves: see ``room_needed``.
 
     Raises:
         TrainerError: not enough free disk space.
     """
     free = shutil.disk_usage(run.path).free
-    needed = room_needed(model)
+    needed = room_needed(model, moves=moves)
     if free < needed:
         raise fg.TrainerError(
             f"{run.path} has {free / 1e6:.0f} MB free, one checkpoint takes about {needed / 1e6:.0f} MB: "
@@ -253,7 +261,8 @@ def check_room(run: RunFolder, model: Any, keep: int | None, report: Callable[[s
         )
     if needed > LARGE:
         kept = checkpoints_kept(keep, needed)
+        what = "weights, reference and optimizer" if moves else "weights and optimizer"
         report(
-            f"a checkpoint takes about {needed / 1e9:.1f} GB (weights and optimizer); the newest "
+            f"a checkpoint takes about {needed / 1e9:.1f} GB ({what}); the newest "
             f"{'is' if kept == 1 else f'{kept} are'} kept, and one more while it is written"
         )

@@ -35,6 +35,7 @@ from fdiv_gym_accelerate.start import (
     load_policy,
     start_accelerator,
 )
+from fdiv_gym_accelerate.trackers import finish
 from fdiv_gym_accelerate.update import Updater
 from fdiv_gym_accelerate.watch import Watch
 
@@ -82,7 +83,7 @@ class Parts:
         self.rank = RankState(self.accelerator, self.env, self.screen.message)
         self.objective = config.objective.build()
         check_updates(self.objective, settings)
-        check_reference(config.model, self.objective)
+        check_reference(config.model, self.objective, settings.steps)
         check_sharded(config, settings)
         self.preference_data = None if config.preferences is None else load_preferences(config.preferences)
         self.policy = load_policy(
@@ -181,8 +182,7 @@ class Parts:
         self._built = []
         if self._tracks:
             self._tracks = False
-            for tracker in self.accelerator.trackers:
-                tracker.finish()
+            finish(self.accelerator.trackers, self.screen.message)
 
     def identity(self) -> dict[str, str]:
         """Hashes that must be the same when a run is resumed: initial weights and preference data."""
@@ -205,7 +205,7 @@ class Parts:
                 f"objective {self.config.objective.name!r} needs pairs, but preferences {config.path} holds labelled "
                 "single responses"
             )
-        context = getattr(self.policy.model.config, "max_position_embeddings", None)
-        source = PreferenceSource(data, self.encoder, config, self.config.seed, context)
+        limits = [getattr(self.policy.model.config, name, None) for name in ("max_position_embeddings", "vocab_size")]
+        source = PreferenceSource(data, self.encoder, config, self.config.seed, *limits)
         self.screen.message(f"preferences: {metrics.counts_line(source.counts)}")
         return source

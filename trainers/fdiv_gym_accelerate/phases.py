@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+import fdiv_gym as fg
+
 Phase = Literal["sampling", "scoring", "update", "sync"]
 TRACES = "profile"
 """Folder of the traces in the run folder."""
@@ -77,14 +79,24 @@ def trace_path(folder: Path, step: int, process: int) -> Path:
 
 @contextlib.contextmanager
 def traced(path: Path | None) -> Iterator[None]:
-    """Write a torch trace of the block to ``path``, for chrome://tracing or Perfetto; nothing without a path."""
+    """Write a torch trace of the block to ``path``, for chrome://tracing or Perfetto; nothing without a path.
+
+    Raises:
+        TrainerError: the file or its folder is a link, or the trace cannot be written.
+    """
     if path is None:
         yield
         return
+    link = next((place for place in (path.parent, path) if place.is_symlink()), None)
+    if link is not None:  # of a run folder that may be another person's
+        raise fg.TrainerError(f"trainer.profile_steps: {link} is a link; remove it")
     activities = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
         yield
-    path.parent.mkdir(parents=True, exist_ok=True)
-    profiler.export_chrome_trace(str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        profiler.export_chrome_trace(str(path))
+    except (OSError, RuntimeError) as error:
+        raise fg.TrainerError(f"cannot write the trace {path}: {error}") from None

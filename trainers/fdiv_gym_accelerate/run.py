@@ -42,10 +42,10 @@ from fdiv_gym_accelerate.rollouts import Rollouts
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
-from fdiv_gym_accelerate.start import start_tracker
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
-from fdiv_gym_accelerate.tables import send_samples, without_tables
+from fdiv_gym_accelerate.tables import without_tables
 from fdiv_gym_accelerate.totals import Totals
+from fdiv_gym_accelerate.trackers import send, start_tracker
 
 
 class Run(Parts):
@@ -181,9 +181,8 @@ class Run(Parts):
             self.records.keep_samples(samples)
             tracker = self.config.tracker
             if tracker is not None:
-                self.accelerator.log(line, step=self.step)
-                if tracker.samples_every and self.step % tracker.samples_every == 0:
-                    send_samples(self.accelerator.trackers, samples, self.step)
+                table = bool(tracker.samples_every) and self.step % tracker.samples_every == 0
+                send(self.accelerator.trackers, line, samples if table else [], self.step, self.screen.message)
         self.screen.step(self.step, line)
         self.callbacks.call("after_step", self.step, line)
 
@@ -232,7 +231,7 @@ class Run(Parts):
                 self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves,
                 gathered=gathered,
             )  # fmt: skip
-            keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model))
+            keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model, moves=moves))
             self.folder.forget_old_checkpoints(keep)
         self._saved = self.step
         self.accelerator.wait_for_everyone()

@@ -95,13 +95,20 @@ class PreferenceSource:
         config: the table [preferences].
         seed: the run's seed.
         context: longest sequence the model takes, or None.
+        vocabulary: number of tokens that the model knows, or None.
 
     Raises:
-        ConfigError: no unit is left after cutting, or one does not fit the model's context.
+        ConfigError: no unit is left after cutting, or one does not fit the model's context or vocabulary.
     """
 
     def __init__(
-        self, data: PreferenceData, encoder: ChatEncoder, config: PreferencesConfig, seed: int, context: int | None
+        self,
+        data: PreferenceData,
+        encoder: ChatEncoder,
+        config: PreferencesConfig,
+        seed: int,
+        context: int | None,
+        vocabulary: int | None = None,
     ) -> None:
         rows, counts = encode_units(data.units, encoder, config)
         heldout, left_out = encode_units(data.heldout, encoder, config, required=False)
@@ -111,6 +118,12 @@ class PreferenceSource:
         self._count = config.pairs_per_step
         self._order = ShuffledOrder(len(self._units), seed, "preferences")
         longest = max(len(r.prompt_ids) + len(r.response_ids) for r in [*rows, *heldout])
+        largest = max(max([*r.prompt_ids, *r.response_ids], default=0) for r in [*rows, *heldout])
+        if vocabulary is not None and largest >= vocabulary:
+            raise fg.ConfigError(
+                f"preferences {config.path}: a row has the token {largest}, and the model knows {vocabulary} tokens: "
+                "use the tokenizer of this model"
+            )
         if context is not None and longest > context:
             raise fg.ConfigError(
                 f"preferences {config.path}: the longest row has {longest} tokens, the model's context holds "

@@ -1,4 +1,4 @@
-"""Start of a run: accelerate, the tracker, the policy and its reference."""
+"""Start of a run: accelerate, the policy and its reference."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from fdiv_gym_accelerate.reference import AdapterOff, Cached, Copy, Moving, Offl
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sources import PreferenceDemonstrations
+from fdiv_gym_accelerate.trackers import check_tracker
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -86,7 +87,7 @@ def start_accelerator(
             'training; trainer.precision = "bf16" trains in lower precision'
         )
     if tracker is not None:
-        check_tracker(tracker.name)
+        check_tracker(tracker, folder.path)
     # accelerate keeps the precision of the first run in a process; the next run may need another one.
     AcceleratorState._reset_state()
     try:
@@ -136,43 +137,6 @@ def _is_broken_connection(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (isinstance(error, torch.distributed.DistError) or "gloo" in str(error))
 
 
-def start_tracker(accelerator: Accelerator, tracker: TrackerConfig | None) -> None:
-    """Start the trackers; they write files, so this comes after everything that can be refused.
-
-    Raises:
-        TrainerError: a tracker cannot start.
-    """
-    if tracker is None:
-        return
-    try:
-        accelerator.init_trackers(tracker.project)
-    except (ValueError, ImportError, OSError) as error:
-        raise fg.TrainerError(f"tracker {tracker.name!r} cannot start: {error}") from None
-
-
-def check_tracker(name: str) -> None:
-    """Refuse a tracker that accelerate would drop without a message.
-
-    Raises:
-        ConfigError: no tracker has that name.
-        TrainerError: its package is not installed.
-    """
-    from accelerate import tracking
-    from accelerate.utils import LoggerType
-
-    built_in = LoggerType.list()
-    if name not in built_in:
-        if name in tracking.LOGGER_TYPE_TO_CLASS:  # a class registered with accelerate by Python code
-            return
-        raise fg.ConfigError(f"tracker.name: no tracker {name!r} ({fg.errors.did_you_mean(name, built_in)})")
-    available = [str(found) for found in tracking.get_available_trackers()]
-    if name == "all" and not available:
-        raise fg.TrainerError("tracker 'all': no tracker package is installed, e.g. pip install tensorboard")
-    if name != "all" and name not in available:
-        package = name.replace("_", "-")
-        raise fg.TrainerError(f"tracker {name!r} needs a package that is not installed: pip install {package}")
-
-
 def load_policy(
     config: ModelConfig,
     accelerator: Accelerator,
@@ -218,8 +182,8 @@ def load_policy(
     return Policy(model, tokenizer, reference, initial_weights, adapter)
 
 
-def check_reference(config: ModelConfig, objective: fg.Objective) -> None:
-    """Refuse options of the reference that the objective has no use for, or that cannot serve it.
+def check_reference(config: ModelConfig, objective: fg.Objective, steps: int) -> None:
+    """Refuse options of the reference that the objective has no use for, that cannot serve it, or without an effect.
 
     Raises:
         ConfigError: naming the option and what to set.
@@ -227,6 +191,11 @@ def check_reference(config: ModelConfig, objective: fg.Objective) -> None:
     chosen = [name for name in ("reference", "reference_every") if getattr(config, name) not in ("auto", 0)]
     if chosen and not objective.needs_reference:
         raise fg.ConfigError(f"model.{chosen[0]} concerns the reference, and this objective reads none: remove it")
+    if config.reference_every > steps:
+        raise fg.ConfigError(
+            f"model.reference_every = {config.reference_every} is more than trainer.steps = {steps}, so the reference "
+            "would never move: lower it, or remove it"
+        )
     if config.reference == "cached" and "rollouts" in objective.streams:
         raise fg.ConfigError(
             'model.reference = "cached" keeps log-probs of fixed preference data, computed before step 1; rollouts are '

@@ -45,7 +45,10 @@ class AccelerateTrainer(fg.Trainer):
             screen.stop()  # restores the terminal after an error too
 
     def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
-        check_room(run.folder, run.policy.model, self.options.keep_checkpoints, run.screen.message)
+        check_room(
+            run.folder, run.policy.model, self.options.keep_checkpoints, run.screen.message,
+            moves=bool(run.config.model.reference_every),
+        )  # fmt: skip
         if run.step == 0 and not run.is_evaluated():
             run.evaluate()
         run.screen.start(self.options.steps, run.step)
