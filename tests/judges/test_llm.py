@@ -1,4 +1,5 @@
 import asyncio
+import importlib
 import json
 import logging
 import time
@@ -36,6 +37,7 @@ def test_scores_are_mapped_from_the_scale(server):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_gives_a_right_verdict_or_unscorable(server, fault):
     judge = make(server)
+    importlib.import_module("openai")  # takes seconds on a loaded machine, and is no part of what is bounded here
     begun = time.monotonic()
     verdicts = judge.judge_batch([TASK] * 3, ["<score=10>", f"<{fault}>", "<score=1>"])
     assert time.monotonic() - begun < 6
