@@ -56,13 +56,12 @@ def save_checkpoint(
     schedule: Any,
     extra: dict[str, Any],
     *,
-    moves: bool = False,
     gathered: Gathered | None = None,
 ) -> Path:
     """Write checkpoint ``step``; its folder gets its name when it is complete.
 
     ``model/`` is a transformers model, or where an adapter is trained a folder of peft. The reference's weights are
-    stored where it ``moves``. The weights and the optimizer's state of a sharded policy are those that were
+    stored once it has moved. The weights and the optimizer's state of a sharded policy are those that were
     ``gathered``, and the files those of a whole one.
 
     Raises:
@@ -77,7 +76,7 @@ def save_checkpoint(
                 else:
                     save_adapter(policy.adapter, folder / "model", policy.source_hash)
             policy.tokenizer.save_pretrained(folder / "model")
-            if moves and isinstance(policy.reference, Moving):
+            if isinstance(policy.reference, Moving) and policy.reference.moved:
                 policy.reference.save(folder)
             state = {
                 "step": step,

@@ -79,9 +79,13 @@ class Copy(Reference):
 class Moving(Copy):
     """A copy that can take over the policy's weights."""
 
+    moved: bool = False
+    """Whether it is no longer the initial model, also where it stays from now on; checkpoints hold it then."""
+
     def follow(self, policy: Any) -> None:
         """Become the present policy."""
         self.module.load_state_dict(policy.state_dict())
+        self.moved = True
 
     def save(self, folder: Path) -> None:
         """Write the weights into the folder of a checkpoint."""
@@ -94,6 +98,7 @@ class Moving(Copy):
         from safetensors.torch import load_model
 
         load_model(self.module, str(folder / WEIGHTS))
+        self.moved = True
 
 
 class Offloaded(Moving):

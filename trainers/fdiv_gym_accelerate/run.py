@@ -248,11 +248,10 @@ class Run(Parts):
             if self.objective.running:
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
-            moves = bool(self.config.model.reference_every)
             save_checkpoint(
-                self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves,
-                gathered=gathered,
-            )  # fmt: skip
+                self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, gathered=gathered
+            )
+            moves = bool(self.config.model.reference_every)
             keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model, moves=moves))
             self.folder.forget_old_checkpoints(keep)
         self._saved = self.step
