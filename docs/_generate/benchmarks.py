@@ -13,7 +13,7 @@ INTRODUCTION = """\
 # Benchmarks
 
 Each script writes or prints the tables in `benchmarks/results/`, which are committed and shown below. Times are of a
-machine with two CPU cores. `make bench` runs the first two.
+machine with two CPU cores. `make bench` runs the first three.
 
 | command | what it measures | result |
 |---|---|---|
@@ -27,7 +27,7 @@ machine with two CPU cores. `make bench` runs the first two.
 | `python benchmarks/isolation.py` | a batch scored in a process of its own against one scored in the run | `benchmarks/results/isolation.md` |
 | `python benchmarks/reliability.py` | random kills of runs, planted faults of scorers, minutes of load (`make soak`); prints its tables | `benchmarks/results/reliability.md` |
 | `python benchmarks/logprob_memory.py` | log-probs in chunks against whole logits: peak memory and time | `benchmarks/results/logprob_memory.md` |
-| `python benchmarks/vs_trl.py` | steps of the trainer against those of TRL's GRPOTrainer | `benchmarks/results/vs_trl.md` |
+| `python benchmarks/vs_trl.py` | steps of the trainer against those of TRL's GRPOTrainer; with `--model FOLDER` on that model | `benchmarks/results/vs_trl.md`, `vs_trl_model.md` |
 | `benchmarks/gpu/run.sh` | on a GPU: the tests with the mark `gpu`, precision, steps of a 0.5 B model, sampling, learning; under 10 minutes, without network after `benchmarks/gpu/wheels.sh`; not run yet, its rehearsal on the CPU is a test | `benchmarks/results/gpu.md`, from a GPU only |
 | `python benchmarks/engines.py --model FOLDER` | tokens/s of the rollout engines; prints its table | `benchmarks/results/engines.md` |
 | `python benchmarks/verifier.py` | the math verifier against math-verify; prints its tables | `benchmarks/results/verifier.md` |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,10 +23,21 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="A run folder, a checkpoint, a model folder, an added model, a hub id, or 'embedded'.")
+        str,
+        typer.Argument(
+            help="A run folder, a checkpoint, a model folder, an added model, a hub id, or 'embedded'; with "
+            "--engine openai the model's name at the server."
+        ),
     ],
     env: Annotated[
-        str | None, typer.Option("--env", help="The environment; default: the environment of the run.")
+        str | None,
+        typer.Option("--env", help="The environment, or a run folder for its; default: that of MODEL if it is a run."),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="The engine, e.g. openai; default: that of the run, or transformers.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="The server of --engine openai, e.g. http://127.0.0.1:8000/v1.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="A TOML file with tables env, engine and model.")
@@ -68,13 +80,14 @@ def evaluate(
     if split not in ("train", "heldout"):
         raise ConfigError(f"--split must be train or heldout, got {split!r}")
     chosen = cast(Literal["train", "heldout"], split)
-    overrides = set_ or []
+    address = [] if base_url is None else [f"engine.base_url={json.dumps(base_url)}"]
+    overrides = [*(set_ or []), *address]
     number = samples if samples is not None else (1 if greedy else 8)
 
     def plan_of(greedy: bool, number: int, *more: str) -> Plan:
         run_config, trained_on = configure(
-            model, env, config, [*overrides, *more], step, trust_endpoints=trust_endpoints,
-            trust_remote_code=trust_remote_code,
+            model, env, config, [*overrides, *more], step, engine=engine,
+            trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code,
         )  # fmt: skip
         return Plan(run_config, chosen, tasks, number, greedy, seed, batch, trained_on)
 

@@ -42,7 +42,7 @@ def show_metrics(done: Evaluated) -> None:
         console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)
     console.print(
         f"without a score: {r['unscored']:.1%}; cut off at the length limit: {r['cut_off']:.1%}; "
-        f"tokens per response: {r['response_tokens']:.1f}",
+        f"tokens per response: {_tokens(r['response_tokens'])}",
         highlight=False,
         soft_wrap=True,
     )
@@ -95,6 +95,10 @@ def _show_contamination(results: Mapping[str, Any], console: Console) -> None:
             f"{len(shared['shared'])} of {shared['evaluation_tasks']} tasks were trained on"
         )
         console.print(f"contamination: {found}", highlight=False, markup=False)
+
+
+def _tokens(mean: float | None) -> str:
+    return "not known" if mean is None else f"{mean:.1f}"
 
 
 def _title(results: Mapping[str, Any]) -> str:

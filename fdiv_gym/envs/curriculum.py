@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class Curriculum:
     """Mixin for a TextEnv: ``class MyEnv(fg.Curriculum, fg.TextEnv)``. The trainer calls it once a step.
 
+    With ``trainer.dynamic_sampling`` it calls ``choose_tasks`` again, with another seed, for each round of further
+    tasks.
+
     Attributes:
         adapts: whether this instance chooses its tasks; an option may disable it.
     """

@@ -66,7 +66,8 @@ def mean_metrics(env: TextEnv, records: Sequence[Mapping[str, Any]]) -> dict[str
 
     Returns:
         ``score/sampled`` and ``score/greedy``, the mean score over the scored responses of each mode in the
-        records (NaN if none is scored); ``unscored``, the share of the others; ``response_tokens``;
+        records (NaN if none is scored); ``unscored``, the share of the others; ``response_tokens``
+        (NaN if no response is counted);
         and ``env/<name>``, the environment's metrics over the sampled responses (over the greedy ones if
         there are no sampled ones).
 
@@ -81,7 +82,8 @@ def mean_metrics(env: TextEnv, records: Sequence[Mapping[str, Any]]) -> dict[str
         scored = [r["verdict"]["score"] for r in drawn if r["verdict"]["score"] is not None]
         metrics[f"score/{mode}"] = sum(scored) / len(scored) if scored else math.nan
     metrics["unscored"] = sum(r["verdict"]["score"] is None for r in records) / max(len(records), 1)
-    metrics["response_tokens"] = sum(r["tokens"] for r in records) / max(len(records), 1)
+    counted = [r["tokens"] for r in records if r["tokens"] is not None]  # a served model's may be unknown
+    metrics["response_tokens"] = math.nan if records and not counted else sum(counted) / max(len(counted), 1)
     own = metrics_of(env, next(iter(modes.values()), []))
     return metrics | {f"{ENV_PREFIX}{name}": value for name, value in own.items()}
 

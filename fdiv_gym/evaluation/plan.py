@@ -13,12 +13,16 @@ from typing import Any
 from fdiv_gym.envs.base import Split
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
-from fdiv_gym.evaluation.source import initial_model, locate
+from fdiv_gym.evaluation.source import initial_model, locate, served_name
 from fdiv_gym.models.adapter_trust import is_adapter
 from fdiv_gym.models.added import resolve
+from fdiv_gym.registry.lookup import entry_named
+from fdiv_gym.remote.options import ServerOptions
+from fdiv_gym.rollouts.engine import Engine
+from fdiv_gym.rollouts.text_engine import TextEngine
 from fdiv_gym.runs.config import RunConfig, apply_overrides, parse_config
 from fdiv_gym.runs.consent import require_consent, urls
-from fdiv_gym.runs.folder import RunFolder, similar_runs
+from fdiv_gym.runs.folder import CONFIG, RunFolder, similar_runs
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
 END_BYTES = 1 << 20
@@ -75,17 +79,30 @@ class Plan:
         """The temperature of the samples; 0 is greedy, None an engine without that option."""
         return 0.0 if self.greedy else getattr(self.config.engine.checked_options, "temperature", None)
 
+    @property
+    def is_served(self) -> bool:
+        """Whether the model is elsewhere, and its name is that of its server."""
+        return issubclass(self.config.engine.plugin_class, TextEngine)
+
     def record(self) -> dict[str, Any]:
         """Everything that determines the samples, as plain JSON."""
         resolved = self.config.resolved()
         tables = {name: resolved[name] for name in TABLES[1:] if name in resolved}
+        tables["engine"] = {k: v for k, v in tables["engine"].items() if k not in self._of_transport()}
         own: dict[str, Any] = {
             name: getattr(self, name) for name in ("split", "tasks", "samples", "greedy", "seed", "batch")
         }
+        if self.is_served:
+            return {**tables, **own, "weights": None, "sources": self._sources()}
         model = self.config.model
         adapter = {} if model.adapter is None else {"adapter": weights_digest(model.adapter)}
         weights = weights_digest(model.name_or_path, model.gguf_file)
         return {**tables, **own, "weights": weights, **adapter, "sources": self._sources()}
+
+    def _of_transport(self) -> frozenset[str]:
+        # An evaluation that a slow server ended may be resumed with more patience.
+        options = self.config.engine.checked_options
+        return options.of_transport if isinstance(options, ServerOptions) else frozenset()
 
     def _sources(self) -> dict[str, str]:
         # The code that makes tasks, draws and scores: other code gives other samples.
@@ -121,6 +138,7 @@ def configure(
     overrides: Sequence[str] = (),
     step: int | None = None,
     *,
+    engine: str | None = None,
     trust_endpoints: bool = False,
     trust_remote_code: bool = False,
 ) -> tuple[RunConfig, Mapping[str, Any] | None]:
@@ -128,11 +146,14 @@ def configure(
 
     Args:
         model: ``embedded``, an added model, a hub id, a model folder, a run folder (its newest checkpoint) or a
-            checkpoint.
-        env_id: the environment; by default that of the file or of the run.
+            checkpoint; with an engine that reaches a model elsewhere, the model's name there.
+        env_id: the environment, or a run folder for its environment and the sampling options of its engine; by
+            default that of the file or of the run.
         config_file: a file with options of the environment and the engine.
         overrides: ``a.b=c``, as for training.
         step: the step of a checkpoint of the run; 0 is its initial model, None its newest checkpoint.
+        engine: the engine; by default that of the file or of the run. Of the run's engine it keeps the options that
+            every engine has.
         trust_endpoints: whether prompts and responses may be sent to the servers that a run folder names.
         trust_remote_code: whether the model's own Python code may run, if a run folder asks for that.
 
@@ -141,21 +162,17 @@ def configure(
             server or code of the model without the user's consent.
         TrainerError: a run folder without a checkpoint, or an initial model that cannot be built again.
     """
-    run, weights = locate(model, step)
-    values: dict[str, Any] = {}
-    trained_on = None
-    if run is not None:
-        values = {key: value for key, value in run.config().items() if key in TABLES}
-        trained_on = values.get("env")
-    own: Mapping[str, Any] = {}
-    if config_file is not None:
-        own = _read(config_file)
-        values |= {key: value for key, value in own.items() if key in TABLES}
-    if env_id is not None and values.get("env", {}).get("id") != env_id:
-        values["env"] = {"id": env_id}
-    values = apply_overrides(values, overrides)
+    own = {} if config_file is None else _read(config_file)
+    served = _is_served(engine, own, overrides)
+    run, weights = (None, served_name(model, step)) if served else locate(model, step)
+    other = _run_of_environment(env_id)
+    values = {} if run is None else {key: value for key, value in run.config().items() if key in TABLES}
+    trained_on = values.get("env")
+    values = apply_overrides(_chosen(values, own, env_id, other, engine), overrides)
+    if served:
+        _refuse_model_options(values.get("model"))
     values["model"] = model_table(values.get("model", {}), run, weights, step)
-    if "env" not in values and run is None and model != "embedded" and not Path(model).exists():
+    if "env" not in values and run is None and not served and model != "embedded" and not Path(model).exists():
         raise ConfigError(
             f"there is no run {model!r} here{similar_runs(Path(model))}; to evaluate a model of that name give "
             "--env namespace/Name-vN, or --config with a table [env]"
@@ -163,12 +180,72 @@ def configure(
     if "env" not in values:
         raise ConfigError("no environment: give --env namespace/Name-vN, or --config with a table [env]")
     config = parse_config(values)
+    named = [*urls(own), *urls(apply_overrides({}, overrides))]
     if run is not None:
-        named = [*urls(own), *urls(apply_overrides({}, overrides))]
         require_consent(
             config, run.path, trust_endpoints=trust_endpoints, trust_remote_code=trust_remote_code, given=named
         )
+    elif other is not None:  # it gives no model, so no code of one
+        require_consent(config, other.path, trust_endpoints=trust_endpoints, trust_remote_code=True, given=named)
     return config, trained_on
+
+
+def _chosen(
+    values: Mapping[str, Any],
+    own: Mapping[str, Any],
+    env_id: str | None,
+    other: RunFolder | None,
+    engine: str | None,
+) -> dict[str, Any]:
+    """The tables of the model's run, changed by the user's file, the named environment or run, and the named engine."""
+    values = dict(values)
+    if other is not None:
+        theirs = other.config()
+        values |= {key: value for key, value in theirs.items() if key in ("env", "judge")}
+        values.setdefault("engine", _of_every_engine(theirs.get("engine")))
+        own = {key: value for key, value in own.items() if key not in ("env", "judge")}
+    values |= {key: value for key, value in own.items() if key in TABLES}
+    if other is None and env_id is not None and values.get("env", {}).get("id") != env_id:
+        values["env"] = {"id": env_id}
+    if engine is not None:
+        given = values.get("engine")
+        if not (isinstance(given, Mapping) and given.get("name") == engine):
+            values["engine"] = {**_of_every_engine(given), "name": engine}
+    return values
+
+
+def _refuse_model_options(table: Any) -> None:
+    """Refuse options of the weights where a server has them.
+
+    Raises:
+        ConfigError: an option other than ``chat``.
+    """
+    without_effect = sorted(set(table or {}) - {"chat", "name_or_path"})
+    if without_effect:
+        raise ConfigError(f"[model] {without_effect[0]} has no effect on the model of a server: remove it")
+
+
+def _is_served(engine: str | None, own: Mapping[str, Any], overrides: Sequence[str]) -> bool:
+    """Whether the user chose an engine that reaches a model elsewhere; a run has none, since it cannot train."""
+    table = apply_overrides({"engine": own.get("engine", {})}, overrides).get("engine")
+    name = engine if engine is not None else table.get("name") if isinstance(table, Mapping) else None
+    if not isinstance(name, str):
+        return False
+    return issubclass(entry_named("engine", name).load(), TextEngine)
+
+
+def _run_of_environment(env_id: str | None) -> RunFolder | None:
+    """The run whose environment ``--env`` asks for; None for an id."""
+    if env_id is None or not (Path(env_id) / CONFIG).is_file():
+        return None
+    return RunFolder.open_existing(env_id)
+
+
+def _of_every_engine(table: Any) -> dict[str, Any]:
+    """The options in a table [engine] that every engine has, such as the temperature."""
+    return (
+        {key: table[key] for key in Engine.Options.model_fields if key in table} if isinstance(table, Mapping) else {}
+    )
 
 
 def model_table(table: Any, run: RunFolder | None, weights: str, step: int | None) -> Any:

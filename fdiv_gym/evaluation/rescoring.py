@@ -20,6 +20,7 @@ from fdiv_gym.registry.lookup import entry_named
 from fdiv_gym.registry.options import build_options
 from fdiv_gym.rewards.verifier import get_verifier
 from fdiv_gym.rollouts.scoring import score_checked, verify_checked
+from fdiv_gym.rollouts.text_episodes import WITHHELD
 from fdiv_gym.runs.config import parse_config
 from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import CONFIG, SAMPLES, RunFolder
@@ -125,6 +126,8 @@ def _refusal(line: Mapping[str, Any], task: Task | None, needs_answer: bool) -> 
     if line["turns"] > 1:
         # With other verdicts the episode might have continued or ended elsewhere.
         return "of several turns: only the last response is saved"
+    if str(line["verdict"].get("detail", "")).startswith(WITHHELD):
+        return "that the engine withheld"
     if task is None:
         return "whose task is incomplete: its content does not match its hash"
     if needs_answer and task.answer is None:

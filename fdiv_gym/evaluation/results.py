@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def results_of(
         "unscored": means["unscored"],
         "unscored_reason": _first_reason(records),
         "cut_off": sum(r["stop_reason"] == "length" for r in records) / len(records),
-        "response_tokens": means["response_tokens"],
+        "response_tokens": None if math.isnan(means["response_tokens"]) else means["response_tokens"],
         "contamination": _contamination(plan, tasks),
     }
 

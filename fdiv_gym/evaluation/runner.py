@@ -14,14 +14,16 @@ from fdiv_gym.evaluation.folder import complete_records, hold, open_folder, remo
 from fdiv_gym.evaluation.metrics import default_ks
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.evaluation.results import RESULTS, results_of
-from fdiv_gym.evaluation.samples import Mode, sample_records
+from fdiv_gym.evaluation.samples import Mode, sample_record, sample_records
 from fdiv_gym.models.chat import ChatEncoder
-from fdiv_gym.registry.guard import boundary, close_plugin, sampling_of
+from fdiv_gym.registry.guard import boundary, close_plugin, label_of, sampling_of
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.rollouts.engine import Engine
 from fdiv_gym.rollouts.episodes import run_episodes
 from fdiv_gym.rollouts.scoring import TimeoutLedger
 from fdiv_gym.rollouts.seeds import derive_seed
+from fdiv_gym.rollouts.text_engine import TextEngine
+from fdiv_gym.rollouts.text_episodes import run_text_episodes
 from fdiv_gym.runs.folder import SAMPLES, RunFolder
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.trajectory import TrajectoryGroup
@@ -170,22 +172,45 @@ def _draw(
     engine: Engine = plan.config.engine.build()
     records = []
     try:
-        with boundary(engine, "load"):
-            tokenizer = engine.load(plan.config.model, env)
-            if not hasattr(tokenizer, "encode"):
-                raise EngineError(f"load must return the model's tokenizer, got {shorten(tokenizer)}")
-        encoder = ChatEncoder(tokenizer, plan.config.model.chat)
+        play = _player(plan, env, engine, tasks)
         for start in range(done, len(tasks), plan.batch):
             batch = range(start, min(start + plan.batch, len(tasks)))
             # A seed for each batch: a resumed evaluation draws the same samples as an uninterrupted one.
-            played = play_tasks(
-                env, engine, encoder, tasks, batch, plan.samples, derive_seed(plan.seed, "eval", start),
-                split=plan.split, mode=plan.mode,
-            )  # fmt: skip
-            store.append(SAMPLES, *played.samples)
-            records += played.samples
+            samples = play(batch, derive_seed(plan.seed, "eval", start))
+            store.append(SAMPLES, *samples)
+            records += samples
             if progress is not None:
                 progress(batch.stop, len(tasks))
     finally:
         close_plugin(engine)
     return records
+
+
+Player = Callable[[Sequence[int], int], list[dict[str, Any]]]
+"""The records of the tasks at some positions, drawn with a seed."""
+
+
+def _player(plan: Plan, env: TextEnv, engine: Engine, tasks: Sequence[Task]) -> Player:
+    """Load the model of the plan; the player plays tasks with it."""
+    with boundary(engine, "load"):
+        tokenizer = engine.load(plan.config.model, env)
+    if isinstance(engine, TextEngine):
+        return lambda indices, seed: _texts(plan, env, engine, tasks, indices, seed)
+    if not hasattr(tokenizer, "encode"):
+        raise EngineError(f"{label_of(engine)}: load must return the model's tokenizer, got {shorten(tokenizer)}")
+    encoder = ChatEncoder(tokenizer, plan.config.model.chat)
+    return lambda indices, seed: (
+        play_tasks(env, engine, encoder, tasks, indices, plan.samples, seed, split=plan.split, mode=plan.mode).samples
+    )
+
+
+def _texts(
+    plan: Plan, env: TextEnv, engine: TextEngine, tasks: Sequence[Task], indices: Sequence[int], seed: int
+) -> list[dict[str, Any]]:
+    sampling = sampling_of(engine, seed, greedy=plan.greedy)
+    played = run_text_episodes(env, engine, [tasks[i] for i in indices], plan.samples, sampling)
+    return [
+        sample_record(env, tasks[i], trajectory, split=plan.split, mode=plan.mode, index=i, sample=sample)
+        for i, trajectories in zip(indices, played, strict=True)
+        for sample, trajectory in enumerate(trajectories)
+    ]

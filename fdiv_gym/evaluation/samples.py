@@ -15,9 +15,10 @@ There is one schema, for evaluations and for the training samples of a run; ever
     data          the task's further data, an object
     response      the scored text: the last response of the episode
     vote          its vote in a majority decision (TextEnv.vote), or null
-    tokens        number of sampled tokens, over all turns
+    tokens        number of sampled tokens, over all turns; of a served model as its server counts them, the mean for
+                  responses of one request, null if it does not
     turns         number of responses in the episode
-    logprob       sum of the sampled tokens' log-probs; null where it is not finite
+    logprob       sum of the sampled tokens' log-probs; null where it is not finite or not known
     stop_reason   "eos" or "length", of the last turn
     verdict       Verdict.to_dict: score, status, components, detail
 """
@@ -31,6 +32,7 @@ from fdiv_gym.envs.base import Split, TextEnv
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.registry.guard import vote_of
 from fdiv_gym.types.task import Task
+from fdiv_gym.types.text import TextTrajectory
 from fdiv_gym.types.trajectory import Trajectory, TrajectoryGroup
 from fdiv_gym.types.verdict import Verdict
 
@@ -48,7 +50,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "data": (Mapping,),
     "response": (str,),
     "vote": (str, type(None)),
-    "tokens": (int,),
+    "tokens": (int, float, type(None)),
     "turns": (int,),
     "logprob": (int, float, type(None)),
     "stop_reason": (str,),
@@ -59,7 +61,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 def sample_record(
     env: TextEnv,
     task: Task,
-    trajectory: Trajectory,
+    trajectory: Trajectory | TextTrajectory,
     *,
     split: Split,
     mode: Mode,

@@ -46,6 +46,25 @@ def locate(model: str, step: int | None = None) -> tuple[RunFolder | None, str]:
     return run, _model_of(checkpoints[-1])
 
 
+def served_name(model: str, step: int | None = None) -> str:
+    """The name of a model at its server, for an engine that reaches a model elsewhere.
+
+    Raises:
+        ConfigError: an empty name, a run folder or a checkpoint, or a step of one.
+    """
+    path = Path(model)
+    if not model.strip():
+        raise ConfigError("the model's name is empty: give its name at the server")
+    if step is not None or (path / "checkpoints").is_dir() or (path / "state.pt").is_file():
+        raise ConfigError(
+            f"this engine evaluates a model of a server, and {model!r} is given as a run or a checkpoint: give the "
+            "model's name at the server without --step; --env RUN takes the environment of a run"
+        )
+    if model == "embedded":
+        raise ConfigError("the embedded model is built here and no server has it: give the model's name at the server")
+    return model
+
+
 def _model_of(checkpoint: Path) -> str:
     """The model folder of a checkpoint.
 

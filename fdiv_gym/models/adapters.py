@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,23 +190,29 @@ def initial_model(config: ModelConfig, source: str) -> Any:
     return plain
 
 
-def save_adapter(handle: PeftModel, folder: Path, weights: str) -> None:
+def save_adapter(handle: PeftModel, folder: Path, weights: str, trained: Mapping[str, Tensor] | None = None) -> None:
     """Write a peft folder, and beside its files ``base.json``: name and weights hash of the base model.
 
     Args:
         handle: of the adapter.
         folder: is made.
         weights: ``weights_hash`` of the base model.
+        trained: the trained weights by the handle's names, where the model itself holds a part of them only.
     """
     # Without "False" peft asks the hub whether the vocabulary is the base model's.
-    handle.save_pretrained(str(folder), save_embedding_layers=False)
+    handle.save_pretrained(str(folder), save_embedding_layers=False, state_dict=trained)
     (folder / "README.md").unlink(missing_ok=True)  # a form that peft leaves empty
     base = {"name_or_path": handle.peft_config[NAME].base_model_name_or_path, "weights": weights}
     (folder / BASE).write_text(json.dumps(base, indent=2) + "\n", encoding="utf-8")
 
 
-def load_adapter(handle: PeftModel, folder: Path) -> None:
+def load_adapter(handle: PeftModel, folder: Path, placed: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
     """Read the adapter's weights from ``adapter_model.safetensors``.
+
+    Args:
+        handle: of the adapter.
+        folder: of peft.
+        placed: turns a tensor of the file and the present one into what the model takes, where it holds a part only.
 
     Raises:
         TrainerError: the file cannot be read, a weight is not finite, or they are not those of this adapter.
@@ -228,4 +234,6 @@ def load_adapter(handle: PeftModel, folder: Path) -> None:
     broken = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
     if broken is not None:
         raise TrainerError(f"adapter {folder}: the weights {broken} are not finite; use an earlier checkpoint")
+    if placed is not None:
+        weights = {name: placed(tensor, expected[name]) for name, tensor in weights.items()}
     set_peft_model_state_dict(handle, weights)

@@ -9,6 +9,7 @@ from fdiv_gym._lazy import lazy
 if TYPE_CHECKING:
     from fdiv_gym.objectives.advantages.base import Advantage as Advantage
     from fdiv_gym.objectives.advantages.base import checked_advantages as checked_advantages
+    from fdiv_gym.objectives.advantages.base import differing as differing
     from fdiv_gym.objectives.advantages.base import get_advantage as get_advantage
     from fdiv_gym.objectives.aggregation import Aggregation as Aggregation
     from fdiv_gym.objectives.aggregation import checked_weights as checked_weights
@@ -41,7 +42,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "base": ["Objective", "Stream", "Streams", "get_objective"],
         "batch": ["Coefficients", "GroupBatch", "MicroBatch", "ObjectiveOutput", "PreferenceBatch", "StepAdvantages"],
-        "advantages.base": ["Advantage", "checked_advantages", "get_advantage"],
+        "advantages.base": ["Advantage", "checked_advantages", "differing", "get_advantage"],
         "aggregation": ["Aggregation", "checked_weights", "get_aggregation"],
         "terms": ["branch_sum", "mean_weights", "side_means"],
         "tokens": ["compact", "spread"],

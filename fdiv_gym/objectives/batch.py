@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -123,11 +123,17 @@ class GroupBatch:
         best = torch.full((self.count,), -math.inf, dtype=torch.float64, device=kept.device)
         return best.scatter_reduce(0, self.index, kept, "amax")[self.index]
 
-    def all_equal(self) -> Tensor:
+    def all_equal(self, values: Tensor | None = None) -> Tensor:
         """[N] bool: whether all scores of the response's group are equal (or there is none).
 
         Compared by minimum and maximum: the mean of equal floats may differ from them.
+
+        Args:
+            values: [N] to compare in place of the scores, e.g. a component; NaN for a response that has none.
+                Responses without a score are left out.
         """
+        if values is not None:
+            return replace(self, rewards=torch.where(self.scored, values.double(), math.nan)).all_equal()
         return self.maximum(self.rewards) <= -self.maximum(-self.rewards)
 
 

@@ -89,6 +89,13 @@ class PluginRef(Reference, Generic[T]):
         return self.entry.name
 
     @property
+    def plugin_class(self) -> type[T]:
+        """The plugin's class."""
+        assert self.entry is not None, "the option that holds this reference was not validated"
+        found: type[T] = type(self.instance) if self.instance is not None else self.entry.load()
+        return found
+
+    @property
     def checked_options(self) -> pydantic.BaseModel:
         """The plugin's validated options."""
         assert self.options is not None, "the option that holds this reference was not validated"
@@ -256,9 +263,7 @@ def _one_deeper(label: str) -> Iterator[None]:
 
 def _check_contract(ref: PluginRef[Any], contract: type[Configurable]) -> None:
     """Refuse a plugin of the wrong class: an option may require a subclass of the kind's contract."""
-    assert ref.entry is not None
-    found = type(ref.instance) if ref.instance is not None else ref.entry.load()
-    if not issubclass(found, contract):
+    if not issubclass(ref.plugin_class, contract):
         expected = contract.__name__
         raise WrongReferenceError(f" = {ref.name!r}, expected {with_article(ref.kind)} that derives from {expected}")
 

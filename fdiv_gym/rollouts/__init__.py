@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fdiv_gym.rollouts.scoring import TimeoutLedger as TimeoutLedger
     from fdiv_gym.rollouts.scoring import score_checked as score_checked
     from fdiv_gym.rollouts.seeds import derive_seed as derive_seed
+    from fdiv_gym.rollouts.text_engine import TextEngine as TextEngine
+    from fdiv_gym.rollouts.text_episodes import run_text_episodes as run_text_episodes
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -21,5 +23,7 @@ __getattr__, __dir__, __all__ = lazy(
         "episodes": ["run_episodes"],
         "scoring": ["TimeoutLedger", "score_checked"],
         "seeds": ["derive_seed"],
+        "text_engine": ["TextEngine"],
+        "text_episodes": ["run_text_episodes"],
     },
 )

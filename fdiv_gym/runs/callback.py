@@ -37,10 +37,10 @@ class Callback(Configurable):
         """Before responses are drawn for ``step`` (counted from 1)."""
 
     def after_rollouts(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
-        """After responses are drawn and before they are scored."""
+        """After responses are drawn and before they are scored; with dynamic sampling after each round."""
 
     def after_verdicts(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
-        """After every trajectory has its verdict."""
+        """After every trajectory has its verdict; the groups that the step trains on."""
 
     def after_advantages(self, step: int, coefficients: Mapping[str, Any]) -> None:
         """Before each update; ``coefficients[stream]`` holds what ``Objective.prepare`` returned, to be read only."""

@@ -90,6 +90,13 @@ _KINDS = (
         RECORDED,
     ),
     EventKind(
+        "budget_spent",
+        "warn",
+        "groups without signal, after trainer.dynamic_sampling has drawn as many further groups as it may",
+        "raise trainer.dynamic_sampling.budget, or use tasks whose responses get different rewards",
+        RECORDED,
+    ),
+    EventKind(
         "saturated",
         "info",
         "share of groups whose rewards are all equal: 1 over a window of steps, all at the best reward so far",

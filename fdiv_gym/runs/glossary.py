@@ -38,6 +38,12 @@ _STEPS = {
     "reward/mean": "Mean score of the step's scored responses that the first process drew, in the environment's range.",
     "groups/all_equal": "Share of the first process's groups whose scores are all equal, from 0 to 1; such a group has "
     "no effect on most objectives.",
+    "groups/sampled": "Groups that the step drew over all processes, a count, from prompts_per_step to that plus the budget of "
+    "dynamic_sampling; with dynamic_sampling only.",
+    "groups/replaced": "Groups without signal that a further group took the place of, over all processes, a count; with "
+    "dynamic_sampling only.",
+    "groups/with_signal": "Groups with signal among those that the step trained on, over all processes, a count up to "
+    "prompts_per_step; with dynamic_sampling only.",
     "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1.",
     "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 to "
     "1; a rising share may be a policy that avoids a score.",

@@ -11,6 +11,7 @@ from typing import Any
 from fdiv_gym.errors import ConfigError, FdivGymError, TrainerError
 from fdiv_gym.registry.guard import culprit_of, label_of
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
+from fdiv_gym.rollouts.text_engine import TextEngine, cannot_train
 from fdiv_gym.runs.changes import refuse_edited_configuration, refuse_other_configuration
 from fdiv_gym.runs.config import RunConfig, apply_overrides, load_config, parse_config
 from fdiv_gym.runs.consent import require_consent
@@ -48,6 +49,7 @@ def train(
             removed.
     """
     config = _configuration(config)
+    _refuse_untrainable(config)
     if not isinstance(output, (str, os.PathLike)):
         raise ConfigError(f"the run folder must be a path, got {shorten(output)}")
     if not resume:
@@ -98,6 +100,16 @@ def resume_run(
         return _resume(run, config, allow_plugin_change)
 
 
+def _refuse_untrainable(config: RunConfig) -> None:
+    """Refuse an engine that only evaluates, before a folder or a model is made.
+
+    Raises:
+        ConfigError: always for a ``TextEngine``.
+    """
+    if issubclass(config.engine.plugin_class, TextEngine):
+        raise ConfigError(f"[engine] {cannot_train(config.engine.name)}")
+
+
 def _locked(folder: Path) -> contextlib.AbstractContextManager[None]:
     """The lock of a run folder; the first of several processes holds it for all of them."""
     if not is_main_process():
@@ -121,6 +133,7 @@ def _configuration(config: RunConfig | Mapping[str, Any] | str | Path) -> RunCon
 
 
 def _resume(run: RunFolder, config: RunConfig, allow_plugin_change: bool) -> RunResult:
+    _refuse_untrainable(config)
     run.refuse_linked_checkpoints()
     if not allow_plugin_change:
         refuse_changed_plugins(run, config)

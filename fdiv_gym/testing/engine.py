@@ -14,7 +14,9 @@ from torch import Tensor
 from fdiv_gym.errors import EngineError, MissingExtraError
 from fdiv_gym.registry.guard import check_completions, label_of
 from fdiv_gym.rollouts.engine import Engine
+from fdiv_gym.rollouts.text_engine import TextEngine
 from fdiv_gym.testing.report import CannotCheckError, Report
+from fdiv_gym.testing.text_engine import check_text_engine
 from fdiv_gym.testing.tiny import CONTEXT, tiny_model, tiny_tokenizer
 from fdiv_gym.types.trajectory import Completion, Sampling
 
@@ -51,7 +53,8 @@ def check_engine(engine: Engine, model: Any = None, tokenizer: Any = None, *, to
 
     Args:
         engine: an instance; it is started here and left closed.
-        model: a transformers model; a tiny random one if None.
+        model: a transformers model; a tiny random one if None. For a ``TextEngine``, the name of a model, by default
+            the only one that there is.
         tokenizer: its tokenizer.
         tolerance: allowed difference of log-probs, in nats; engines in half precision need more.
 
@@ -59,8 +62,10 @@ def check_engine(engine: Engine, model: Any = None, tokenizer: Any = None, *, to
         A report with one entry for each check.
 
     Raises:
-        CannotCheckError: the engine needs a package that is not installed.
+        CannotCheckError: the engine needs a package that is not installed, or a text engine options to reach a model.
     """
+    if isinstance(engine, TextEngine):
+        return check_text_engine(engine, "embedded" if model is None else model)
     report = Report(label_of(engine))
     model = tiny_model() if model is None else model
     tokenizer = tiny_tokenizer() if tokenizer is None else tokenizer

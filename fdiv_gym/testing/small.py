@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from fdiv_gym.objectives.advantages.base import Advantage, checked_advantages
+from fdiv_gym.objectives.advantages.base import Advantage, checked_advantages, differing
 from fdiv_gym.objectives.aggregation import Aggregation
 from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.guard import label_of
@@ -30,6 +30,7 @@ def check_advantage(advantage: Advantage) -> Report:
     groups = _groups(REWARDS)
     with report.section("form"):
         checked_advantages(advantage, groups)
+        differing(groups, advantage)
     if not report.ok:
         return report
     values = checked_advantages(advantage, groups)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fdiv_gym.types.preference import PreferenceUnit as PreferenceUnit
     from fdiv_gym.types.preference import Prompt as Prompt
     from fdiv_gym.types.task import Task as Task
+    from fdiv_gym.types.text import TextCompletion as TextCompletion
+    from fdiv_gym.types.text import TextTrajectory as TextTrajectory
     from fdiv_gym.types.trajectory import Completion as Completion
     from fdiv_gym.types.trajectory import Sampling as Sampling
     from fdiv_gym.types.trajectory import StopReason as StopReason
@@ -26,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy(
         "task": ["Task"],
         "verdict": ["Status", "Verdict", "is_finite_number"],
         "trajectory": ["Completion", "Sampling", "StopReason", "Trajectory", "TrajectoryGroup"],
+        "text": ["TextCompletion", "TextTrajectory"],
         "preference": ["Message", "PreferenceUnit", "Prompt"],
     },
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 
 BLOCK = 64
 """Places added at a time."""
@@ -85,10 +86,27 @@ def filled(finished: Sequence[bool]) -> list[int]:
     return [next(movers) if finished[i] else i for i in range(len(left))]
 
 
-def is_of_full_attention(cache: Any) -> bool:
-    """Whether every layer sees all earlier tokens, so that padding may stand between them."""
-    layers = cache.layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+def unsupported(model: Any) -> str | None:
+    """Why a model's state cannot be repeated, divided and continued row by row; None for keys and values."""
+    layers = DynamicCache(config=model.config).layers
+    if getattr(model, "_is_stateful", False) or any(isinstance(e, LinearAttentionCacheLayerMixin) for e in layers):
+        return f"{type(model).__name__} keeps a state of earlier tokens that is not only their keys and values"
+    return None
+
+
+def padding_may_divide(model: Any, cache: Any) -> bool:
+    """Whether padding may stand between two tokens of a row: every layer sees all earlier ones, at given positions.
+
+    A window or a bias by distance (ALiBi, GPT-Neo) that is counted in places would count the padding.
+    """
+    layers, config = cache.layers, model.config.get_text_config()
+    return (
+        bool(layers)
+        and all(type(layer) is DynamicLayer for layer in layers)
+        and "position_ids" in inspect.signature(type(model).forward).parameters
+        and bool(getattr(config, "rope_parameters", None))
+        and not getattr(config, "alibi", False)
+    )
 
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> int:

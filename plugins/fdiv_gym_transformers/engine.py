@@ -17,7 +17,7 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.models import ModelConfig
-from fdiv_gym_transformers.cache import common_prefix, filled, is_of_full_attention, repeated
+from fdiv_gym_transformers.cache import common_prefix, filled, padding_may_divide, repeated, unsupported
 
 
 class TransformersEngine(fg.Engine):
@@ -36,8 +36,12 @@ class TransformersEngine(fg.Engine):
         """Use this model; its weights are shared, not copied.
 
         Raises:
-            EngineError: the tokenizer's end or padding token is none of the model's, so it is of another model.
+            EngineError: the tokenizer's end or padding token is none of the model's, so it is of another model; or the
+                model keeps a state that is not keys and values.
         """
+        why = unsupported(model)
+        if why is not None:
+            raise fg.EngineError(f"the engine 'transformers' cannot sample: {why}; set engine.name = \"vllm\"")
         self.model, self.tokenizer = model, tokenizer
         self._eos = eos_token_ids(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._eos, default=0)
@@ -159,7 +163,7 @@ class _Rows:
 
         device = next(model.parameters()).device
         cache = DynamicCache(config=model.config)
-        shared = common_prefix(prompts) if is_of_full_attention(cache) else 0
+        shared = common_prefix(prompts) if padding_may_divide(model, cache) else 0
         width = max(len(p) for p in prompts)
         ids = torch.full((len(prompts), width), pad, dtype=torch.long)
         mask = torch.zeros((len(prompts), width), dtype=torch.long)
@@ -170,14 +174,14 @@ class _Rows:
         ids, mask = ids.to(device), mask.to(device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         if shared:  # e.g. a system prompt: computed once for all prompts
-            model(
-                input_ids=ids[:1, :shared], attention_mask=mask[:1, :shared], position_ids=positions[:1, :shared],
-                past_key_values=cache, use_cache=True, logits_to_keep=1,
+            forward(
+                model, input_ids=ids[:1, :shared], attention_mask=mask[:1, :shared],
+                position_ids=positions[:1, :shared], past_key_values=cache, logits_to_keep=1,
             )  # fmt: skip
             cache.batch_repeat_interleave(len(prompts))
-        output = model(
-            input_ids=ids[:, shared:], attention_mask=mask, position_ids=positions[:, shared:], past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
+        output = forward(
+            model, input_ids=ids[:, shared:], attention_mask=mask, position_ids=positions[:, shared:],
+            past_key_values=cache, logits_to_keep=1,
         )  # fmt: skip
         return cls(
             cache=repeated(output.past_key_values, n),
@@ -204,13 +208,20 @@ class _Rows:
         """Feed the chosen tokens and take the next logits."""
         assert self.next_tokens is not None
         self.mask = torch.cat([self.mask, self.mask.new_ones(self.mask.shape[0], 1)], dim=1)
-        output = model(
-            input_ids=self.next_tokens.unsqueeze(-1), attention_mask=self.mask,
-            position_ids=self.positions.unsqueeze(-1), past_key_values=self.cache, use_cache=True,
+        output = forward(
+            model, input_ids=self.next_tokens.unsqueeze(-1), attention_mask=self.mask,
+            position_ids=self.positions.unsqueeze(-1), past_key_values=self.cache,
         )  # fmt: skip
         self.cache = output.past_key_values
         self.logits = output.logits[:, -1].float()
         self.positions = self.positions + 1
+
+
+def forward(model: Any, **inputs: Any) -> Any:
+    """One pass with a cache, without the loss of a router: that would compare all tokens' mask with the new tokens."""
+    if getattr(model.config, "output_router_logits", False):
+        inputs["output_router_logits"] = False
+    return model(**inputs, use_cache=True)
 
 
 def draw(logits: Tensor, sampling: fg.Sampling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -219,12 +230,8 @@ def draw(logits: Tensor, sampling: fg.Sampling, generator: torch.Generator) -> t
     Temperature 0 takes the most likely token; its log-prob is then that of the untempered distribution.
 
     Raises:
-        EngineError: the logits are no distribution.
+        EngineError: the logits of a row are not finite, or all minus infinity.
     """
-    if not logits.amax(-1).isfinite().all():  # NaN, or infinity, which is NaN after subtraction
-        raise fg.EngineError(
-            "the model's logits are not finite: its weights are damaged or too large, or its config.json is wrong"
-        )
     if sampling.temperature == 0:
         chosen = logits.argmax(-1)
     else:
@@ -233,6 +240,13 @@ def draw(logits: Tensor, sampling: fg.Sampling, generator: torch.Generator) -> t
         logits = truncate(logits, sampling.top_p, sampling.top_k)
         chosen = by_inversion(logits, generator)
     logps = logits.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(logits, dim=-1)
+    broken = int((~logps.isfinite()).sum())
+    if broken:
+        raise fg.EngineError(
+            f"the logits of {broken} of {len(logps)} rows are not finite: the weights are damaged, or so large that "
+            "the model overflows, or config.json is wrong; after an update take earlier weights and a lower "
+            "trainer.learning_rate"
+        )
     return chosen, logps
 
 
@@ -248,7 +262,8 @@ def by_inversion(logits: Tensor, generator: torch.Generator) -> Tensor:
     whole = mass[:, -1:].contiguous()
     chosen = torch.searchsorted(mass, uniform * whole, right=True)
     last = torch.searchsorted(mass, whole)  # for a product that rounding makes equal to the whole
-    return torch.minimum(chosen, last).squeeze(-1)
+    # Sums that are no numbers have no place; any will do, its log-prob is none either.
+    return torch.minimum(chosen, last).clamp_(max=logits.shape[-1] - 1).squeeze(-1)
 
 
 def truncate(logits: Tensor, top_p: float, top_k: int) -> Tensor:

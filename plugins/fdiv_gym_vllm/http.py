@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -12,6 +14,8 @@ import fdiv_gym as fg
 SHOWN = 300
 LARGEST_REPLY = 1 << 30
 """Bytes of a reply that are read at most."""
+PART = 1 << 20
+"""Bytes of a reply that are read at a time."""
 
 
 class Server:
@@ -45,18 +49,34 @@ class Server:
         place = f"vLLM server {request.full_url}"
         try:
             with self._opener.open(request, timeout=self._timeout_s) as reply:
-                text = reply.read(LARGEST_REPLY)
+                text = self._read(reply, time.monotonic() + self._timeout_s)
         except urllib.error.HTTPError as error:
             raise fg.EngineError(f"{place}: status {error.code}: {_shown(error)}{_advice(error.code)}") from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise fg.EngineError(f"{place}: {reason}: start it, or correct engine.servers") from None
+            if isinstance(reason, TimeoutError):
+                raise fg.EngineError(
+                    f"{place}: no complete reply within engine.timeout_s = {self._timeout_s:g} s: see the server's log"
+                ) from None
+            what = reason if isinstance(error, OSError) else f"no reply of HTTP: {type(error).__name__} {error}"[:SHOWN]
+            raise fg.EngineError(f"{place}: {what}: start it, or correct engine.servers") from None
         if not text:
             return None
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise fg.EngineError(f"{place}: the reply is not JSON: {text[:SHOWN]!r}") from None
+
+    @staticmethod
+    def _read(reply: http.client.HTTPResponse, deadline: float) -> bytes:
+        """All of a reply; the timeout of a connection is only that of its next bytes."""
+        parts, size = [], 0
+        while part := reply.read1(PART):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > deadline or size > LARGEST_REPLY:
+                raise TimeoutError
+        return b"".join(parts)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -65,7 +85,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _shown(error: urllib.error.HTTPError) -> str:
-    text = error.read(SHOWN).decode("utf-8", "replace")
+    try:
+        text = error.read(SHOWN).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):  # the status is known all the same
+        return "without a readable text"
     return " ".join(text.split())
 
 

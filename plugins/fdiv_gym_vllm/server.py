@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import fdiv_gym as fg
 from fdiv_gym_vllm.backend import Backend, Request, Sample
 from fdiv_gym_vllm.http import Server
 from fdiv_gym_vllm.options import VllmOptions
+from fdiv_gym_vllm.replies import Asked, card_of, samples_of, scores_of
 
 CONCURRENT = 64
 """Requests under way at one server at most; each asks for the samples of one prompt."""
@@ -39,10 +41,11 @@ class Servers(Backend):
         assert options.weights_folder is not None
         self._config, self._folder = config, Path(options.weights_folder).absolute()
         self._servers = [Server(address, options.timeout_s) for address in options.servers]
-        cards = [server.get("/v1/models")["data"][0] for server in self._servers]
-        self._names = [str(card["id"]) for card in cards]
-        self.context = min(int(card["max_model_len"]) for card in cards)
-        self._syncs = 0
+        cards = [card_of(server.address, server.get("/v1/models")) for server in self._servers]
+        self._names = [name for name, _ in cards]
+        self.context = min(context for _, context in cards)
+        self._vocabulary = int(config.get_text_config().vocab_size)
+        self._syncs, self._run = 0, f"sync-{uuid.uuid4().hex[:8]}"  # other runs may use the same folder
         self._written: Path | None = None
 
     def sample(self, requests: Sequence[Request], sampling: fg.Sampling, eos: Sequence[int]) -> list[list[Sample]]:
@@ -59,7 +62,9 @@ class Servers(Backend):
             body = common | {
                 "model": self._names[place], "prompt": list(request.prompt), "n": request.n, "seed": request.seed,
             }  # fmt: skip
-            return read(self._servers[place].address, self._servers[place].post("/v1/completions", body), request.n)
+            server = self._servers[place]
+            asked = Asked(request.n, sampling.max_new_tokens, frozenset(eos), self._vocabulary)
+            return samples_of(server.address, server.post("/v1/completions", body), asked)
 
         with ThreadPoolExecutor(CONCURRENT * len(self._servers)) as pool:
             return list(pool.map(ask, range(len(requests))))
@@ -69,9 +74,7 @@ class Servers(Backend):
 
         def ask(server: Server, name: str) -> tuple[float, ...]:
             body = {"model": name, "prompt": list(tokens), "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
-            (choice,) = server.post("/v1/completions", body)["choices"]
-            places = choice["prompt_logprobs"][1:]
-            return tuple(float(place[str(token)]["logprob"]) for token, place in zip(tokens[1:], places, strict=True))
+            return scores_of(server.address, server.post("/v1/completions", body), tokens)
 
         names = [f"server {server.address}" for server in self._servers]
         return dict(zip(names, self._all(ask), strict=True))
@@ -80,11 +83,11 @@ class Servers(Backend):
         """Write the weights into the shared folder and let every server read them."""
         self._syncs += 1
         if _rank() == 0:
-            folder = self._folder / f"sync-{self._syncs}"
+            folder = self._folder / f"{self._run}-{self._syncs}"
             write(folder, weights, self._config)
             self._all(lambda server, _: reload(server, folder))
-            if self._written is not None:
-                shutil.rmtree(self._written)
+            if self._written is not None:  # a network file system may keep files that a server has open
+                shutil.rmtree(self._written, ignore_errors=True)
             self._written = folder
         else:
             for _ in weights:  # another process may need this one to gather them
@@ -147,28 +150,6 @@ def write(folder: Path, weights: Iterable[tuple[str, Tensor]], config: Any) -> N
         config.save_pretrained(folder)
     except OSError as error:
         raise fg.EngineError(f"engine.weights_folder {folder.parent} cannot be written: {error}") from None
-
-
-def read(address: str, reply: Any, n: int) -> list[Sample]:
-    """The samples in a server's reply.
-
-    Raises:
-        EngineError: it has no token ids or another number of log-probs than of tokens: a server that is no vLLM, or one
-            too old.
-    """
-    choices = sorted(reply["choices"], key=lambda choice: int(choice["index"]))
-    samples = []
-    for choice in choices:
-        tokens, logprobs = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
-        if tokens is None or logprobs is None or len(tokens) != len(logprobs) or not tokens:
-            raise fg.EngineError(
-                f"the server {address} did not return the token ids with one log-prob each: it must be a vLLM server "
-                "that knows return_token_ids"
-            )
-        samples.append(Sample(tuple(tokens), tuple(float(p) for p in logprobs)))
-    if len(samples) != n:
-        raise fg.EngineError(f"the server {address} returned {len(samples)} samples of a prompt, asked for {n}")
-    return samples
 
 
 def _rank() -> int:

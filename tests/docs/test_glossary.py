@@ -70,6 +70,7 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
         "objective": {"name": "f-grpo", "importance": "sequence"},
         "trainer": {"minibatches": 2, "old_logps": "recomputed", "max_kl": 10.0, "max_unscored": 1.0},
     },
+    "dynamic sampling": {"env": ADDITION, "trainer": {"dynamic_sampling": {"budget": 2}}},
     "penalty": {"env": ADDITION, "objective": {"name": "dapo", "penalty": "kl", "penalty_coefficient": 0.1}},
     "moving average": {"preferences": REFUSAL, "objective": {"name": "kldo", "moving_rate": 0.1, "normalise": True}},
     "hybrid": {

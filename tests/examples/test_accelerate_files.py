@@ -39,7 +39,9 @@ def cluster(tmp_path):
     scripts = {
         "scontrol": '#!/bin/bash\necho "$3" | tr "," "\\n"\n',
         "srun": '#!/bin/bash\nshift\nfor node in 0 1; do SLURM_NODEID=$node "$@" || exit 1; done\n',
-        "accelerate": '#!/bin/bash\nprintf "%s\\n" "$@" > "$STUB_OUTPUT/$SLURM_NODEID"\n',
+        # The first process of a run makes its folder, and the second node may start after that.
+        "accelerate": '#!/bin/bash\nprintf "%s\\n" "$@" > "$STUB_OUTPUT/$SLURM_NODEID"\n'
+        'mkdir -p "$RUN_FOLDER" && touch "$RUN_FOLDER/config.json"\n',
     }
     for name, text in scripts.items():
         (stubs / name).write_text(text)

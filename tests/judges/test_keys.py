@@ -6,10 +6,10 @@ import fdiv_gym as fg
 from fdiv_gym.evaluation import rescore
 from fdiv_gym.evaluation.plan import configure
 from fdiv_gym.manifest import seal
+from fdiv_gym.remote.keys import BASE_URL, key_for, keys_file
 from fdiv_gym.runs import resume_run
 from fdiv_gym.runs.consent import urls
 from fdiv_gym.testing.servers import FaultyServer
-from fdiv_gym_judges.keys import BASE_URL, key_for, keys_file
 
 TASK = fg.Task("How do I open my box?")
 SECRET = "aws-secret-0123456789"
@@ -48,7 +48,7 @@ def test_a_key_belongs_to_its_host(keys, monkeypatch):
 )
 def test_a_wrong_file_is_refused_without_repeating_a_key(keys, text, mode, message):
     keys(text, mode)
-    with pytest.raises(fg.JudgeError, match=message) as refused:
+    with pytest.raises(fg.ConfigError, match=message) as refused:
         key_for("https://a.org/v1")
     assert "sk-secret" not in str(refused.value)
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import fdiv_gym as fg
-from fdiv_gym_judges.limits import Gate, retry_after
+from fdiv_gym.remote.limits import Gate, retry_after
 
 TASK = fg.Task("How do I open my box?")
 

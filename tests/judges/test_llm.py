@@ -6,9 +6,9 @@ import time
 import pytest
 
 import fdiv_gym as fg
+from fdiv_gym.remote import Choice, Reply
 from fdiv_gym.testing.servers import FAULTS
 from fdiv_gym_judges.llm import find_object
-from fdiv_gym_judges.transport import Reply
 
 KEY = "sk-planted-0123456789abcdef"
 TASK = fg.Task("How do I open my box?")
@@ -19,6 +19,10 @@ RECOVERED |= {"wait-once": 4 / 9, "wait-date-once": 4 / 9}
 def make(server, **options):
     defaults = {"model": "m", "base_url": server.address, "backoff_s": 0.01, "timeout_s": 0.6, "retries": 2}
     return fg.get_judge("llm", **{**defaults, **options})
+
+
+def said(text):
+    return Reply((Choice(text, "stop"),))
 
 
 def test_scores_are_mapped_from_the_scale(server):
@@ -131,14 +135,14 @@ def test_only_a_complete_object_is_accepted(text, expected):
 @pytest.mark.parametrize("score", ["9" * 400, "NaN", "Infinity", "1e400", "-1e400", "true", '"7"', "[7]"])
 def test_scores_that_are_no_numbers_of_the_scale_are_unscorable(score):
     judge = fg.get_judge("llm", model="m", base_url="http://127.0.0.1:9/v1")
-    assert judge._verdict(Reply(f'{{"score": {score}}}')).status is fg.Status.UNSCORABLE
+    assert judge._verdict(said(f'{{"score": {score}}}')).status is fg.Status.UNSCORABLE
 
 
 def test_lone_surrogates_are_sent_and_cached(server):
     judge = make(server)
     assert judge.judge_batch([TASK], ["half \ud800 <score=10>"])[0].score == 1
     assert judge.usage.retries == 0
-    verdict = judge._verdict(Reply('{"score": 10, "reason": "\\ud800"}'))
+    verdict = judge._verdict(said('{"score": 10, "reason": "\\ud800"}'))
     assert verdict.detail.encode() == b"?"
 
 

@@ -54,6 +54,7 @@ def run(
     accept_changes: bool = False,
     model: Mapping[str, Any] | None = None,
     engine: Any = "transformers",
+    preferences: Mapping[str, Any] | None = None,
     **trainer: Any,
 ) -> Noticed:
     """A run of the tiny random model in ``folder / "run"``; its learning rate is constant from the first step.
@@ -75,6 +76,7 @@ def run(
         "objective": {"name": objective} if isinstance(objective, (str, type)) else objective,
         "trainer": options,
         "callbacks": [{"name": callback} for callback in callbacks],
+        **({} if preferences is None else {"preferences": preferences}),
     }
     output = folder / "run"
     error = ""

@@ -155,12 +155,13 @@ def test_clear_errors(tiny, engine):
         fg.get_engine("transformers", temperature=0.0)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_no_distribution_are_named(value, temperature):
-    logits = torch.tensor([[0.0, 1.0], [value, 0.0]])
-    with pytest.raises(fg.EngineError, match="logits are not finite"):
-        draw(logits, fg.Sampling(1, temperature=temperature), torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("value", "tokens"), [("nan", 1), ("nan", 7), ("inf", 1), ("inf", 7), ("-inf", 7)])
+def test_logits_that_are_not_finite_are_named(temperature, value, tokens):
+    logits = torch.zeros(3, 7)
+    logits[1, :tokens] = float(value)
+    with pytest.raises(fg.EngineError, match="the logits of 1 of 3 rows are not finite: the weights are damaged"):
+        draw(logits, fg.Sampling(1, temperature), torch.Generator().manual_seed(0))
     draw(torch.tensor([[0.0, -torch.inf]]), fg.Sampling(1), torch.Generator())  # a token may be impossible
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 import fdiv_gym as fg
-from fdiv_gym_transformers.cache import common_prefix, filled, is_of_full_attention, repeated
+from fdiv_gym.testing.tiny import tiny_tokenizer
+from fdiv_gym_transformers.cache import common_prefix, filled, padding_may_divide, repeated
 from fdiv_gym_transformers.engine import by_inversion
 
 
@@ -69,13 +70,62 @@ def test_prompts_that_share_tokens_have_the_logprobs_of_a_plain_pass(tiny, tempe
             assert torch.allclose(torch.tensor(c.logprobs), expected, atol=1e-5)
 
 
-def test_sliding_windows_share_no_tokens():
-    from transformers import MistralConfig
+SIZES = {
+    "vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128,
+}  # fmt: skip
+MPT = {"d_model": 32, "n_heads": 4, "n_layers": 2, "expansion_ratio": 2}
+GPT_NEO = {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 4}
+MIXTRAL = {"num_local_experts": 4, "output_router_logits": True, "sliding_window": None}
 
-    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
-    assert is_of_full_attention(DynamicCache(config=MistralConfig(**sizes, sliding_window=None)))
-    assert not is_of_full_attention(DynamicCache(config=MistralConfig(**sizes, sliding_window=4)))
-    assert not is_of_full_attention(DynamicCache())
+
+def model_of(kind, **options):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SIZES | options))
+    with torch.no_grad():
+        for weight in model.parameters():  # far from the small initial weights, so that attention matters
+            weight.add_(0.15 * torch.randn(weight.shape))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("mpt", MPT), ("gpt_neo", GPT_NEO), ("mixtral", MIXTRAL), ("mistral", {"sliding_window": 4}), ("opt", {})],
+)
+def test_logprobs_are_those_of_a_plain_pass_whatever_counts_the_places(kind, options):
+    """Padding behind shared tokens would stand within MPT's distances, GPT-Neo's window, and Mistral's."""
+    model, engine = model_of(kind, **options), fg.get_engine("transformers", max_new_tokens=6)
+    engine.start(model, tiny_tokenizer())
+    prompts = [[*range(20, 30), *range(3, 3 + n)] for n in (1, 4, 12)]
+    for prompt, group in zip(prompts, engine.generate(prompts, 3, fg.Sampling(6, seed=1)), strict=True):
+        for c in group:
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([[*prompt, *c.token_ids]])).logits[0, len(prompt) - 1 : -1]
+            expected = torch.log_softmax(logits, -1).gather(-1, torch.tensor(c.token_ids)[:, None])[:, 0]
+            assert torch.allclose(torch.tensor(c.logprobs), expected, atol=1e-5)
+
+
+def test_padding_divides_no_row_where_places_are_counted():
+    for expected, kind, options in (
+        (True, "llama", {}),
+        (True, "mistral", {"sliding_window": None}),
+        (False, "mistral", {"sliding_window": 4}),
+        (False, "gpt_neo", GPT_NEO),
+        (False, "mpt", MPT),
+        (False, "falcon", {"alibi": True}),
+    ):
+        model = model_of(kind, **options)
+        assert padding_may_divide(model, DynamicCache(config=model.config)) is expected, kind
+        assert not padding_may_divide(model, DynamicCache())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("mamba", {"state_size": 4}), ("lfm2", {"full_attn_idxs": [1]}), ("rwkv", {"attention_hidden_size": 32})],
+)
+def test_models_with_another_state_are_refused_at_the_start(kind, options):
+    with pytest.raises(fg.EngineError, match=r"keeps a state of earlier tokens .* set engine\.name = \"vllm\""):
+        fg.get_engine("transformers").start(model_of(kind, **options), tiny_tokenizer())
 
 
 def test_draws_by_inversion_follow_a_large_distribution():

@@ -11,15 +11,16 @@ import torch
 SCRIPT = Path(__file__).with_name("parallel_script.py")
 UPDATES = Path(__file__).with_name("updates_parallel_script.py")
 EVENTS = Path(__file__).with_name("events_parallel_script.py")
+DYNAMIC = Path(__file__).with_name("dynamic_parallel_script.py")
 
 
 def on_one_and_on_two(script, folder, *arguments):
     """What the script saves on one process, and on two."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
     one, two = folder / "one.pt", folder / "two.pt"
-    subprocess.run([sys.executable, str(script), str(one), *arguments], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, str(script), str(one), *arguments], check=True, env=environment, timeout=600)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run([*launcher, str(script), str(two), *arguments], check=True, env=environment, timeout=300)
+    subprocess.run([*launcher, str(script), str(two), *arguments], check=True, env=environment, timeout=600)
     alone, together = torch.load(one), torch.load(two)
     assert (alone["processes"], together["processes"]) == (1, 2)
     return alone, together
@@ -69,3 +70,27 @@ def test_a_step_without_signal_and_an_event_are_the_same_on_two(tmp_path):
             assert (found["moved"][1], found["updates"], found["groups"]) == (0.0, [1.0, 0.0], 4)
             planted = {"name": "wrong_sign", "policy": "warn", "message": "planted", "process": run["processes"] - 1}
             assert found["records"] == [planted]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "fully_shard"])
+def test_two_processes_replace_the_groups_that_one_would(tmp_path, sharding):
+    """Processes with unequal numbers of groups without signal draw as many further tasks together as one does."""
+    alone, together = on_one_and_on_two(DYNAMIC, tmp_path, sharding)
+    counts = ("groups/sampled", "groups/replaced", "groups/with_signal")
+    lines = [[{key: line[key] for key in counts} for line in found["lines"]] for found in (alone, together)]
+    assert lines[0] == lines[1]
+    spent = [[event["name"] for event in line.get("events", [])] for line in together["lines"]]
+    assert 0 < sum("budget_spent" in names for names in spent) < len(spent)
+    for step, (whole, first, second) in enumerate(zip(*alone["trained"], *together["trained"], strict=True)):
+        assert (len(first[1]), len(second[1])) == (3, 2)  # as many as without replacement
+        lively = [
+            sorted(prompt for prompt in prompts if prompt[1] == "k") for prompts in (whole[1], first[1] + second[1])
+        ]
+        assert lively[0] == lively[1]
+        assert len(lively[0]) == lines[0][step]["groups/with_signal"]
+    first, second = together["rounds"]
+    assert [sum(n for step, n in first if step == s) for s in range(1, 7)] != [
+        sum(n for step, n in second if step == s) for s in range(1, 7)
+    ]
+    assert sum(n for _, n in first + second) == sum(line["groups/sampled"] for line in lines[0])

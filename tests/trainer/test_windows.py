@@ -17,7 +17,7 @@ from fdiv_gym_accelerate.windows import GROUPS, History
 #: A step of a good run: 32 groups of 8, half of them mixed.
 GOOD = Reading(
     groups=32, mixed=16, varied=32, responses=256, unscored=0, reward=128.0, lowest=0.0, highest=1.0, tokens=1024,
-    surprisal=512.0, log_ratio=100.0,
+    surprisal=512.0, log_ratio=100.0, trained=1024,
 )  # fmt: skip
 EQUAL = replace(GOOD, mixed=0)
 

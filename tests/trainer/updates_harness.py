@@ -19,7 +19,7 @@ from fdiv_gym_accelerate.callbacks import Callbacks
 from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import Bound
 from fdiv_gym_accelerate.minibatches import StepRows
-from fdiv_gym_accelerate.reference import Copy
+from fdiv_gym_accelerate.reference import Copy, Reference
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.streams import rollout_stream
@@ -46,12 +46,16 @@ def scored(group, scores):
 def make_updates(
     objective, model, reference, learning_rate=1e-3, observer=None, messages=None, tokenizer=None, **settings
 ):
-    """The trainer's own class, with AdamW at a constant learning rate: the warm-up is over."""
+    """The trainer's own class, with AdamW at a constant learning rate: the warm-up is over.
+
+    ``reference`` is a model of its own, or any reference of the trainer.
+    """
     accelerator = Accelerator(cpu=True)
     options = TrainerOptions(**settings)
-    frozen = None if reference is None else Copy(reference)
+    frozen = reference if reference is None or isinstance(reference, Reference) else Copy(reference)
     updater = Updater(objective, model, frozen, accelerator, micro_batch_size=options.micro_batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
     told = [] if messages is None else messages
     callbacks = Callbacks([] if observer is None else [observer], told.append)
     events = EventLog(options.event_policies, told.append, several=accelerator.num_processes > 1)

@@ -90,7 +90,8 @@ def test_servers_sample_from_the_weights_of_the_trainer(addresses, model, tokeni
     engine.update_weights(other.state_dict().items())
     for prompts in (["a", "the quick", "one two", "four"], long):  # to both servers, and what they had cached
         assert gap(other, tokenizer, engine.generate(ids(tokenizer, prompts), 4, sampling), sampling, prompts) < 2e-5
-    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["sync-2"]
+    (folder,) = (tmp_path / "weights").iterdir()
+    assert folder.name.endswith("-2")
     with pytest.raises(fg.EngineError, match="the context holds 512"):
         engine.generate([[5] * 501], 1, sampling)
     engine.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from fdiv_gym_accelerate.sharding import (
     distributed_like,
     divided_optimizer,
     gathered_optimizer,
+    gathered_trained,
     gathered_weights,
     is_sharded,
+    load_whole,
 )
 from fdiv_gym_accelerate.start import Policy
 
@@ -29,10 +31,17 @@ LARGE = 500_000_000
 
 @dataclass
 class Gathered:
-    """What a sharded policy's checkpoint holds, in the first process."""
+    """What a sharded policy's checkpoint holds, in the first process.
+
+    Args:
+        weights: all of them, or where an adapter is trained those of the adapter.
+        optimizer: its state, as one process would have it.
+        reference: the weights of a reference that has moved.
+    """
 
     weights: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
+    reference: dict[str, torch.Tensor] | None = None
 
 
 def gathered_state(policy: Policy, optimizer: Any, *, keep: bool) -> Gathered | None:
@@ -45,7 +54,10 @@ def gathered_state(policy: Policy, optimizer: Any, *, keep: bool) -> Gathered | 
     """
     if not is_sharded(policy.model):
         return None
-    return Gathered(gathered_weights(policy.model), gathered_optimizer(optimizer, keep=keep))
+    weights = gathered_weights(policy.model) if policy.adapter is None else gathered_trained(policy.adapter, keep=keep)
+    reference = policy.reference
+    kept = gathered_weights(reference.module) if isinstance(reference, Moving) and reference.moved else None
+    return Gathered(weights, gathered_optimizer(optimizer, keep=keep), kept)
 
 
 def save_checkpoint(
@@ -69,15 +81,15 @@ def save_checkpoint(
     """
     with run.new_checkpoint(step) as folder:
         try:
+            weights = None if gathered is None else gathered.weights
             with quiet_transformers():
                 if policy.adapter is None:
-                    weights = None if gathered is None else gathered.weights
                     policy.model.save_pretrained(folder / "model", state_dict=weights)
                 else:
-                    save_adapter(policy.adapter, folder / "model", policy.source_hash)
+                    save_adapter(policy.adapter, folder / "model", policy.source_hash, weights)
             policy.tokenizer.save_pretrained(folder / "model")
             if isinstance(policy.reference, Moving) and policy.reference.moved:
-                policy.reference.save(folder)
+                policy.reference.save(folder, None if gathered is None else gathered.reference)
             state = {
                 "step": step,
                 "optimizer": optimizer.state_dict() if gathered is None else gathered.optimizer,
@@ -145,9 +157,9 @@ def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, schedule: Any)
     if policy.adapter is None:
         _load_weights(folder, policy.model)
     else:
-        load_adapter(policy.adapter, folder / "model")
+        load_adapter(policy.adapter, folder / "model", distributed_like)
     if isinstance(policy.reference, Moving) and (folder / WEIGHTS).is_file():
-        policy.reference.load(folder)
+        _load_reference(folder, policy.reference)
     configured = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(divided_optimizer(state["optimizer"], optimizer))
     schedule.load_state_dict(state["schedule"])
@@ -170,14 +182,20 @@ def _load_weights(folder: Path, model: Any) -> None:
         raise fg.TrainerError(
             f"checkpoint {folder}: the weights {broken} are not finite; remove it to resume from an older one"
         )
-    own = model.state_dict()
-    weights = {name: distributed_like(tensor, own[name]) if name in own else tensor for name, tensor in weights.items()}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    tied = {name for name in missing if name.endswith("lm_head.weight")}
-    if unexpected or set(missing) - tied:
-        raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {[*unexpected, *missing][:3]}")
-    if not is_sharded(model):  # there tied weights are one parameter, and remain it
-        model.tie_weights()
+    _refuse_unfit(folder, load_whole(model, weights))
+
+
+def _load_reference(folder: Path, reference: Moving) -> None:
+    try:
+        unfit = reference.load(folder)
+    except Exception as error:  # safetensors raises its own class
+        raise _damaged(folder, error) from None
+    _refuse_unfit(folder, unfit)
+
+
+def _refuse_unfit(folder: Path, names: Sequence[str]) -> None:
+    if names:
+        raise fg.TrainerError(f"checkpoint {folder} does not fit the model: {', '.join(names[:3])}")
 
 
 def _damaged(folder: Path, error: Exception) -> fg.TrainerError:

@@ -141,7 +141,7 @@ class _ChunkedLogps(torch.autograd.Function):
                 powers = (logits - above[:, None]).exp_()
                 shrink = (top[rows] - above).exp_()
                 total[rows] = total[rows] * shrink + powers.sum(-1)
-                weighted[rows] = weighted[rows] * shrink + (powers[:, None, :] @ logits[:, :, None]).flatten()
+                weighted[rows] = weighted[rows] * shrink + torch.linalg.vecdot(powers, logits)
                 top[rows] = above
                 del logits, powers
         normalizer = top + total.log()

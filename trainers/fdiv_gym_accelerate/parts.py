@@ -194,7 +194,7 @@ class Parts:
     def _task_source(self) -> TaskSource | None:
         if self.env is None or "rollouts" not in self.objective.streams:
             return None
-        return TaskSource(self.env, self.config.seed, self.settings.prompts_per_step)
+        return TaskSource(self.env, self.config.seed)
 
     def _preference_source(self) -> PreferenceSource | None:
         data, config = self.preference_data, self.config.preferences

@@ -29,7 +29,9 @@ class Reading:
         highest: the highest score; -inf without any.
         tokens: sampled tokens.
         surprisal: sum of the tokens' -log-probs at sampling time, in nats.
-        log_ratio: sum of the tokens' log pi - log pi_ref, in nats; None without a reference.
+        log_ratio: sum of log pi - log pi_ref over the tokens that the step trained on, in nats; None without a
+            reference.
+        trained: these tokens.
         agreeing: the part of ``pushed`` that raises responses above their group's mean and lowers those below.
         pushed: sum over responses of how strongly the reward moves their log-probs; 0 where it was not measured.
     """
@@ -46,6 +48,7 @@ class Reading:
     tokens: int = 0
     surprisal: float = 0.0
     log_ratio: float | None = None
+    trained: int = 0
     agreeing: float = 0.0
     pushed: float = 0.0
 
@@ -74,8 +77,8 @@ class Reading:
 
     @property
     def token_log_ratio(self) -> float | None:
-        """Mean log pi - log pi_ref of a sampled token, in nats; None without reference or tokens."""
-        return None if self.log_ratio is None or not self.tokens else self.log_ratio / self.tokens
+        """Mean log pi - log pi_ref of a token that was trained on, in nats; None without reference or tokens."""
+        return None if self.log_ratio is None or not self.trained else self.log_ratio / self.trained
 
     @property
     def direction(self) -> float | None:
@@ -92,8 +95,8 @@ def reading_of(
     """The reading of this process's rollouts.
 
     Args:
-        groups: the judged groups.
-        stream: their rows.
+        groups: the judged groups that were drawn.
+        stream: the rows of those that the step trained on.
         direction: ``agreeing`` and ``pushed``, if they were measured.
     """
     scores = [[r for r in group.rewards if r is not None] for group in groups]
@@ -112,6 +115,7 @@ def reading_of(
         highest=max(flat, default=-math.inf),
         tokens=sum(t.response_length for t in trajectories),
         surprisal=-math.fsum(t.logprob for t in trajectories),
+        trained=int(stream.lengths.sum()),
         log_ratio=None if old is None or ref is None else float((old - ref).sum()),
         agreeing=direction[0],
         pushed=direction[1],

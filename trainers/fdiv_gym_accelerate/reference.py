@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from fdiv_gym.models import merged_in_place
-from fdiv_gym_accelerate.sharding import local, summed_shards
+from fdiv_gym_accelerate.sharding import load_whole, local, summed_shards
 from fdiv_gym_accelerate.streams import StreamBatch
 
 WEIGHTS = "reference.safetensors"
@@ -83,22 +83,29 @@ class Moving(Copy):
     """Whether it is no longer the initial model, also where it stays from now on; checkpoints hold it then."""
 
     def follow(self, policy: Any) -> None:
-        """Become the present policy."""
+        """Become the present policy; of sharded models each process takes its own part."""
         self.module.load_state_dict(policy.state_dict())
         self.moved = True
 
-    def save(self, folder: Path) -> None:
-        """Write the weights into the folder of a checkpoint."""
-        from safetensors.torch import save_model
+    def save(self, folder: Path, gathered: Mapping[str, Tensor] | None = None) -> None:
+        """Write the weights into the folder of a checkpoint.
 
-        save_model(self.module, str(folder / WEIGHTS))
+        Args:
+            folder: of the checkpoint.
+            gathered: the whole weights of a sharded module.
+        """
+        from safetensors.torch import save_file
 
-    def load(self, folder: Path) -> None:
-        """Read the weights of a checkpoint."""
-        from safetensors.torch import load_model
+        weights = self.module.state_dict() if gathered is None else gathered
+        once = {name for name, _ in [*self.module.named_parameters(), *self.module.named_buffers()]}  # tied ones too
+        save_file({name: tensor.contiguous() for name, tensor in weights.items() if name in once}, folder / WEIGHTS)
 
-        load_model(self.module, str(folder / WEIGHTS))
+    def load(self, folder: Path) -> list[str]:
+        """Read the weights of a checkpoint; the names that do not fit, as ``load_whole`` returns them."""
+        from safetensors.torch import load_file
+
         self.moved = True
+        return load_whole(self.module, load_file(folder / WEIGHTS))
 
 
 class Offloaded(Moving):
@@ -186,7 +193,8 @@ class AdapterOff(Reference):
     def __init__(self, adapter: PeftModel) -> None:
         self._adapter = adapter
         self._policy: Any = adapter.get_base_model()
-        self._frozen = [parameter for parameter in self._policy.parameters() if not parameter.requires_grad]
+        # By name: sharding replaces the parameters.
+        self._frozen = {name for name, parameter in self._policy.named_parameters() if not parameter.requires_grad}
 
     @contextlib.contextmanager
     def model(self) -> Iterator[Any]:
@@ -196,7 +204,7 @@ class AdapterOff(Reference):
 
     def checksum(self) -> float:
         """``checksum`` of the weights that are not trained."""
-        return checksum(self._frozen)
+        return checksum(weight for name, weight in self._policy.named_parameters() if name in self._frozen)
 
     def tied(self, policy: Any) -> list[str]:
         """Layers whose adapter was merged into the weights: switched off, they are not what they were."""

@@ -11,8 +11,7 @@ from accelerate.utils import broadcast_object_list
 import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.objectives import Stream
-from fdiv_gym.registry import boundary, restore_state, sampling_of, state_of
-from fdiv_gym.rollouts import derive_seed, run_episodes
+from fdiv_gym.registry import boundary, restore_state, state_of
 from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
@@ -32,13 +31,14 @@ from fdiv_gym_accelerate.checkpoint import (
     room_needed,
     save_checkpoint,
 )
+from fdiv_gym_accelerate.dynamic import Drawn
 from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.phases import Phases, trace_path, traced
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.reference import Moving
-from fdiv_gym_accelerate.scoring_events import ScoringWatch
+from fdiv_gym_accelerate.rollouts import Rollouts
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
@@ -87,6 +87,7 @@ class Run(Parts):
         self.totals = Totals(
             self.rank, folder, write=self.accelerator.is_main_process, discard_after=self.step if changed else None
         )
+        self.rollouts = Rollouts(self, self.phases, self.totals)
         self.records = Records(folder, settings.samples_max_mb, self.screen.message)
         if self.accelerator.is_main_process:
             if not folder.read_json(PROVENANCE):
@@ -114,50 +115,27 @@ class Run(Parts):
             self.objective.at_step(step, self.settings.steps)
         self.callbacks.call("before_rollouts", step)
         line: dict[str, float] = {}
-        groups = self._rollouts(step, line) if "rollouts" in self.objective.streams else None
+        drawn: Drawn | None = None
+        if "rollouts" in self.objective.streams:
+            drawn = self.rollouts.draw(step)
+            line |= drawn.line
         rollout_seconds = time.monotonic() - begun
-        line |= self._update(step, groups)
+        line |= self._update(step, drawn)
         self.step = step
         self._move_reference()
         line |= self.phases.line()
-        line |= metrics.time_line(groups or (), time.monotonic() - begun, rollout_seconds)
-        self._log(line, groups)
+        line |= metrics.time_line(drawn.sampled if drawn else (), time.monotonic() - begun, rollout_seconds)
+        self._log(line, drawn.groups if drawn else None)
         try:
             self.events.end_step(step)
         except fg.TrainerError:
             self.finish("stopped")
             raise
 
-    def _rollouts(self, step: int, line: dict[str, float]) -> list[fg.TrajectoryGroup]:
-        assert self.env is not None
-        assert self.tasks is not None
-        process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        tasks = self.tasks.step(step)[process::processes]
-        sampling = sampling_of(self.engine, derive_seed(self.config.seed, "rollouts", step, process))
-        watch = ScoringWatch(self.events, self.env)
-        watch.before(step, tasks)
-
-        def drawn(groups: list[fg.TrajectoryGroup]) -> None:
-            self.phases.enter("scoring")
-            self.callbacks.call("after_rollouts", step, groups)
-
-        self.phases.enter("sampling")
-        with self.totals.scoring("rollouts", step), self.accelerator.autocast(), whole(self.policy.model):
-            groups = run_episodes(
-                self.env, self.engine, self.encoder, tasks, self.settings.group_size, sampling, after_rollouts=drawn,
-                ledger=self.ledger,
-            )  # fmt: skip
-        self.phases.leave()
-        watch.after(groups)
-        self.callbacks.call("after_verdicts", step, groups)
-        self.tasks.observe(groups)
-        line |= metrics.rollout_line(groups)
-        metrics.check_unscored(step, line["verdicts/unscored"], self.settings.max_unscored, groups)
-        return groups
-
-    def _update(self, step: int, groups: Sequence[fg.TrajectoryGroup] | None) -> dict[str, float]:
+    def _update(self, step: int, drawn: Drawn | None) -> dict[str, float]:
         """The step's optimizer steps, at one learning rate, and what was noticed; then sync the engine."""
         line = {"learning_rate": self.schedule.get_last_lr()[0]}
+        groups, sampled = (drawn.groups, drawn.sampled) if drawn else (None, ())
         if not self.watch.before_updates(groups or ()):
             self.schedule.step()
             return {"updates/count": 0.0} | line
@@ -165,7 +143,7 @@ class Run(Parts):
         rows = self._rows(step, groups)
         line = self.updates.run(step, rows) | line
         self.phases.leave()
-        self.watch.after_updates(step, rows)
+        self.watch.after_updates(step, rows, sampled)
         if "rollouts" in rows.streams:
             line |= metrics.divergence_line(self.objective, rows.streams["rollouts"])
         self.schedule.step()
@@ -281,7 +259,7 @@ class Run(Parts):
         """Items read from each stream: tasks and preference units."""
         positions = {}
         if self.tasks is not None:
-            positions["rollouts"] = self.step * self.settings.prompts_per_step
+            positions["rollouts"] = self.tasks.position
         if self.preferences is not None and self.config.preferences is not None:
             positions["preferences"] = self.step * self.config.preferences.pairs_per_step
         return positions
@@ -314,6 +292,8 @@ class Run(Parts):
         if checkpoint is not None:
             self.step, extra = load_checkpoint(checkpoint, self.policy, self.optimizer, self.schedule)
             self._saved = self.step
+            if self.tasks is not None:
+                self.tasks.position = int(extra["positions"].get("rollouts", 0))
             self.seconds = float(extra["seconds"])
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])

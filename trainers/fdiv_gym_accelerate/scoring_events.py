@@ -14,7 +14,7 @@ RAISES_ON = 0.1
 
 
 class ScoringWatch:
-    """Compares the tasks of a step before and after scoring, and counts its errors.
+    """Compares the tasks of one step before and after scoring, and counts its errors.
 
     Args:
         events: where they are reported.
@@ -23,14 +23,15 @@ class ScoringWatch:
 
     def __init__(self, events: EventLog, env: fg.TextEnv) -> None:
         self._events, self._env = events, env
-        self._tasks: Sequence[fg.Task] = ()
+        self._tasks: list[fg.Task] = []
         self._before: list[str] = []
 
     def before(self, step: int, tasks: Sequence[fg.Task]) -> None:
-        """Remember the tasks of a step; at the first step also compare the splits."""
-        if step == 1:  # not at every start: the events of a resumed run are those of a whole one
+        """Remember tasks of a step that are about to be scored; at the first step also compare the splits."""
+        if step == 1 and not self._tasks:  # not at every start: the events of a resumed run are those of a whole one
             self._compare_splits()
-        self._tasks, self._before = tasks, [_content(task) for task in tasks]
+        self._tasks += tasks
+        self._before += [_content(task) for task in tasks]
 
     def after(self, groups: Sequence[fg.TrajectoryGroup]) -> None:
         """Report what happened to the tasks and verdicts of the step."""

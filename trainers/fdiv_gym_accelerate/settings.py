@@ -10,6 +10,16 @@ import fdiv_gym as fg
 from fdiv_gym.runs import Policy, event_policies
 
 
+class DynamicSampling(fg.Options):
+    """Groups without signal are replaced by groups of further tasks: DAPO, arXiv 2503.14476, section 3.2."""
+
+    budget: int = pydantic.Field(ge=1)
+    """Further groups that a step may draw, summed over all processes."""
+    component: str | None = None
+    """The component of the verdicts that must differ between the scored responses of a group; by default what the
+    objective's advantage compares, which is the reward, and the weighted components for gdpo."""
+
+
 class TrainerOptions(fg.Options):
     """Options of the trainer ``accelerate``."""
 
@@ -19,6 +29,9 @@ class TrainerOptions(fg.Options):
     """Tasks for each step, summed over all processes."""
     group_size: int = pydantic.Field(8, ge=2)
     """Responses to each prompt; a group of one has no baseline."""
+    dynamic_sampling: DynamicSampling | None = None
+    """Replace groups without signal, whose responses have equal rewards, by groups of further tasks. Without this table
+    none is replaced."""
     updates_per_rollout: int = pydantic.Field(1, ge=1)
     """Passes over the rows of a step."""
     minibatches: int = pydantic.Field(1, ge=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -167,6 +167,22 @@ def gathered_weights(model: Any) -> dict[str, Tensor]:
     return cast("dict[str, Tensor]", get_model_state_dict(model, options=options))
 
 
+def gathered_trained(module: Any, *, keep: bool) -> dict[str, Tensor]:
+    """The whole trained weights by name, on the CPU; every process must call it.
+
+    Args:
+        module: with sharded parameters.
+        keep: whether this process needs the result; others gather along and get nothing.
+    """
+    weights = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            gathered = full(parameter.detach())
+            if keep:
+                weights[name] = gathered.cpu()
+    return weights
+
+
 def gathered_optimizer(optimizer: torch.optim.Optimizer, *, keep: bool) -> dict[str, Any]:
     """The state of an optimizer as one process would have it; every process must call it.
 
@@ -191,6 +207,19 @@ def distributed_like(value: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(
         value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
     )
+
+
+def load_whole(model: Any, weights: Mapping[str, Tensor]) -> list[str]:
+    """Load whole weights into a model; one that is sharded takes its part.
+
+    Returns:
+        The names that only one of the two has, except those of a weight that has another name too (tied embeddings).
+    """
+    own, same = model.state_dict(), {name: id(p) for name, p in model.named_parameters(remove_duplicate=False)}
+    placed = {name: distributed_like(tensor, own[name]) if name in own else tensor for name, tensor in weights.items()}
+    missing, unexpected = model.load_state_dict(placed, strict=False)
+    loaded = {same[name] for name in weights if name in same}
+    return [*unexpected, *(name for name in missing if same.get(name) not in loaded)]
 
 
 def divided_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -219,11 +248,11 @@ def check_sharded(config: fg.RunConfig, settings: TrainerOptions) -> None:
     if settings.sharding == "none":
         return
     refused = {
-        "[model.lora]": model.lora is not None,
         f'model.reference = "{model.reference}"': model.reference == "offload",
-        "model.reference_every": model.reference_every > 0,
-        f'trainer.precision = "{settings.precision}"': settings.precision == "bf16_full",
-        "trainer.gradient_checkpointing": settings.gradient_checkpointing,
+        # Trained in bf16 beside the adapter's fp32; torch sums the gradients of a layer in one dtype.
+        'model.lora.modules_to_save and trainer.precision = "bf16_full"': (
+            settings.precision == "bf16_full" and model.lora is not None and bool(model.lora.modules_to_save)
+        ),
         f"engine.name = {config.engine.name!r}": config.engine.name != "transformers",
     }
     for what in (what for what, given in refused.items() if given):

@@ -1,4 +1,4 @@
-"""Sources of the rows of a step: tasks for rollouts, units for preferences. Both depend on seed and step only."""
+"""Sources of the rows of a step: tasks for rollouts, units for preferences. Both depend on seed and position only."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class ShuffledOrder:
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
-    def step(self, step: int, count: int) -> list[int]:
-        """The ``count`` items of a step (counted from 1)."""
-        return [self._at(position) for position in range((step - 1) * count, step * count)]
+    def items(self, start: int, count: int) -> list[int]:
+        """``count`` items from position ``start``, counted from 0."""
+        return [self._at(position) for position in range(start, start + count)]
 
     def _at(self, position: int) -> int:
         epoch, place = divmod(position, self._size)
@@ -45,26 +45,34 @@ class ShuffledOrder:
 
 
 class TaskSource:
-    """The training tasks of each step.
+    """The training tasks, in the order in which the steps draw them.
 
     Args:
         env: the environment; a curriculum chooses its own tasks.
         seed: the run's seed.
-        count: tasks of a step, summed over all processes.
+
+    Attributes:
+        position: tasks drawn since the start of the run, by all processes; a checkpoint holds it.
     """
 
-    def __init__(self, env: fg.TextEnv, seed: int, count: int) -> None:
-        self._env, self._seed, self._count = env, seed, count
+    def __init__(self, env: fg.TextEnv, seed: int) -> None:
+        self._env, self._seed, self.position = env, seed, 0
         self._curriculum = active_curriculum(env)
         # A curriculum chooses the tasks; without one every task is used once an epoch.
         self._order = ShuffledOrder(0 if self._curriculum else len(env.task_list("train")), seed, "order")
 
-    def step(self, step: int) -> list[fg.Task]:
-        """The tasks of all processes."""
+    def draw(self, count: int, *place: int) -> list[fg.Task]:
+        """The next ``count`` tasks, of all processes; every process must draw the same numbers of them.
+
+        Args:
+            count: their number.
+            place: the step, and the round of further groups in it; decides what a curriculum chooses.
+        """
+        start, self.position = self.position, self.position + count
         if self._curriculum is not None:
-            return chosen_tasks_of(self._curriculum, self._count, derive_seed(self._seed, "curriculum", step))
+            return chosen_tasks_of(self._curriculum, count, derive_seed(self._seed, "curriculum", *place))
         tasks = self._env.task_list("train")
-        return [tasks[i] for i in self._order.step(step, self._count)]
+        return [tasks[i] for i in self._order.items(start, count)]
 
     def observe(self, groups: Sequence[fg.TrajectoryGroup]) -> None:
         """Report the mean reward of each task of all processes to the curriculum, if there is one."""
@@ -124,7 +132,7 @@ class PreferenceSource:
 
     def step(self, step: int, process: int, processes: int, pad_token: int) -> tuple[StreamBatch, list[bool]]:
         """This process's share of a step: the rows, and which of them are chosen."""
-        picked = self._order.step(step, self._count)[process::processes]
+        picked = self._order.items((step - 1) * self._count, self._count)[process::processes]
         return preference_stream([self._units[i] for i in picked], pad_token)
 
     def everything(self, pad_token: int) -> Iterator[StreamBatch]:

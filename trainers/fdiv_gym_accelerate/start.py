@@ -115,18 +115,26 @@ def start_accelerator(
     return accelerator
 
 
-def raise_if_a_process_is_lost(error: RuntimeError, process_deadline_s: float) -> None:
-    """Turn the error of a broken connection between processes into one that says what to do.
+def raise_if_a_process_is_lost(error: Exception, process_deadline_s: float) -> None:
+    """Turn an error that a broken connection between processes caused into one that says what to do.
+
+    A backward pass of sharded weights communicates, so that the error may come as one of the objective.
 
     Raises:
         TrainerError: another process of the run ended, or did not answer within the deadline.
     """
-    broken = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
-    if broken and torch.distributed.is_initialized():
+    cause: BaseException | None = error
+    while cause is not None and not _is_broken_connection(cause):
+        cause = cause.__cause__
+    if cause is not None and torch.distributed.is_initialized():
         raise fg.TrainerError(
             f"process {torch.distributed.get_rank()}: another process of the run ended, or did not answer within "
             f"{process_deadline_s:g} s (trainer.process_deadline_s): see its error, then resume the run"
         ) from error
+
+
+def _is_broken_connection(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and (isinstance(error, torch.distributed.DistError) or "gloo" in str(error))
 
 
 def load_policy(
@@ -237,6 +245,7 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
     """
     if "rollouts" not in objective.streams:
         given = {
+            "dynamic_sampling": settings.dynamic_sampling is not None,
             "max_kl": settings.max_kl is not None,
             "old_logps": settings.old_logps == "recomputed",
             "logprob_tolerance": settings.logprob_tolerance is not None,

@@ -38,7 +38,7 @@ class AccelerateTrainer(fg.Trainer):
                     return self._fit(run, interrupt)
             finally:
                 run.close()
-        except RuntimeError as error:
+        except (RuntimeError, fg.FdivGymError) as error:
             raise_if_a_process_is_lost(error, self.options.process_deadline_s)
             raise
         finally:

@@ -53,13 +53,19 @@ class Watch:
             )
         return self._events.agree()
 
-    def after_updates(self, step: int, rows: StepRows) -> None:
-        """Add the step to the windows, and check weights and reference. Every process must call it."""
+    def after_updates(self, step: int, rows: StepRows, sampled: Sequence[fg.TrajectoryGroup]) -> None:
+        """Add the step to the windows, and check weights and reference. Every process must call it.
+
+        Args:
+            step: from 1.
+            rows: that the step trained on.
+            sampled: all groups that this process drew for it.
+        """
         if "rollouts" in rows.streams:
             measured = (0.0, 0.0)
             if self._events.policies["wrong_sign"] != "ignore" and self._is_due(step):
                 measured = reward_direction(self._updater.objective, rows, self._updater.passes.rows)
-            own = reading_of(rows.groups, rows.streams["rollouts"], measured)
+            own = reading_of(sampled, rows.streams["rollouts"], measured)
             for event in self._history.add(merged_over_processes(own, several=self._several)):
                 self._events.report(event.name, event.message, **event.values)
         self._check_weights(rows)

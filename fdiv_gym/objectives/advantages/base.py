@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from fdiv_gym.errors import PluginError
 from fdiv_gym.objectives.batch import GroupBatch
-from fdiv_gym.registry.guard import boundary, check_advantages
+from fdiv_gym.registry.guard import boundary, check_advantages, label_of
 from fdiv_gym.registry.lookup import Spec, get
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.registry.options import Configurable
 
 
@@ -26,6 +28,14 @@ class Advantage(Configurable):
         Compare minimum and maximum, because the mean of equal floats may differ from them.
         """
         raise NotImplementedError
+
+    def compared(self, groups: GroupBatch) -> list[Tensor]:
+        """What is compared within a prompt, each [N]: the rewards, unless an estimator reads something else.
+
+        ``trainer.dynamic_sampling`` replaces a group whose scored responses are equal in all of them. NaN stands for
+        a response that lacks the value.
+        """
+        return [groups.rewards]
 
 
 def checked_advantages(advantage: Advantage, groups: GroupBatch) -> Tensor:
@@ -50,6 +60,29 @@ def checked_advantages(advantage: Advantage, groups: GroupBatch) -> Tensor:
     with boundary(advantage, "compute"):
         values: object = advantage.compute(groups)
     return check_advantages(advantage, groups.rewards, values)
+
+
+def differing(groups: GroupBatch, advantage: Advantage | None = None) -> Tensor:
+    """Whether the scored responses of each response's group differ in what the advantage compares; [N] bool.
+
+    Args:
+        groups: whole groups.
+        advantage: None compares the rewards.
+
+    Raises:
+        PluginError: ``advantage.compared`` failed or did not return tensors [N].
+    """
+    if advantage is None:
+        return ~groups.all_equal()
+    with boundary(advantage, "compared"):
+        found: object = advantage.compared(groups)
+        values = list(found) if isinstance(found, list | tuple) else []
+        if not values or not all(isinstance(v, Tensor) and v.shape == groups.rewards.shape for v in values):
+            raise PluginError(
+                f"{label_of(advantage)}: compared must return a list of tensors of shape "
+                f"{tuple(groups.rewards.shape)}, got {shorten(found)}"
+            )
+    return torch.stack([~groups.all_equal(value) for value in values]).any(0)
 
 
 def get_advantage(spec: Spec | Advantage, **options: Any) -> Advantage:

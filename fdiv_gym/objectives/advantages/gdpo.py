@@ -53,6 +53,12 @@ class GDPO(Advantage):
             total = total + weight * each.compute(part)
         return scaled(total, groups.scored, self.options.correction, self.options.eps)
 
+    def compared(self, groups: GroupBatch) -> list[Tensor]:
+        """The components that have a weight, as far as these groups have them; without any the rewards."""
+        names: Mapping[str, float] = self.options.weights or dict.fromkeys(groups.components, 1.0)
+        found = [groups.components[name] for name, weight in names.items() if weight and name in groups.components]
+        return found or [groups.rewards]
+
     def _weights(self, groups: GroupBatch) -> Mapping[str, float]:
         weights: dict[str, float] = self.options.weights
         missing = [name for name in weights if name not in groups.components]

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.boundaries import culprit_of as culprit_of
     from fdiv_gym.registry.guard.boundaries import label_of as label_of
     from fdiv_gym.registry.guard.completions import check_completions as check_completions
+    from fdiv_gym.registry.guard.completions import check_texts as check_texts
     from fdiv_gym.registry.guard.completions import completions_of as completions_of
     from fdiv_gym.registry.guard.completions import sampling_of as sampling_of
+    from fdiv_gym.registry.guard.completions import texts_of as texts_of
     from fdiv_gym.registry.guard.curricula import adapts as adapts
     from fdiv_gym.registry.guard.curricula import chosen_tasks_of as chosen_tasks_of
     from fdiv_gym.registry.guard.curricula import observe_outcomes as observe_outcomes
@@ -67,7 +69,7 @@ __getattr__, __dir__, __all__ = lazy(
             "vote_of",
         ],
         "curricula": ["adapts", "chosen_tasks_of", "observe_outcomes", "restore_state", "state_of"],
-        "completions": ["check_completions", "completions_of", "sampling_of"],
+        "completions": ["check_completions", "check_texts", "completions_of", "sampling_of", "texts_of"],
         "tensors": ["check_advantages", "check_branch", "check_weights"],
         "objectives": ["check_output", "check_streams", "coefficients_of", "output_of"],
     },

@@ -1,4 +1,4 @@
-"""Keys of judge servers, bound to hosts by a file of the user: a configuration can name a server, never a key."""
+"""Keys of servers, bound to hosts by a file of the user: a configuration can name a server, never a key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import fdiv_gym as fg
+from fdiv_gym.errors import ConfigError
 
 DEFAULT_URL = "https://api.openai.com/v1"
 DEFAULT_HOST = "api.openai.com"
@@ -39,7 +39,7 @@ def key_for(url: str) -> str:
     is for http elsewhere.
 
     Raises:
-        JudgeError: the file cannot be read, is wrong, or holds keys that other users can read.
+        ConfigError: the file cannot be read, is wrong, or holds keys that other users can read.
     """
     parsed = urlsplit(url)
     host = (parsed.hostname or "").lower()
@@ -74,19 +74,19 @@ def _entries() -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise fg.JudgeError(f"the file of keys {path} cannot be read: {type(error).__name__}") from None
+        raise ConfigError(f"the file of keys {path} cannot be read: {type(error).__name__}") from None
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError:  # its message may repeat a part of a key
-        raise fg.JudgeError(f"the file of keys {path} is not valid TOML") from None
+        raise ConfigError(f"the file of keys {path} is not valid TOML") from None
     for name, entry in table.items():
         if not isinstance(entry, dict) or set(entry) not in ({"key"}, {"env"}) or not _is_text(*entry.values()):
-            raise fg.JudgeError(
+            raise ConfigError(
                 f"the file of keys {path}: the entry of {name!r} must be a table with either key or env, e.g. "
                 f"[{DEFAULT_HOST!r}] and below it env = {DEFAULT_VARIABLE!r}"
             )
         if "key" in entry and os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise fg.JudgeError(f"the file of keys {path} can be read by other users: chmod 600 {path}")
+            raise ConfigError(f"the file of keys {path} can be read by other users: chmod 600 {path}")
     return {name.lower(): entry for name, entry in table.items()}
 
 
@@ -94,7 +94,7 @@ def _value(entry: dict[str, Any]) -> str:
     if "key" in entry:
         return str(entry["key"])
     if not VARIABLE.fullmatch(entry["env"]):
-        raise fg.JudgeError(
+        raise ConfigError(
             f"the file of keys {keys_file()}: env must be the NAME of an environment variable, e.g. {DEFAULT_VARIABLE} "
             "(what was given is not shown, in case it is a key)"
         )

@@ -1,4 +1,4 @@
-"""Limits of a judge's requests: how many at once, how often, after which pause, and how large a reply may be."""
+"""Limits of requests to a server: how many at once, how often, after which pause, and how large a reply may be."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import email.utils
 import importlib
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Self
 
-LARGEST_REPLY = 2**20
-"""Bytes of a reply; one with a score has a few hundred."""
 POLL_S = 0.01
 
 
 class ReplyTooLargeError(Exception):
-    """A reply is larger than ``LARGEST_REPLY``, or compressed, so that its size is not known."""
+    """A reply is larger than allowed, or compressed, so that its size is not known."""
 
 
 class Gate:
-    """Admits requests of all calls, threads and event loops of one judge.
+    """Admits requests of all calls, threads and event loops of one client.
 
     Args:
         concurrency: largest number of requests at once.
@@ -35,7 +33,7 @@ class Gate:
         self._held_until = 0.0
 
     async def __aenter__(self) -> Self:
-        # Not asyncio's semaphore: it belongs to one event loop, and each call of a judge has a loop of its own.
+        # Not asyncio's semaphore: it belongs to one event loop, and each call of a judge or an engine has its own.
         while not self._free.acquire(blocking=False):
             await asyncio.sleep(POLL_S)
         try:
@@ -75,24 +73,27 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-async def limit_reply(response: Any) -> None:
-    """A hook of the HTTP client: ends a reply at ``LARGEST_REPLY`` bytes, whatever its headers say.
+def reply_limit(largest: int) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """A hook of the HTTP client: ends a reply at ``largest`` bytes, whatever its headers say.
 
-    Raises:
-        ReplyTooLargeError: the reply is compressed, or its headers announce more.
+    The hook raises ``ReplyTooLargeError`` if the reply is compressed, or if its headers announce more.
     """
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("", "identity"):
-        raise ReplyTooLargeError(f"the server sent a compressed reply ({encoding[:20]}), which was not asked for")
-    announced = response.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > LARGEST_REPLY:
-        raise _too_large()
-    # The client library is httpx or its successor, by the version of the package openai.
-    library = importlib.import_module(type(response).__module__.partition(".")[0])
-    response.stream = _limited(library.AsyncByteStream)(response.stream)
+
+    async def limit(response: Any) -> None:
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("", "identity"):
+            raise ReplyTooLargeError(f"the server sent a compressed reply ({encoding[:20]}), which was not asked for")
+        announced = response.headers.get("content-length", "")
+        if announced.isdigit() and int(announced[:20]) > largest:
+            raise _too_large(largest)
+        # The client library is httpx or its successor, by the version of the package openai.
+        library = importlib.import_module(type(response).__module__.partition(".")[0])
+        response.stream = _limited(library.AsyncByteStream, largest)(response.stream)
+
+    return limit
 
 
-def _limited(base: type[Any]) -> type[Any]:
+def _limited(base: type[Any], largest: int) -> type[Any]:
     class LimitedStream(base):  # type: ignore[misc]  # its library is known at run time only
         """The bytes of another stream, up to the limit."""
 
@@ -103,8 +104,8 @@ def _limited(base: type[Any]) -> type[Any]:
             count = 0
             async for part in self._inner:
                 count += len(part)
-                if count > LARGEST_REPLY:
-                    raise _too_large()
+                if count > largest:
+                    raise _too_large(largest)
                 yield part
 
         async def aclose(self) -> None:
@@ -113,5 +114,5 @@ def _limited(base: type[Any]) -> type[Any]:
     return LimitedStream
 
 
-def _too_large() -> ReplyTooLargeError:
-    return ReplyTooLargeError(f"the server's reply is larger than {LARGEST_REPLY} bytes")
+def _too_large(largest: int) -> ReplyTooLargeError:
+    return ReplyTooLargeError(f"the server's reply is larger than {largest} bytes")

@@ -1,0 +1,50 @@
+"""The records of engines that exchange text and not tokens: responses and episodes of a model on a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fdiv_gym.types.trajectory import StopReason
+from fdiv_gym.types.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class TextCompletion:
+    """One response as text.
+
+    Args:
+        text: the response.
+        stop_reason: ``eos`` (the model ended it) or ``length`` (it was cut off).
+        tokens: number of sampled tokens, or their mean over responses that were counted together; None if unknown.
+        withheld: why there is no response, e.g. a filter of the server removed it; empty for a response. What was
+            withheld gets no score, which is not a low one.
+    """
+
+    text: str
+    stop_reason: StopReason
+    tokens: float | None = None
+    withheld: str = ""
+
+
+@dataclass(frozen=True)
+class TextTrajectory:
+    """One episode as text, of one turn or several.
+
+    Args:
+        text: the last response, which the verdict scores.
+        stop_reason: of the last turn.
+        verdict: of the last response.
+        turns: number of responses.
+        response_length: number of sampled tokens over all turns; None if one of them is unknown.
+    """
+
+    text: str
+    stop_reason: StopReason
+    verdict: Verdict
+    turns: int = 1
+    response_length: float | None = None
+
+    @property
+    def logprob(self) -> None:
+        """Not known without tokens."""
+        return None

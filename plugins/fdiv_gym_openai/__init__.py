@@ -1,0 +1,1 @@
+"""The rollout engine ``openai``: evaluation of a model behind an OpenAI-compatible server."""
