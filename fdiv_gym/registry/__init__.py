@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.lookup import list_entries as list_entries
     from fdiv_gym.registry.lookup import list_plugins as list_plugins
     from fdiv_gym.registry.lookup import scoped_registry as scoped_registry
+    from fdiv_gym.registry.messages import cause_of as cause_of
     from fdiv_gym.registry.messages import printable as printable
     from fdiv_gym.registry.options import Configurable as Configurable
     from fdiv_gym.registry.options import Options as Options
@@ -60,7 +61,7 @@ __getattr__, __dir__, __all__ = lazy(
         "entry": ["Entry"],
         "hooks": ["Registrar", "hookimpl"],
         "discovery": ["Plugin"],
-        "messages": ["printable"],
+        "messages": ["cause_of", "printable"],
         "options": ["Configurable", "Options", "build_options"],
         "process": ["start_python"],
         "reference": ["PluginRef", "references"],

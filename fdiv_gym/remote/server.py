@@ -117,8 +117,11 @@ class Connection:
         return found if isinstance(found, Reply) else Reply.read(found)
 
     async def models(self) -> list[Mapping[str, Any]] | Reply:
-        """The cards of the served models, each with ``id``; a failure without any."""
-        found = await self._persist(self._client.models.list, {})
+        """The cards of the served models, each with ``id``; a failure without any.
+
+        A lost connection is retried. A refusal is not, since some servers have no list.
+        """
+        found = await self._persist(self._client.models.list, {}, retries_refusals=False)
         if isinstance(found, Reply):
             return found
         cards = getattr(found, "data", None)
@@ -126,7 +129,7 @@ class Connection:
             return Reply(None, "the server's reply has no list of models")
         return [vars(card) for card in cards if isinstance(getattr(card, "id", None), str)]
 
-    async def _persist(self, send: Any, body: dict[str, Any]) -> Any:
+    async def _persist(self, send: Any, body: dict[str, Any], *, retries_refusals: bool = True) -> Any:
         """What ``send`` returns, or a Reply that tells why there is nothing."""
         options, gate, traffic = self._server.options, self._server.gate, self._server.traffic
         failed = Reply(None)
@@ -141,7 +144,7 @@ class Connection:
                     return await send(**body)
             except Exception as error:  # any exception of the client library is a transport failure
                 failed = self._failure(error)
-                if not _may_pass(error):
+                if not _may_pass(error) or (failed.status is not None and not retries_refusals):
                     break
                 asked = retry_after(getattr(getattr(error, "response", None), "headers", {}))
                 gate.hold(min(asked, options.longest_retry_after_s))

@@ -94,9 +94,11 @@ class OpenAIEngine(TextEngine):
             found = await connection.models()
         if not isinstance(found, Reply):
             return found
-        if found.status in (404, 405, 501):  # it answers, and has no list
+        if found.status in (401, 403):
+            raise fg.EngineError(f"{self._place}: {found.failure}{_words(found)}")
+        if found.status is not None:  # it answers, and has no list
             return []
-        raise fg.EngineError(f"{self._place}: {found.failure}{_words(found)}: start it, or correct --base-url")
+        raise fg.EngineError(f"{self._place}: {found.failure}: start it, or correct --base-url")
 
     async def _respond(
         self, chats: Sequence[Sequence[Message]], n: int, sampling: Sampling
@@ -174,7 +176,8 @@ class OpenAIEngine(TextEngine):
         if reply.status in (401, 403):
             return ""
         if reply.status in REFUSED:
-            return f" (model {self._model!r}; a refused field: engine.send_seed, length_field, extra)"
+            options = "engine.send_seed, length_field, extra"
+            return f" (model {self._model!r}; where a field of the request was refused, see {options})"
         if reply.status is None or reply.status == 429 or reply.status >= 500:
             tries = self.options.retries + 1
             return (

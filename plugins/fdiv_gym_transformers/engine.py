@@ -27,7 +27,7 @@ class TransformersEngine(fg.Engine):
         """Options of the engine ``transformers``."""
 
         batch_rows: int = pydantic.Field(512, ge=1)
-        """Responses generated in one batch; lower it if memory runs out."""
+        """Responses generated in one batch, at most; lower it if memory runs out."""
 
     model: Any = None
     tokenizer: Any = None
@@ -91,12 +91,15 @@ class TransformersEngine(fg.Engine):
         try:
             result: list[list[fg.Completion]] = [[] for _ in prompts]
             order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding in each batch
-            per_chunk = max(1, self.options.batch_rows // n)
+            at_a_time = min(n, self.options.batch_rows)
+            per_chunk = self.options.batch_rows // at_a_time
             for start in range(0, len(order), per_chunk):
                 places = order[start : start + per_chunk]
-                groups = self._generate([prompts[i] for i in places], n, sampling, generator)
-                for place, group in zip(places, groups, strict=True):
-                    result[place] = group
+                for drawn in range(0, n, at_a_time):
+                    repeats = min(at_a_time, n - drawn)
+                    groups = self._generate([prompts[i] for i in places], repeats, sampling, generator)
+                    for place, group in zip(places, groups, strict=True):
+                        result[place] += group
             return result
         finally:
             self.model.train(was_training)

@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         owner = self.owner
         if owner.cards is None:
-            self.send({"error": {"message": "no such page"}}, 404)
+            self.send({"error": {"message": "no such page"}}, 500)  # as transformers serve without a network
         else:
             data = [{"id": i, "object": "model", "created": 0, "owned_by": by} for i, by in owner.cards]
             self.send({"object": "list", "data": data})

@@ -59,7 +59,7 @@ def finish(*arguments: object, **environment: str) -> subprocess.CompletedProces
 
 def wait_for_steps(folder: Path, steps: int, process: subprocess.Popen[str]) -> None:
     """Return when the run has recorded so many steps."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(RunFolder(folder).lines("metrics.jsonl")) < steps:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the run records no steps"

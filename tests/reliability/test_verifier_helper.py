@@ -34,7 +34,7 @@ def test_a_second_loss_is_an_error_and_the_next_batch_is_judged():
     try:
         futures = pool.submit([[(str(i), str(i))] for i in range(600)], 20.0)
         killed = set()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(killed) < 2 and time.monotonic() < deadline:
             pid = pool.pid
             if pid is not None and pid not in killed:

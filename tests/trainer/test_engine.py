@@ -96,6 +96,24 @@ def test_batching_changes_memory_not_the_distribution(tiny):
     assert all(g[0] == g[1] for g in greedy[0])
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4, 7])
+def test_no_batch_has_more_rows_than_its_limit(tiny, rows):
+    model, tokenizer, _ = tiny
+    engine = fg.get_engine("transformers", max_new_tokens=3, batch_rows=rows)
+    engine.start(model, tokenizer)
+    counts = []
+    handle = model.register_forward_pre_hook(lambda m, a, k: counts.append(len(k["input_ids"])), with_kwargs=True)
+    prompts = [tokenizer.encode(p) for p in PROMPTS]
+    groups = engine.generate(prompts, 4, engine.sampling(0))
+    handle.remove()
+    assert max(counts) <= rows
+    assert [len(group) for group in groups] == [4] * 4
+    for prompt, group in zip(prompts, groups, strict=True):
+        for completion in group:
+            expected = fresh_logps(model, prompt, completion)
+            assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-4)
+
+
 def test_stop_reasons_and_text(tiny, engine):
     tokenizer = tiny[1]
     for group in engine.generate([tokenizer.encode("1+2=")], 40, engine.sampling(0)):

@@ -92,6 +92,16 @@ def test_shared_prompts_have_the_gradient_of_repeated_ones(kind, attention, dtyp
     assert float((found - expected).norm() / expected.norm()) < bound
 
 
+def test_a_mixture_of_experts_that_returns_its_router_loss_shares_prompts(monkeypatch):
+    """Without log-probs in chunks, as with an adapter on the head, the model would compute the loss with the mask."""
+    monkeypatch.setattr("fdiv_gym_accelerate.passes.head_of", lambda model: "no head")
+    experts = {"num_local_experts": 4, "output_router_logits": True, "sliding_window": None}
+    model, stream = model_of("mixtral", dtype=torch.float32, **experts), groups()
+    _, expected = gradient(model, stream, "never")
+    _, found = gradient(model, stream, "always")
+    assert float((found - expected).norm() / expected.norm()) < 3e-6
+
+
 @pytest.mark.parametrize("limits", [{"rows": 3}, {"tokens": 40}, {"tokens": 1}])
 def test_any_micro_batches_give_the_same_sum(limits):
     model, stream = model_of("llama"), groups()

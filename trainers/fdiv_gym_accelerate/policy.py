@@ -114,13 +114,15 @@ def token_scores(
     row, column = batch.mask.nonzero(as_tuple=True)
     targets = batch.ids[:, 1:][batch.mask]
     if packed is None:
-        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention}
+        inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.attention}
     else:
         row, column = packed.row[row, column], packed.column[row, column]
         attention = packed.attention(model.config._attn_implementation, floating_dtype(model))
         inputs = {"input_ids": packed.ids, "attention_mask": attention, "position_ids": packed.positions}
     entropy = None
     if head is None:
+        if getattr(getattr(model, "config", None), "output_router_logits", False):
+            inputs["output_router_logits"] = False  # its loss takes no mask of shared prompts, and is not trained here
         logits = model(**inputs, use_cache=False).logits[row, column]
         logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
         chosen = logits.gather(-1, targets[:, None]).squeeze(-1) - torch.logsumexp(logits, dim=-1)

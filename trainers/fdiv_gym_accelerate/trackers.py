@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 import fdiv_gym as fg
+from fdiv_gym.registry import cause_of
 from fdiv_gym.runs import TrackerConfig
 from fdiv_gym_accelerate.tables import send_samples
 
@@ -60,7 +61,7 @@ def start_tracker(accelerator: Accelerator, tracker: TrackerConfig | None) -> No
     try:
         accelerator.init_trackers(tracker.project)
     except Exception as error:  # each package raises classes of its own
-        raise fg.TrainerError(f"tracker {tracker.name!r} cannot start: {_cause(error)}") from None
+        raise fg.TrainerError(f"tracker {tracker.name!r} cannot start: {cause_of(error)}") from None
 
 
 def send(
@@ -85,7 +86,7 @@ def send(
             send_samples([tracker], samples, step)
         except Exception as error:  # each package raises classes of its own
             report(
-                f"tracker {tracker.name!r} failed at step {step}: {_cause(error)}; it gets nothing more, the run "
+                f"tracker {tracker.name!r} failed at step {step}: {cause_of(error)}; it gets nothing more, the run "
                 "continues"
             )
             trackers.remove(tracker)
@@ -97,9 +98,4 @@ def finish(trackers: list[Any], report: Callable[[str], None]) -> None:
         try:
             tracker.finish()
         except Exception as error:
-            report(f"tracker {tracker.name!r} failed at its end: {_cause(error)}")
-
-
-def _cause(error: Exception) -> str:
-    """The class and the text of an error, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+            report(f"tracker {tracker.name!r} failed at its end: {cause_of(error)}")
