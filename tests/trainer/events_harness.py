@@ -51,6 +51,7 @@ def run(
     objective: Any = "rloo",
     callbacks: Any = (),
     resume: bool = False,
+    accept_changes: bool = False,
     model: Mapping[str, Any] | None = None,
     engine: Any = "transformers",
     preferences: Mapping[str, Any] | None = None,
@@ -80,7 +81,7 @@ def run(
     output = folder / "run"
     error = ""
     try:
-        fg.train(config, output, resume=resume)
+        fg.train(config, output, resume=resume, accept_changes=accept_changes)
     except fg.FdivGymError as failure:
         error = str(failure)
     return Noticed(RunFolder(output).lines(METRICS), RunFolder(output).read_json(SUMMARY), error)

@@ -66,7 +66,7 @@ def _loaded(kind, folder):
     run = Run(config, config.trainer.build().options, RunFolder(folder), make_screen(), resume=True)
     several = run.accelerator.num_processes > 1
     assert all(isinstance(p, DTensor) == several for module in run.policy.modules for p in module.parameters())
-    state = gathered_state(run.policy, run.optimizer, keep=True, moves=kind == "full")
+    state = gathered_state(run.policy, run.optimizer, keep=True)
     handle = run.policy.adapter
     weights = run.policy.model.state_dict() if handle is None else dict(handle.named_parameters())
     model = run.policy.model.eval()

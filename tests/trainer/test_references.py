@@ -12,6 +12,7 @@ from conftest_trainer import without_times
 from events_harness import run
 
 import fdiv_gym as fg
+from fdiv_gym.models import load_model
 from fdiv_gym.runs import EVALUATIONS, METRICS, RunFolder
 from fdiv_gym_accelerate import parts as parts_module
 from fdiv_gym_accelerate.reference import Cached, Moving, Offloaded
@@ -72,12 +73,27 @@ def test_a_moved_reference_is_resumed_exactly(tmp_path):
     assert without_times(again.lines) == without_times(whole.lines)
 
 
-def test_an_offloaded_reference_gives_the_same_run(tmp_path, policies):
+def test_a_reference_that_stops_moving_stays_where_it_is(tmp_path, policies):
+    """It was stored only while it moved: after a second resume the reference was the initial model again."""
+    options = {"objective": "f-grpo", "learning_rate": 1e-2, "check_plugins": False, "checkpoint_every": 1}
+    for steps, every in ((2, 2), (3, 0), (4, 0)):
+        model = {"reference_every": every}
+        assert not run(tmp_path, steps, model=model, resume=steps > 2, accept_changes=True, **options).error
+    first, *resumed = [weights(policy.reference.module) for policy in policies]
+    assert not torch.equal(first, weights(load_model(tmp_path / "tiny")))
+    assert torch.equal(first, resumed[0])
+    assert torch.equal(first, resumed[1])
+
+
+def test_an_offloaded_reference_gives_the_same_run(tmp_path, policies, monkeypatch, capsys):
+    monkeypatch.setenv("FDIV_GYM_QUIET", "")
     options = {"objective": "f-grpo", "learning_rate": 1e-2}
     first = run(tmp_path / "copy", 2, **options)
     second = run(tmp_path / "offload", 2, model={"reference": "offload"}, **options)
     assert [type(policy.reference) for policy in policies] == [Moving, Offloaded]
     assert without_times(first.lines) == without_times(second.lines)
+    said = 'model.reference = "offload": the device is the CPU, so this is a plain copy'
+    assert capsys.readouterr().out.count(said) == (not torch.cuda.is_available())
 
 
 def test_an_offloaded_copy_is_on_the_device_for_its_passes_only():

@@ -36,7 +36,7 @@ class Gathered:
     Args:
         weights: all of them, or where an adapter is trained those of the adapter.
         optimizer: its state, as one process would have it.
-        reference: the weights of a reference that moves.
+        reference: the weights of a reference that has moved.
     """
 
     weights: dict[str, torch.Tensor]
@@ -44,20 +44,19 @@ class Gathered:
     reference: dict[str, torch.Tensor] | None = None
 
 
-def gathered_state(policy: Policy, optimizer: Any, *, keep: bool, moves: bool = False) -> Gathered | None:
+def gathered_state(policy: Policy, optimizer: Any, *, keep: bool) -> Gathered | None:
     """The whole weights and optimizer's state of a sharded policy, None of another; every process must call it.
 
     Args:
         policy: that is trained.
         optimizer: of its parameters.
         keep: whether this process writes the checkpoint.
-        moves: whether the reference moves, so that its weights are needed too.
     """
     if not is_sharded(policy.model):
         return None
     weights = gathered_weights(policy.model) if policy.adapter is None else gathered_trained(policy.adapter, keep=keep)
-    reference = policy.reference if moves else None
-    kept = gathered_weights(reference.module) if isinstance(reference, Moving) else None
+    reference = policy.reference
+    kept = gathered_weights(reference.module) if isinstance(reference, Moving) and reference.moved else None
     return Gathered(weights, gathered_optimizer(optimizer, keep=keep), kept)
 
 
@@ -69,13 +68,12 @@ def save_checkpoint(
     schedule: Any,
     extra: dict[str, Any],
     *,
-    moves: bool = False,
     gathered: Gathered | None = None,
 ) -> Path:
     """Write checkpoint ``step``; its folder gets its name when it is complete.
 
     ``model/`` is a transformers model, or where an adapter is trained a folder of peft. The reference's weights are
-    stored where it ``moves``. The weights and the optimizer's state of a sharded policy are those that were
+    stored once it has moved. The weights and the optimizer's state of a sharded policy are those that were
     ``gathered``, and the files those of a whole one.
 
     Raises:
@@ -90,7 +88,7 @@ def save_checkpoint(
                 else:
                     save_adapter(policy.adapter, folder / "model", policy.source_hash, weights)
             policy.tokenizer.save_pretrained(folder / "model")
-            if moves and isinstance(policy.reference, Moving):
+            if isinstance(policy.reference, Moving) and policy.reference.moved:
                 policy.reference.save(folder, None if gathered is None else gathered.reference)
             state = {
                 "step": step,

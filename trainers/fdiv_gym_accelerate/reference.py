@@ -79,9 +79,13 @@ class Copy(Reference):
 class Moving(Copy):
     """A copy that can take over the policy's weights."""
 
+    moved: bool = False
+    """Whether it is no longer the initial model, also where it stays from now on; checkpoints hold it then."""
+
     def follow(self, policy: Any) -> None:
         """Become the present policy; of sharded models each process takes its own part."""
         self.module.load_state_dict(policy.state_dict())
+        self.moved = True
 
     def save(self, folder: Path, gathered: Mapping[str, Tensor] | None = None) -> None:
         """Write the weights into the folder of a checkpoint.
@@ -100,6 +104,7 @@ class Moving(Copy):
         """Read the weights of a checkpoint; the names that do not fit, as ``load_whole`` returns them."""
         from safetensors.torch import load_file
 
+        self.moved = True
         return load_whole(self.module, load_file(folder / WEIGHTS))
 
 

@@ -210,8 +210,7 @@ class Run(Parts):
         if self._saved == self.step:
             return
         ranks = self.rank.gathered()
-        moves = bool(self.config.model.reference_every)
-        gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process, moves=moves)
+        gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process)
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
                 "seconds": self.seconds + time.monotonic() - self._begun,
@@ -228,9 +227,9 @@ class Run(Parts):
                 with boundary(self.objective, "state_dict"):
                     extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
             save_checkpoint(
-                self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, moves=moves,
-                gathered=gathered,
-            )  # fmt: skip
+                self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, gathered=gathered
+            )
+            moves = bool(self.config.model.reference_every)
             keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model, moves=moves))
             self.folder.forget_old_checkpoints(keep)
         self._saved = self.step

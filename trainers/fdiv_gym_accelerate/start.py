@@ -175,6 +175,8 @@ def load_policy(
     elif with_reference and config.reference == "cached":
         reference = Cached()
     elif with_reference and config.reference == "offload":
+        if accelerator.device.type == "cpu":
+            screen.message('model.reference = "offload": the device is the CPU, so this is a plain copy')
         reference = Offloaded(frozen(), accelerator.device)
     elif with_reference:
         reference = Moving(frozen().to(accelerator.device))
