@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import torch
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "smollm2.toml"
@@ -98,7 +101,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and write no results")
     parser.add_argument("--quick", action="store_true", help="two steps and eight questions, one seed")
     given = parser.parse_args()
-    tasks, samples = (8, 2) if given.quick else (200, 16)
+    tasks, samples = (8, 2) if given.quick else (200, 8)
     overrides = ["trainer.steps=2", f"trainer.evaluate_tasks={tasks}"] if given.quick else []
     results: list[dict[str, Any]] = []
     untrained: dict[str, Any] = {}
@@ -116,7 +119,9 @@ def main() -> None:
         "",
         "`python benchmarks/real_model.py`: SmolLM2-135M-Instruct, `examples/smollm2.toml`, 24 steps of 8 questions "
         f"and 8 responses. Accuracy on {tasks} held-out questions, greedy and sampled (temperature 1). Seconds include "
-        "the start and both evaluations. All weights are trained with the learning rate 2e-5.",
+        "the start and both evaluations. All weights are trained with the learning rate 2e-5. One accuracy has a 95 % "
+        f"interval of about 0.07 to both sides. {torch.get_num_threads()} threads, load average at the end "
+        f"{os.getloadavg()[0]:.1f}.",
         "",
         *table(results),
         "",
