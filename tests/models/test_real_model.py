@@ -40,6 +40,7 @@ def test_the_recipe_gives_the_model_it_names(smollm2):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # beside other work; the limit of the test is on processor time
 def test_it_learns_what_no_temperature_and_no_vote_gives(smollm2, tmp_path):
     command = [sys.executable, "-m", "fdiv_gym"]
     # Threads that wait without spinning: beside other work, spinning ones take many times as long.

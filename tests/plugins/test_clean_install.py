@@ -58,5 +58,5 @@ def test_install_generate_and_test(wheel, tmp_path):
     assert plugins["fdiv-gym:accelerate"]["status"] == "unavailable(train)"
     assert plugins["fdiv-gym:transformers"]["status"] == "unavailable(train)"
     assert plugins["fdiv-gym:mathverify"]["status"] == "unavailable(math)"
-    known = {"ok", "unavailable(train)", "unavailable(math)", "unavailable(reasoning)"}
+    known = {"ok", "unavailable(train)", "unavailable(math)", "unavailable(reasoning)", "unavailable(judges)"}
     assert {p["status"] for p in plugins.values()} <= known
