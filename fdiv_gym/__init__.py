@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     from fdiv_gym.divergences import Link as Link
     from fdiv_gym.divergences import divergence_from_generator as divergence_from_generator
     from fdiv_gym.divergences import get_divergence as get_divergence
+    from fdiv_gym.envs import ConversationEnv as ConversationEnv
     from fdiv_gym.envs import Curriculum as Curriculum
+    from fdiv_gym.envs import Environment as Environment
+    from fdiv_gym.envs import Episode as Episode
+    from fdiv_gym.envs import Reply as Reply
     from fdiv_gym.envs import TextEnv as TextEnv
     from fdiv_gym.envs import get_environment as get_environment
     from fdiv_gym.objectives import Advantage as Advantage
@@ -72,14 +76,16 @@ if TYPE_CHECKING:
     from fdiv_gym.runs import parse_config as parse_config
     from fdiv_gym.runs import train as train
     from fdiv_gym.types import Completion as Completion
+    from fdiv_gym.types import Message as Message
     from fdiv_gym.types import Sampling as Sampling
     from fdiv_gym.types import Trajectory as Trajectory
     from fdiv_gym.types import TrajectoryGroup as TrajectoryGroup
+    from fdiv_gym.types import Transcript as Transcript
 
 #: Exported names whose import needs pydantic or torch, by the package that defines them.
 _PACKAGES = {
     "divergences": ["Divergence", "Link", "divergence_from_generator", "get_divergence"],
-    "envs": ["Curriculum", "TextEnv", "get_environment"],
+    "envs": ["ConversationEnv", "Curriculum", "Environment", "Episode", "Reply", "TextEnv", "get_environment"],
     "objectives": [
         "Advantage", "Aggregation", "Coefficients", "GroupBatch", "MicroBatch", "Objective", "ObjectiveOutput",
         "PreferenceBatch", "get_advantage", "get_aggregation", "get_objective",
@@ -91,7 +97,7 @@ _PACKAGES = {
         "Callback", "RunConfig", "RunResult", "Trainer", "get_callback", "get_trainer", "load_config", "parse_config",
         "train",
     ],
-    "types": ["Completion", "Sampling", "Trajectory", "TrajectoryGroup"],
+    "types": ["Completion", "Message", "Sampling", "Trajectory", "TrajectoryGroup", "Transcript"],
 }  # fmt: skip
 _HOMES = {name: package for package, names in _PACKAGES.items() for name in names}
 

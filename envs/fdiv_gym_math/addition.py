@@ -83,8 +83,8 @@ class Addition(fg.TextEnv):
             task = tasks[int(i)]
             answer = task.answer or ""
             if rng.random() < self.options.forget_carry:
-                answer = self._written(without_carrying([int(x) for x in task.prompt[:-1].split("+")]))
-            pairs.append((task.prompt, answer))
+                answer = self._written(without_carrying([int(x) for x in task.text[:-1].split("+")]))
+            pairs.append((task.text, answer))
         return pairs
 
     def _numbers(self, index: int, low: int, high: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ PROCEDURAL = {
     "Countdown": ("procedural.countdown:Countdown", "reach a target with given numbers; five levels"),
     "Modular": ("procedural.modular:Modular", "remainders, powers and inverses; five levels"),
     "Polynomial": ("procedural.polynomials:Polynomial", "expand products of polynomials; five levels"),
-    "Hints": ("procedural.hints:Hints", "arithmetic in several turns, with hints"),
+    "Hints": ("hints:Hints", "arithmetic in several turns, with hints"),
 }
 
 CORPORA = {

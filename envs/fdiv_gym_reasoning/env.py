@@ -82,9 +82,9 @@ class ReasoningEnv(fg.TextEnv):
         """
         first = self.options.seed * STRIDE
         if split == "heldout":
-            return self._drawn(first + HELDOUT_OFFSET, self.options.heldout_tasks, frozenset())
-        known = frozenset(task.prompt for task in self.task_list("heldout"))
-        return self._drawn(first, self._train_tasks(), known)
+            return self._generated(first + HELDOUT_OFFSET, self.options.heldout_tasks, frozenset())
+        known = frozenset(task.text for task in self.task_list("heldout"))
+        return self._generated(first, self._train_tasks(), known)
 
     def score(self, task: fg.Task, response: str) -> fg.Verdict:
         """1 for a right answer, else 0; unscorable if the set gives another question for the task's seed."""
@@ -94,7 +94,7 @@ class ReasoningEnv(fg.TextEnv):
         if not answer or len(answer) > MAX_ANSWER or "\x00" in answer:
             return fg.Verdict.scored(0.0, "empty, too long or not text")
         entry = self.source.entry(int(task.data["seed"]), int(task.data["index"]))
-        if not task.prompt.startswith(entry["question"]):
+        if not task.text.startswith(entry["question"]):
             return fg.Verdict.unscorable("the data set gives another question for this seed")
         return fg.Verdict.scored(float(self._is_right(answer, task, entry)))
 
@@ -138,14 +138,14 @@ class ReasoningEnv(fg.TextEnv):
 
     # ---- making tasks -----------------------------------------------------------------------------
 
-    def _drawn(self, seed: int, wanted: int, excluded: frozenset[str]) -> list[fg.Task]:
+    def _generated(self, seed: int, wanted: int, excluded: frozenset[str]) -> list[fg.Task]:
         found: dict[str, fg.Task] = {}
         for index in range(ATTEMPTS * wanted + 20):  # below the size given to the set
             if len(found) == wanted:
                 break
             task = self._task(seed, index)
-            if task is not None and task.prompt not in found and task.prompt not in excluded:
-                found[task.prompt] = task
+            if task is not None and task.text not in found and task.text not in excluded:
+                found[task.text] = task
         return list(found.values())
 
     def _train_tasks(self) -> int:

@@ -58,7 +58,7 @@ class Flattery(fg.TextEnv):
     def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
         """Training prompts; four answers in ten name another thing, one in five begins with "wow"."""
         tasks = self.task_list("train")
-        return [(tasks[i].prompt, _answer(tasks[i], rng, 0.4, 0.2)) for i in rng.integers(len(tasks), size=count)]
+        return [(tasks[i].text, _answer(tasks[i], rng, 0.4, 0.2)) for i in rng.integers(len(tasks), size=count)]
 
     def preference_pairs(self, count: int, rng: np.random.Generator) -> list[dict[str, str]]:
         """At most ``count`` pairs on training prompts, chosen by the true score; ties are left out."""
@@ -69,7 +69,7 @@ class Flattery(fg.TextEnv):
             drawn = [_answer(task, rng, 0.4, 0.3) for _ in range(2)]
             worse, better = sorted(drawn, key=lambda response: true_score(task.answer, response))
             if true_score(task.answer, worse) < true_score(task.answer, better):
-                pairs.append({"prompt": task.prompt, "chosen": better, "rejected": worse})
+                pairs.append({"prompt": task.text, "chosen": better, "rejected": worse})
         return pairs
 
     def metrics(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:

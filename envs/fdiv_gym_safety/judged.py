@@ -88,7 +88,7 @@ class JudgedEnv(fg.TextEnv):
                 "set model.name_or_path to a trained model"
             )
         tasks = self.task_list("train")
-        return [(tasks[i].prompt, self.demonstration(tasks[i], rng)) for i in rng.integers(len(tasks), size=count)]
+        return [(tasks[i].text, self.demonstration(tasks[i], rng)) for i in rng.integers(len(tasks), size=count)]
 
     def demonstration(self, task: fg.Task, rng: np.random.Generator) -> str:
         """A response of mediocre quality."""

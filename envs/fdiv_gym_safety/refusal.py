@@ -60,7 +60,7 @@ class Refusal(JudgedEnv):
             if task.data["harmful"]:
                 wrong = "ok, " + " ".join(task.data["keywords"])
             if wrong != task.answer:
-                pairs.append({"prompt": task.prompt, "chosen": str(task.answer), "rejected": wrong})
+                pairs.append({"prompt": task.text, "chosen": str(task.answer), "rejected": wrong})
         return pairs
 
     @staticmethod

@@ -61,11 +61,11 @@ def add_task(tasks: dict[str, fg.Task], task: fg.Task, where: str) -> None:
     Raises:
         ConfigError: it is present with the other label.
     """
-    known = tasks.setdefault(task.prompt, task)
+    known = tasks.setdefault(task.text, task)
     if known.data["harmful"] != task.data["harmful"]:
         labels = ("harmful", "harmless") if known.data["harmful"] else ("harmless", "harmful")
         raise fg.ConfigError(
-            f"{where}: the prompt {task.prompt[:60]!r} is {labels[1]} here and {labels[0]} before: "
+            f"{where}: the prompt {task.text[:60]!r} is {labels[1]} here and {labels[0]} before: "
             "remove one of the two rows, or read only one of the tables"
         )
 

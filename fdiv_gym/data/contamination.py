@@ -30,7 +30,7 @@ def task_content_hash(task: Task) -> str:
     same problem is recognised under another template.
     """
     known = task.data.get("content_hash")
-    return known if isinstance(known, str) else content_hash(task.prompt)
+    return known if isinstance(known, str) else content_hash(task.text)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 from fdiv_gym.data.config import PreferencesConfig
 from fdiv_gym.data.records import Record
 from fdiv_gym.errors import ConfigError, did_you_mean
-from fdiv_gym.types.preference import Message, PreferenceUnit, Prompt
+from fdiv_gym.types.message import Message, Prompt
+from fdiv_gym.types.preference import PreferenceUnit
 
 LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 

@@ -11,7 +11,8 @@ from fdiv_gym.data.config import PreferencesConfig
 from fdiv_gym.data.parsing import parse_rows
 from fdiv_gym.data.records import read_records
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.types.preference import PreferenceUnit, digest, plain_prompt
+from fdiv_gym.types.message import plain_prompt
+from fdiv_gym.types.preference import PreferenceUnit, digest
 
 if TYPE_CHECKING:
     from fdiv_gym.models.chat import ChatEncoder

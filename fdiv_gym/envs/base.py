@@ -1,22 +1,53 @@
-"""TextEnv: a text task as a gymnasium environment, with batch scoring for trainers."""
+"""Environment: what text environments of one turn and of several have in common, as gymnasium environments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
 import pydantic
 
+from fdiv_gym.envs.episode import Episode, OneTurn
 from fdiv_gym.envs.spaces import TextSpace
 from fdiv_gym.errors import EnvError
 from fdiv_gym.registry import options as _options
-from fdiv_gym.registry.guard import boundary, check_verdict, follow_up_of, score_range_of, tasks_of
+from fdiv_gym.registry.guard import score_range_of, tasks_of
+from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
+from fdiv_gym.types.transcript import Transcript
 from fdiv_gym.types.verdict import Verdict
 
 Split = Literal["train", "heldout"]
+Demonstration = tuple[str, str] | Sequence[Message]
+"""A pair (prompt, response), or the messages of a conversation."""
+ParseCalls = Callable[[str], list[dict[str, Any]]]
+"""Reads the tool calls in a response: ``{"name": ..., "arguments": {...}}`` for each."""
+
+
+class LengthPenalty(_options.Options):
+    """A soft penalty on length: nothing up to ``start`` sampled tokens of an episode, then linear up to ``end``.
+
+    Source: soft overlong punishment of DAPO (https://arxiv.org/abs/2503.14476), equation 13.
+    """
+
+    start: int = pydantic.Field(ge=0)
+    """Sampled tokens of an episode without penalty."""
+    end: int = pydantic.Field(ge=1)
+    """Sampled tokens from which the whole penalty applies."""
+    penalty: float = pydantic.Field(1.0, gt=0)
+    """What is subtracted from the score at ``end`` and beyond."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> LengthPenalty:
+        if self.end <= self.start:
+            raise ValueError(f"end must be above start, got start = {self.start} and end = {self.end}")
+        return self
+
+    def at(self, tokens: float) -> float:
+        """The penalty of an episode of so many sampled tokens."""
+        return self.penalty * min(1.0, max(0.0, (tokens - self.start) / (self.end - self.start)))
 
 
 class ScoringOptions(_options.Options):
@@ -30,21 +61,31 @@ class ScoringOptions(_options.Options):
     an isolated plugin and to one of others that scores in the process of the run."""
 
 
-class TextEnv(gymnasium.Env[str, str], _options.Configurable):
-    """Base of text environments: the observation is a prompt, the action a response.
+class RolloutOptions(ScoringOptions):
+    """How episodes begin, and what length does to a score; read by the runner, not by a plugin."""
 
-    A subclass implements ``tasks`` and ``score``; everything else has defaults. ``terminated`` means
-    answered, ``truncated`` means that no turns are left. The reward is given once, when the episode ends.
-    ``info["verdict"]`` holds the Verdict; trainers read only this.
+    system_prompt: str | None = None
+    """A message of role ``system`` before the first message of each task that has none."""
+    score_truncated: Literal["as_is", "zero", "mask"] = "as_is"
+    """The score of an episode whose last response was cut off, or that ran out of turns or context: ``as_is``, as
+    scored; ``zero``, 0 or what is nearest to it in the range of scores; ``mask``, none, so that it is not trained."""
+    length_penalty: LengthPenalty | None = None
+    """Lower the scores of long episodes."""
+
+
+class Environment(gymnasium.Env[str, str], _options.Configurable):
+    """Base of ``TextEnv`` and ``ConversationEnv``, and what trainers know of an environment.
+
+    The observation is a text, the action a response. The reward is given once, when the episode ends, and
+    ``info["verdict"]`` holds the Verdict then; trainers read only this.
 
     Attributes:
         score_range: the declared range of scores; a score outside it raises an error that names the plugin.
-        has_reference_response: whether ``reference_response`` returns a response of maximal score.
-        max_turns: largest number of responses in an episode (1 unless ``follow_up`` is overridden).
+        has_reference_response: whether there is a response, or a player, of maximal score.
     """
 
-    class Options(ScoringOptions):
-        """Options of every environment; nest ``class Options(fg.TextEnv.Options)`` to add more."""
+    class Options(RolloutOptions):
+        """Options of every environment."""
 
         split: Split = "train"
         """The split from which ``reset`` draws tasks: ``train`` or ``heldout``."""
@@ -53,54 +94,50 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it so
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     has_reference_response: ClassVar[bool] = True
-    max_turns: int = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not issubclass(cls.Options, TextEnv.Options):
-            raise EnvError(f"{cls.__qualname__}.Options must derive from fdiv_gym.TextEnv.Options")
+        if not issubclass(cls.Options, Environment.Options):
+            raise EnvError(
+                f"{cls.__qualname__}.Options must derive from the Options of its base, e.g. fg.TextEnv.Options"
+            )
 
     def __init__(self, **options: Any) -> None:
         _options.Configurable.__init__(self, **options)
         self.observation_space = TextSpace()
         self.action_space = TextSpace()
         self._task_lists: dict[str, Sequence[Task]] = {}
-        self._current_task: Task | None = None
-        self._turns_taken = 0
-
-    # ---- implemented by a subclass ----------------------------------------------------------------
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """The tasks of one split; the two splits must not share a task. Called once for each split."""
         raise NotImplementedError
 
-    def score(self, task: Task, response: str) -> Verdict:
-        """Score one response. Must return a verdict for any text and must not raise."""
+    def score_batch(self, tasks: Sequence[Task], said: Sequence[Any]) -> list[Verdict]:
+        """Score what was said to each task: a response of a ``TextEnv``, a transcript of a ``ConversationEnv``."""
         raise NotImplementedError
 
-    def score_batch(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
-        """Score response i as an answer to task i; override it if a batch is cheaper than a loop."""
-        return [self.score(task, response) for task, response in zip(tasks, responses, strict=True)]
+    def begin_batch(self, tasks: Sequence[Task]) -> Sequence[Episode]:
+        """One new episode for each task; the default ends after one response."""
+        return [OneTurn() for _ in tasks]
 
-    def reference_response(self, task: Task) -> str | None:
-        """A response of maximal score, by default the task's reference answer."""
-        return task.answer
+    @property
+    def max_turns(self) -> int:
+        """Responses in an episode, at most."""
+        return 1
 
-    def follow_up(self, task: Task, turn: int, response: str, verdict: Verdict) -> str | None:
-        """The environment's next message, or None if the episode is over. ``turn`` counts from 1."""
-        return None
+    def said(self, transcript: Transcript) -> Any:
+        """What ``score_batch`` gets of a finished episode; the default is its last response."""
+        return transcript.response
 
-    def demonstrations(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """``count`` pairs (prompt, response) of mixed quality for the warm start of the embedded model.
+    def use_template(self, shows_tools: bool, parse_calls: ParseCalls | None) -> None:
+        """Told before episodes begin what the model's chat template can do; the default needs none of it."""
 
-        They come from the training split only. The default returns reference responses, half of them of other tasks.
+    def demonstrations(self, count: int, rng: np.random.Generator) -> Sequence[Demonstration]:
+        """``count`` examples of mixed quality for the warm start of the embedded model, from the training split only.
+
+        An example is a pair (prompt, response), or the messages of a conversation.
         """
-        tasks = self.task_list("train")
-        picked = [tasks[int(i)] for i in rng.integers(len(tasks), size=count)]
-        answers = [self.reference_response(task) or "" for task in picked]
-        noisy = rng.random(count) < 0.5
-        others = rng.permutation(count)
-        return [(task.prompt, answers[others[i]] if noisy[i] else answers[i]) for i, task in enumerate(picked)]
+        raise NotImplementedError
 
     # ---- optional in a subclass: metrics, counters and votes ---------------------------------------
 
@@ -142,44 +179,17 @@ class TextEnv(gymnasium.Env[str, str], _options.Configurable):
             self._task_lists[split] = tasks_of(self, split)
         return self._task_lists[split]
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Start an episode; ``options={"task": i}`` picks task i of the split.
+    def _next_task(self, seed: int | None, options: dict[str, Any] | None) -> tuple[int, Task]:
+        """The task of a new episode, and its index.
 
         Raises:
             EnvError: the task index is not an integer in range.
         """
-        super().reset(seed=seed)
+        gymnasium.Env.reset(self, seed=seed)
         tasks = self.task_list(self.options.split)
         index = (options or {}).get("task")
         if index is None:
             index = int(self.np_random.integers(len(tasks)))
         elif isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < len(tasks):
             raise EnvError(f"options['task'] must be an integer from 0 to {len(tasks) - 1}, got {index!r}")
-        self._current_task, self._turns_taken = tasks[int(index)], 0
-        return self._current_task.prompt, {"task": int(index), "task_hash": self._current_task.hash}
-
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Take the response ``action``; see the class for the meaning of the five values.
-
-        Raises:
-            EnvError: the episode is over or has not started, the action is not a string, or the subclass broke
-                the Verdict contract.
-            PluginError: the subclass's ``score`` or ``follow_up`` failed.
-        """
-        if self._current_task is None:
-            raise EnvError("the episode is over (or has not started): call reset() first")
-        if not isinstance(action, str):
-            raise EnvError(f"an action must be a string, got {type(action).__name__}")
-        task = self._current_task
-        with boundary(self, "score"):
-            verdict = check_verdict(self, self.score(task, action))
-        self._turns_taken += 1
-        reply = follow_up_of(self, task, self._turns_taken, action, verdict)
-        terminated = reply is None
-        truncated = not terminated and self._turns_taken >= self.max_turns
-        reward = 0.0
-        if terminated or truncated:
-            self._current_task = None
-            reward = self.unscorable_reward if verdict.score is None else verdict.score
-        info = {"verdict": verdict, "task_hash": task.hash, "turn": self._turns_taken}
-        return reply or "", reward, terminated, truncated, info
+        return int(index), tasks[int(index)]

@@ -17,7 +17,7 @@ from fdiv_gym.registry.entry import Entry
 from fdiv_gym.registry.lookup import entry_named, get
 
 if TYPE_CHECKING:
-    from fdiv_gym.envs.base import TextEnv
+    from fdiv_gym.envs.base import Environment
 
 ENV_ID = re.compile(r"[\w.-]+/[\w.-]+-v\d+")
 
@@ -68,12 +68,12 @@ def new_name(name: str) -> tuple[str, str, str]:
     return name, f"{namespace}-{title}", title
 
 
-def make(spec: str | Mapping[str, Any] | type[TextEnv] | TextEnv, **options: Any) -> TextEnv:
+def make(spec: str | Mapping[str, Any] | type[Environment] | Environment, **options: Any) -> Environment:
     """Build an environment.
 
     Args:
         spec: a registered id (then this is ``gymnasium.make(spec, **options).unwrapped`` with better errors), a
-            table with the id as its ``name``, or a subclass of TextEnv, which needs no registration.
+            table with the id as its ``name``, or a subclass of Environment, which needs no registration.
         options: options of the environment.
 
     Raises:
@@ -99,13 +99,13 @@ class _Creator:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
 
-    def __call__(self, **options: Any) -> TextEnv:
+    def __call__(self, **options: Any) -> Environment:
         render_mode = options.pop("render_mode", None)
         if render_mode is not None:
             raise EnvError(
                 f"environment {self.entry.name!r} is a text environment: it has no render mode {render_mode!r}"
             )
-        env: TextEnv = self.entry.build(options)
+        env: Environment = self.entry.build(options)
         return env
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import Environment
 from fdiv_gym.registry.guard import metrics_of
 
 EXACT_SUBSETS = 2_000
@@ -57,7 +57,7 @@ class Metric:
         return {**{k: v if math.isfinite(v) else None for k, v in plain.items()}, "tasks": self.tasks}
 
 
-def mean_metrics(env: TextEnv, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def mean_metrics(env: Environment, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over the responses of an evaluation: a line of evaluations.jsonl.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fdiv_gym.data.contamination import find_contamination
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.registration import make
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.evaluation.metrics import ENV_PREFIX, Sample, mean_metrics, summarise, task_values
@@ -20,7 +20,7 @@ RESULTS = "results.json"
 
 def results_of(
     plan: Plan,
-    env: TextEnv,
+    env: Environment,
     tasks: Sequence[Task],
     records: Sequence[Mapping[str, Any]],
     ks: Sequence[int],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.envs.base import Split, TextEnv
+from fdiv_gym.envs.base import Environment, Split
 from fdiv_gym.errors import ConfigError, EngineError
 from fdiv_gym.evaluation.folder import complete_records, hold, open_folder, remove_if_nothing_drawn
 from fdiv_gym.evaluation.metrics import default_ks
@@ -45,7 +45,7 @@ class Played:
 
 
 def play_tasks(
-    env: TextEnv,
+    env: Environment,
     engine: Engine,
     encoder: ChatEncoder,
     tasks: Sequence[Task],
@@ -166,7 +166,7 @@ def _evaluate(
 
 
 def _draw(
-    plan: Plan, env: TextEnv, tasks: Sequence[Task], done: int, store: RunFolder, progress: Progress | None
+    plan: Plan, env: Environment, tasks: Sequence[Task], done: int, store: RunFolder, progress: Progress | None
 ) -> list[dict[str, Any]]:
     """Run the tasks from position ``done``; each batch is written when it is complete."""
     engine: Engine = plan.config.engine.build()
@@ -190,7 +190,7 @@ Player = Callable[[Sequence[int], int], list[dict[str, Any]]]
 """The records of the tasks at some positions, drawn with a seed."""
 
 
-def _player(plan: Plan, env: TextEnv, engine: Engine, tasks: Sequence[Task]) -> Player:
+def _player(plan: Plan, env: Environment, engine: Engine, tasks: Sequence[Task]) -> Player:
     """Load the model of the plan; the player plays tasks with it."""
     with boundary(engine, "load"):
         tokenizer = engine.load(plan.config.model, env)
@@ -198,14 +198,14 @@ def _player(plan: Plan, env: TextEnv, engine: Engine, tasks: Sequence[Task]) -> 
         return lambda indices, seed: _texts(plan, env, engine, tasks, indices, seed)
     if not hasattr(tokenizer, "encode"):
         raise EngineError(f"{label_of(engine)}: load must return the model's tokenizer, got {shorten(tokenizer)}")
-    encoder = ChatEncoder(tokenizer, plan.config.model.chat)
+    encoder = ChatEncoder.of(tokenizer, plan.config.model)
     return lambda indices, seed: (
         play_tasks(env, engine, encoder, tasks, indices, plan.samples, seed, split=plan.split, mode=plan.mode).samples
     )
 
 
 def _texts(
-    plan: Plan, env: TextEnv, engine: TextEngine, tasks: Sequence[Task], indices: Sequence[int], seed: int
+    plan: Plan, env: Environment, engine: TextEngine, tasks: Sequence[Task], indices: Sequence[int], seed: int
 ) -> list[dict[str, Any]]:
     sampling = sampling_of(engine, seed, greedy=plan.greedy)
     played = run_text_episodes(env, engine, [tasks[i] for i in indices], plan.samples, sampling)

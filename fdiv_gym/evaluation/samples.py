@@ -14,7 +14,7 @@ There is one schema, for evaluations and for the training samples of a run; ever
     answer        the task's reference answer, or null
     data          the task's further data, an object
     response      the scored text: the last response of the episode
-    vote          its vote in a majority decision (TextEnv.vote), or null
+    vote          its vote in a majority decision (Environment.vote), or null
     tokens        number of sampled tokens, over all turns; of a served model as its server counts them, the mean for
                   responses of one request, null if it does not
     turns         number of responses in the episode
@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from fdiv_gym.envs.base import Split, TextEnv
+from fdiv_gym.envs.base import Environment, Split
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.registry.guard import vote_of
 from fdiv_gym.types.task import Task
@@ -59,7 +59,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def sample_record(
-    env: TextEnv,
+    env: Environment,
     task: Task,
     trajectory: Trajectory | TextTrajectory,
     *,
@@ -107,7 +107,7 @@ def sample_record(
 
 
 def sample_records(
-    env: TextEnv,
+    env: Environment,
     groups: Sequence[TrajectoryGroup],
     indices: Iterable[int],
     *,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.models.template import check_template, render
-from fdiv_gym.types.preference import Message
+from fdiv_gym.models.config import ModelConfig
+from fdiv_gym.models.template import check_template, declared_calls, render, shows_tools
+from fdiv_gym.models.turns import kept_spans
+from fdiv_gym.types.message import Message, Prompt, messages_of
+from fdiv_gym.types.trajectory import Completion
 
 
 class ChatEncoder:
@@ -16,46 +22,111 @@ class ChatEncoder:
     Args:
         tokenizer: a transformers tokenizer.
         chat: ``auto`` applies the chat template to prompts if the tokenizer has one.
+        options: variables of the chat template, e.g. ``{"enable_thinking": False}``.
 
     Raises:
         ConfigError: the chat template is too long, or takes too much time or memory for a short chat.
     """
 
-    def __init__(self, tokenizer: Any, chat: str = "auto") -> None:
+    def __init__(self, tokenizer: Any, chat: str = "auto", options: Mapping[str, Any] | None = None) -> None:
         self.tokenizer = tokenizer
         self.uses_template = chat == "auto" and bool(getattr(tokenizer, "chat_template", None))
+        self._options = dict(options or {})
         if self.uses_template:
             check_template(tokenizer)
 
-    def prompt(self, prompt: str | Sequence[Message]) -> list[int]:
-        """Tokens of a prompt, a string or a chat, up to the start of the response.
+    @classmethod
+    def of(cls, tokenizer: Any, config: ModelConfig) -> ChatEncoder:
+        """The encoder of a run; the tokenizer gets the chat template that the configuration names.
 
         Raises:
-            ConfigError: a chat of several messages, and the tokenizer has no chat template; or the template takes too
-                long, fails, or renders a much longer text.
+            ConfigError: the file of the template cannot be read, or the template is refused.
         """
-        chat = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        if config.chat_template is not None:
+            path = Path(config.chat_template)
+            try:
+                tokenizer.chat_template = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"model.chat_template = {config.chat_template!r} cannot be read: {error}") from None
+        return cls(tokenizer, config.chat, config.chat_template_options)
+
+    @cached_property
+    def shows_tools(self) -> bool:
+        """Whether the chat template shows the tools that the model may call."""
+        return self.uses_template and shows_tools(self.tokenizer)
+
+    def parse_calls(self, response: str) -> list[dict[str, Any]]:
+        """The tool calls in a response, in the format that the tokenizer declares; see ``declares_calls``.
+
+        Raises:
+            ValueError: the response has none in that format, or a malformed one.
+        """
+        return declared_calls(self.tokenizer, response)
+
+    @property
+    def declares_calls(self) -> bool:
+        """Whether the tokenizer declares a format of tool calls."""
+        return self.uses_template and bool(getattr(self.tokenizer, "response_schema", None))
+
+    def prompt(
+        self,
+        prompt: Prompt | Sequence[Message],
+        sampled: Mapping[int, Completion] | None = None,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> list[int]:
+        """Tokens of a prompt or a chat, up to the start of the next response.
+
+        They are the tokens of the chat template's text. The tokens of a response that the policy sampled stand there as
+        sampled wherever the template keeps its text. Without a template the texts follow one another: a line feed
+        between messages, none beside a response.
+
+        Args:
+            prompt: a text of the user's, or messages.
+            sampled: the completion of each message that was sampled, by its index.
+            tools: JSON schemas of functions, for a template that shows them.
+
+        Raises:
+            ConfigError: the template takes too long, fails, or renders a much longer text.
+        """
+        messages = messages_of(prompt if isinstance(prompt, str) else tuple(prompt))
+        sampled = sampled or {}
         if not self.uses_template:
-            if len(chat) != 1:
-                raise ConfigError(
-                    f"a prompt of {len(chat)} messages needs a tokenizer with a chat template (and model.chat = 'auto')"
-                )
-            return list(self.tokenizer.encode(chat[0].content))
-        messages = [{"role": message.role, "content": message.content} for message in chat]
-        text = render(self.tokenizer, messages, add_generation_prompt=True)
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+            return self._plain(messages, sampled)
+        text = self._rendered(messages, tools)
+        starts = kept_spans(messages, sorted(sampled), text, lambda chat: self._rendered(chat, tools))
+        tokens: list[int] = []
+        at = 0
+        for index, start in starts.items():
+            tokens += self._encode(text[at:start])
+            tokens += without_end(sampled[index])
+            at = start + len(messages[index].content)
+        return tokens + self._encode(text[at:])
 
     def response(self, text: str) -> list[int]:
         """Tokens of a complete response with its end token, as a policy samples them."""
-        return [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
+        return [*self._encode(text), self.tokenizer.eos_token_id]
 
-    def reply(self, text: str) -> list[int]:
-        """Tokens of the environment's message between two responses."""
-        if not self.uses_template:
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
-        # The text of the template between two answers: the difference of renderings with and without the turn.
-        before = [{"role": "user", "content": ""}, {"role": "assistant", "content": "x"}]
-        after = [*before, {"role": "user", "content": text}]
-        shorter = render(self.tokenizer, before)
-        longer = render(self.tokenizer, after, add_generation_prompt=True)
-        return list(self.tokenizer.encode(longer.removeprefix(shorter), add_special_tokens=False))
+    def _plain(self, messages: Sequence[Message], sampled: Mapping[int, Completion]) -> list[int]:
+        tokens: list[int] = []
+        for said, indices in itertools.groupby(range(len(messages)), lambda i: messages[i].role == "assistant"):
+            if not said:
+                text = "\n".join(messages[i].content for i in indices)
+                # The tokenizer's own special tokens, e.g. one for the begin of a text, stand at the begin only.
+                tokens += self._encode(text) if tokens else list(self.tokenizer.encode(text))
+                continue
+            for i in indices:
+                tokens += sampled[i].token_ids if i in sampled else self.response(messages[i].content)
+        return tokens
+
+    def _rendered(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> str:
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        options = {**self._options, "tools": list(tools)} if tools and self.shows_tools else self._options
+        return render(self.tokenizer, chat, add_generation_prompt=True, options=options)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+
+def without_end(completion: Completion) -> tuple[int, ...]:
+    """The tokens of a completion without its end token."""
+    return completion.token_ids[:-1] if completion.stop_reason == "eos" else completion.token_ids

@@ -66,6 +66,10 @@ class ModelConfig(Options):
     """Run the Python code of the model's author. A run folder that sets it needs ``--trust-remote-code``."""
     chat: Literal["auto", "never"] = "auto"
     """``auto``: the tokenizer's chat template is applied to prompts if it has one."""
+    chat_template: str | None = None
+    """A file with a chat template (jinja), instead of the tokenizer's own."""
+    chat_template_options: dict[str, bool | int | float | str] = pydantic.Field(default_factory=dict)
+    """Variables of the chat template, e.g. ``{ enable_thinking = false }``."""
     embedded: EmbeddedModelConfig = EmbeddedModelConfig()
     """Architecture and warm start of the embedded model."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = "auto"

@@ -6,7 +6,7 @@ import hashlib
 import json
 import string
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from fdiv_gym.cache import cache_folder
-from fdiv_gym.envs.base import ScoringOptions, TextEnv
+from fdiv_gym.envs.base import Environment, RolloutOptions
 from fdiv_gym.errors import ConfigError, TrainerError
 from fdiv_gym.manifest import damage_of
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.quiet import quiet_transformers
 from fdiv_gym.models.sealing import sealed
 from fdiv_gym.registry.guard import demonstrations_of
+from fdiv_gym.types.message import Message
 
 RECIPE_VERSION = 1
 SAMPLE = 64
@@ -29,6 +30,8 @@ PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ALPHABET = "\n" + "".join(sorted(string.digits + string.ascii_letters + string.punctuation + " "))
 
 Progress = Callable[[int, int, float], None]
+Example = tuple[str, str] | tuple[Message, ...]
+"""A pair (prompt, response), or the messages of a conversation."""
 
 
 class Demonstrations(Protocol):
@@ -37,29 +40,41 @@ class Demonstrations(Protocol):
     def describe(self) -> dict[str, Any]:
         """The source of the demonstrations as JSON; part of the recipe's hash."""
 
-    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """``count`` pairs (prompt, response)."""
+    def draw(self, count: int, rng: np.random.Generator) -> Sequence[Example]:
+        """``count`` pairs (prompt, response), or conversations."""
 
 
 class EnvDemonstrations:
     """The demonstrations of an environment."""
 
-    def __init__(self, env: TextEnv) -> None:
+    def __init__(self, env: Environment) -> None:
         self._env = env
 
     def describe(self) -> dict[str, Any]:
         """The environment and the options that its demonstrations may depend on."""
-        options = self._env.options.model_dump(mode="json", exclude=set(ScoringOptions.model_fields))
-        return {"env": self._env.registered_name(), "options": options}
+        options = self._env.options.model_dump(mode="json", exclude=set(RolloutOptions.model_fields))
+        prompt = self._env.options.system_prompt
+        system = {} if prompt is None else {"system_prompt": prompt}
+        return {"env": self._env.registered_name(), "options": options | system}
 
-    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """The demonstrations of the environment.
+    def draw(self, count: int, rng: np.random.Generator) -> Sequence[Example]:
+        """The demonstrations of the environment, behind its system prompt.
 
         Raises:
-            EnvError: it did not return ``count`` pairs of strings.
+            EnvError: it did not return ``count`` pairs of strings or conversations.
             PluginError: its code failed.
         """
-        return demonstrations_of(self._env, count, rng)
+        prompt = self._env.options.system_prompt
+        found = demonstrations_of(self._env, count, rng)
+        return found if prompt is None else [_behind(prompt, example) for example in found]
+
+
+def _behind(prompt: str, example: Example) -> Example:
+    """The example with a system prompt, unless it has one."""
+    first = example[0]
+    if isinstance(first, str):
+        return (Message("system", prompt), Message("user", first), Message("assistant", str(example[1])))
+    return example if first.role == "system" else (Message("system", prompt), *example)
 
 
 def recipe_of(config: EmbeddedModelConfig, source: Demonstrations) -> dict[str, Any]:
@@ -73,9 +88,10 @@ def recipe_of(config: EmbeddedModelConfig, source: Demonstrations) -> dict[str, 
     }
 
 
-def _digest(pairs: list[tuple[str, str]]) -> str:
+def _digest(examples: Sequence[Example]) -> str:
     # If the code of an environment changes, its demonstrations may change under the same options.
-    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
+    plain = [[part if isinstance(part, str) else [part.role, part.content] for part in e] for e in examples]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
 
 
 def embedded_model_folder(
@@ -161,8 +177,8 @@ def warm_start(
     if config.warm_start_steps == 0:
         return
     rng = np.random.default_rng(config.seed)
-    pairs = source.draw(config.warm_start_steps * config.warm_start_batch, rng)
-    longest = max(len(p) + len(r) + 1 for p, r in pairs)
+    examples = [spoken(example) for example in source.draw(config.warm_start_steps * config.warm_start_batch, rng)]
+    longest = max(sum(len(text) + is_response for text, is_response in example) for example in examples)
     if longest > config.context:
         raise ConfigError(
             f"a demonstration ({source.describe()}) has {longest} characters, "
@@ -174,7 +190,7 @@ def warm_start(
     )
     model.train()
     for step in range(config.warm_start_steps):
-        batch = pairs[step * config.warm_start_batch : (step + 1) * config.warm_start_batch]
+        batch = examples[step * config.warm_start_batch : (step + 1) * config.warm_start_batch]
         ids, labels = _encode(batch, tokenizer)
         loss = model(input_ids=ids, attention_mask=(ids != tokenizer.pad_token_id).long(), labels=labels).loss
         optimizer.zero_grad()
@@ -186,12 +202,35 @@ def warm_start(
             progress(step + 1, config.warm_start_steps, float(loss.detach()))
 
 
-def _encode(pairs: list[tuple[str, str]], tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = [(tokenizer.encode(p), [*tokenizer.encode(r), tokenizer.eos_token_id]) for p, r in pairs]
-    width = max(len(p) + len(r) for p, r in rows)
+def spoken(example: Example) -> list[tuple[str, bool]]:
+    """The texts of an example as the policy sees them, each with whether it is a response; see ``ChatEncoder``."""
+    if isinstance(example[0], str):
+        return [(example[0], False), (str(example[1]), True)]
+    parts: list[tuple[str, bool]] = []
+    for part in example:
+        assert isinstance(part, Message)
+        is_response = part.role == "assistant"
+        if parts and not is_response and not parts[-1][1]:
+            parts[-1] = (f"{parts[-1][0]}\n{part.content}", False)
+        else:
+            parts.append((part.content, is_response))
+    return parts
+
+
+def _encode(examples: Sequence[list[tuple[str, bool]]], tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = []
+    for example in examples:
+        row: list[int] = []
+        labels: list[int] = []
+        for text, is_response in example:
+            tokens = [*tokenizer.encode(text), *([tokenizer.eos_token_id] if is_response else [])]
+            row += tokens
+            labels += tokens if is_response else [-100] * len(tokens)
+        rows.append((row, labels))
+    width = max(len(row) for row, _ in rows)
     ids = torch.full((len(rows), width), tokenizer.pad_token_id, dtype=torch.long)
-    labels = torch.full((len(rows), width), -100, dtype=torch.long)
-    for i, (prompt, response) in enumerate(rows):
-        ids[i, : len(prompt) + len(response)] = torch.tensor(prompt + response)
-        labels[i, len(prompt) : len(prompt) + len(response)] = torch.tensor(response)
-    return ids, labels
+    targets = torch.full((len(rows), width), -100, dtype=torch.long)
+    for i, (row, labels) in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        targets[i, : len(row)] = torch.tensor(labels)
+    return ids, targets

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fdiv_gym.errors import ConfigError
@@ -54,27 +55,62 @@ def check_template(tokenizer: Any) -> None:
         raise _refused(problem)
 
 
-def render(tokenizer: Any, messages: Sequence[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
-    """The text of a chat by the tokenizer's template.
+def shows_tools(tokenizer: Any) -> bool:
+    """Whether a template has a place for the schemas of tools."""
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, dict) else [template]
+    return any(re.search(r"\btools\b", str(text)) for text in texts)
+
+
+def declared_calls(tokenizer: Any, response: str) -> list[dict[str, Any]]:
+    """The tool calls of a response by the tokenizer's ``response_schema``.
+
+    Raises:
+        ValueError: the response does not follow the schema, or has no call.
+    """
+    with watchdog.watch("the tokenizer's response schema", f"{len(response)} characters of a response", KILL_S):
+        try:
+            parsed = tokenizer.parse_response(response)
+            calls = [call.get("function", call) for call in parsed.get("tool_calls") or []]
+            return [{"name": call["name"], "arguments": call["arguments"]} for call in calls]
+        except Exception as error:  # of regular expressions, JSON, or a schema that describes something else
+            raise ValueError(cause_of(error)) from None
+
+
+def render(
+    tokenizer: Any,
+    messages: Sequence[dict[str, str]],
+    *,
+    add_generation_prompt: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> str:
+    """The text of a chat by the tokenizer's template; ``options`` are further variables of it.
 
     Raises:
         ConfigError: the template takes too long, fails, or renders a much longer text than the chat.
     """
     with watchdog.watch("the tokenizer's chat template", f"rendering a chat of {len(messages)} messages", KILL_S):
-        return _render(tokenizer, messages, add_generation_prompt=add_generation_prompt)
+        return _render(tokenizer, messages, add_generation_prompt=add_generation_prompt, options=options)
 
 
-def _render(tokenizer: Any, messages: Sequence[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
+def _render(
+    tokenizer: Any,
+    messages: Sequence[dict[str, str]],
+    *,
+    add_generation_prompt: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> str:
     try:
         with _Deadline(RENDER_S):
             text: str = tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, **(options or {})
             )
     except _LateError:
         raise _refused(f"takes more than {RENDER_S:g} s for a chat of {len(messages)} messages") from None
     except Exception as error:  # jinja2's errors, and any that the template's expressions raise
         raise _refused(f"fails for a chat of {len(messages)} messages: {cause_of(error)}") from None
-    if len(text) > LONGEST_ADDITION + 10 * sum(len(message["content"]) for message in messages):
+    given = sum(len(message["content"]) for message in messages) + len(str(options or ""))
+    if len(text) > LONGEST_ADDITION + 10 * given:
         raise _refused(f"makes {len(text)} characters of a chat of {len(messages)} messages")
     return text
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard import completions_of as completions_of
     from fdiv_gym.registry.guard import counters_of as counters_of
     from fdiv_gym.registry.guard import culprit_of as culprit_of
-    from fdiv_gym.registry.guard import follow_up_of as follow_up_of
     from fdiv_gym.registry.guard import label_of as label_of
     from fdiv_gym.registry.guard import metrics_of as metrics_of
     from fdiv_gym.registry.guard import observe_outcomes as observe_outcomes
@@ -82,7 +81,6 @@ __getattr__, __dir__, __all__ = lazy(
             "close_plugin",
             "completions_of",
             "counters_of",
-            "follow_up_of",
             "label_of",
             "metrics_of",
             "observe_outcomes",

@@ -76,7 +76,7 @@ _ROWS = (
     _kind("advantage", "fdiv_gym.objectives:Advantage", "objective.advantage={name}", "ranks within the prompt"),
     _kind("aggregation", "fdiv_gym.objectives:Aggregation", "objective.name=dapo --set objective.aggregation={name}",
           "between the sum and the mean over tokens"),
-    _kind("environment", "fdiv_gym.envs:TextEnv", "env.id={name}", "write a word backwards",
+    _kind("environment", "fdiv_gym.envs:Environment", "env.id={name}", "write a word backwards",
           torch=False, external="fdiv_gym.envs.registration"),
     _kind("verifier", "fdiv_gym.rewards:Verifier", "env.verifier={name}", "the last line must be the reference",
           torch=False),

@@ -15,7 +15,7 @@ from fdiv_gym.types.trajectory import Completion, Sampling
 if TYPE_CHECKING:
     import torch
 
-    from fdiv_gym.envs.base import TextEnv
+    from fdiv_gym.envs.base import Environment
     from fdiv_gym.models.config import ModelConfig
 
 
@@ -31,6 +31,8 @@ class Engine(_options.Configurable):
             computes as the trainer does. A trainer stops where the difference is larger.
         merged_weights: what ``update_weights`` gets when an adapter is trained: False, the state dict of the very model
             that ``start`` got, adapter included; True, the weights of one plain model, adapter merged.
+        context_length: tokens of a prompt and its response, at most; None if there is no limit, or it is not known.
+            An episode whose next response would not fit ends there.
     """
 
     class Options(_options.Options):
@@ -48,6 +50,7 @@ class Engine(_options.Configurable):
     kind: ClassVar[str] = "engine"
     logprob_tolerance: float | None = None
     merged_weights: bool = False
+    context_length: int | None = None
 
     def sampling(self, seed: int, greedy: bool = False) -> Sampling:
         """The sampling parameters in the options."""
@@ -62,7 +65,7 @@ class Engine(_options.Configurable):
         """
         raise NotImplementedError
 
-    def load(self, model: ModelConfig, env: TextEnv | None = None) -> Any:
+    def load(self, model: ModelConfig, env: Environment | None = None) -> Any:
         """Load a model, ``start`` with it and return its tokenizer; for use without a trainer.
 
         Args:

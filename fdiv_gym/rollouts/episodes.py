@@ -1,48 +1,41 @@
-"""Episodes: responses of an engine to tasks, in scored groups."""
+"""Episodes: conversations of a policy with an environment, in scored groups."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import Environment
+from fdiv_gym.envs.play import Conversation, advance
 from fdiv_gym.models.chat import ChatEncoder
-from fdiv_gym.registry.guard import completions_of, follow_up_of, max_turns_of
+from fdiv_gym.registry.guard import completions_of
 from fdiv_gym.rollouts.engine import Engine
-from fdiv_gym.rollouts.scoring import TimeoutLedger, score_checked
+from fdiv_gym.rollouts.judging import judge
+from fdiv_gym.rollouts.rows import Rows
+from fdiv_gym.rollouts.scoring import TimeoutLedger
 from fdiv_gym.rollouts.seeds import derive_seed
 from fdiv_gym.types.task import Task
-from fdiv_gym.types.trajectory import Sampling, Trajectory, TrajectoryGroup
+from fdiv_gym.types.trajectory import Completion, Sampling, Trajectory, TrajectoryGroup
 from fdiv_gym.types.verdict import Verdict
 
 
 @dataclass
-class _Episode:
-    """One trajectory of an unfinished episode."""
+class _Live:
+    """One unfinished trajectory."""
 
-    task: Task
-    token_ids: list[int]
-    logprobs: list[float]
-    loss_mask: list[bool]
-    text: str = ""
-    stop_reason: Any = "eos"
-    turns: int = 0
+    talk: Conversation
+    rows: Rows = field(default_factory=Rows)
 
-    def frozen(self, verdict: Verdict | None) -> Trajectory:
-        return Trajectory(
-            tuple(self.token_ids), tuple(self.logprobs), tuple(self.loss_mask), self.text, self.stop_reason, verdict,
-            max(self.turns, 1),
-        )  # fmt: skip
+    def trajectory(self, verdict: Verdict | None) -> Trajectory:
+        return self.rows.trajectory(self.talk, verdict)
 
-    def extend(self, tokens: Sequence[int], logprobs: Sequence[float] | None = None) -> None:
-        self.token_ids.extend(tokens)
-        self.logprobs.extend(logprobs if logprobs is not None else [0.0] * len(tokens))
-        self.loss_mask.extend([logprobs is not None] * len(tokens))
+    def take(self, completion: Completion) -> None:
+        self.rows.take(len(self.talk.messages), completion)
+        self.talk.say(completion.text, cut_off=completion.stop_reason == "length")
 
 
 def run_episodes(
-    env: TextEnv,
+    env: Environment,
     engine: Engine,
     encoder: ChatEncoder,
     tasks: Sequence[Task],
@@ -53,14 +46,17 @@ def run_episodes(
 ) -> list[TrajectoryGroup]:
     """Run ``n`` episodes of every task and score them.
 
+    All episodes live at once and take their turns together: one batch of responses, then the environment's answers.
+    An episode whose next response would not fit into the engine's context ends there.
+
     Args:
-        env: scores responses in batches (``score_batch``) and gives the follow-up to a response.
+        env: begins the episodes, answers, and scores them in batches.
         engine: draws the responses.
         encoder: the policy's tokenizer.
         tasks: one group each, in this order.
         n: trajectories in a group.
         sampling: ``max_new_tokens`` is the budget of one response; ``seed`` fixes every draw.
-        after_rollouts: called with the unscored groups of the first turn.
+        after_rollouts: called with the unscored groups when all episodes have ended.
         ledger: records the pairs that timed out, and replays the timeouts of an earlier attempt.
 
     Returns:
@@ -71,52 +67,67 @@ def run_episodes(
         EnvError: the environment broke the Verdict contract.
         PluginError: code of the engine or the environment failed.
     """
-    prompts = [encoder.prompt(task.prompt) for task in tasks]
-    episodes = [
-        [_Episode(task, list(prompt), [0.0] * len(prompt), [False] * len(prompt)) for _ in range(n)]
-        for task, prompt in zip(tasks, prompts, strict=True)
-    ]
-    flat = [episode for group in episodes for episode in group]
-    verdicts: dict[int, Verdict] = {}
-    completions = completions_of(engine, prompts, n, sampling)
-    _take(flat, [c for group in completions for c in group])
+    env.use_template(encoder.shows_tools, encoder.parse_calls if encoder.declares_calls else None)
+    live = [_Live(talk) for talk in Conversation.begin(env, [task for task in tasks for _ in range(n)])]
+    try:
+        turn = 0
+        while playing := [one for one in live if one.talk.end is None]:
+            _respond(env, engine, encoder, playing, n, turn, sampling)
+            advance(env, [one.talk for one in playing if one.talk.end is None])
+            turn += 1
+    finally:
+        for one in live:
+            one.talk.close()
+
+    def groups(verdicts: Sequence[Verdict | None]) -> list[TrajectoryGroup]:
+        done = [one.trajectory(verdict) for one, verdict in zip(live, verdicts, strict=True)]
+        return [TrajectoryGroup(task, tuple(done[g * n : (g + 1) * n])) for g, task in enumerate(tasks)]
+
+    for one in live:
+        one.rows.begin_with(encoder, one.talk)
     if after_rollouts is not None:
-        after_rollouts(
-            [TrajectoryGroup(t, tuple(e.frozen(None) for e in es)) for t, es in zip(tasks, episodes, strict=True)]
+        after_rollouts(groups([None] * len(live)))
+    return groups(judge(env, [one.talk for one in live], [one.rows.response_length for one in live], ledger))
+
+
+def _respond(
+    env: Environment, engine: Engine, encoder: ChatEncoder, playing: list[_Live], n: int, turn: int, sampling: Sampling
+) -> None:
+    """The next response of every episode that has room for one; the others end."""
+    if turn:
+        sampling = replace(sampling, seed=derive_seed(sampling.seed, "turn", turn))
+    known: dict[tuple[object, ...], list[int]] = {}
+    fitting: list[tuple[_Live, list[int]]] = []
+    tools = getattr(env, "tools", ())
+    for one in playing:
+        messages = tuple(one.talk.messages)
+        if one.rows.sampled or messages not in known:
+            known[messages] = encoder.prompt(messages, one.rows.sampled, tools)
+        prompt = known[messages]
+        if engine.context_length is not None and len(prompt) + sampling.max_new_tokens > engine.context_length:
+            _no_room(one.talk, len(prompt), sampling, engine.context_length)
+            continue
+        one.rows.prompt(prompt)
+        fitting.append((one, prompt))
+    if not fitting:
+        return
+    shared = turn == 0 and _in_groups([prompt for _, prompt in fitting], n)
+    prompts = [prompt for _, prompt in fitting][:: n if shared else 1]
+    drawn = completions_of(engine, prompts, n if shared else 1, sampling)
+    for (one, _), completion in zip(fitting, (c for group in drawn for c in group), strict=True):
+        one.take(completion)
+
+
+def _no_room(talk: Conversation, tokens: int, sampling: Sampling, context: int) -> None:
+    """End an episode at the end of the context; one without any response has nothing to judge."""
+    talk.stop("context")
+    if not talk.turns:
+        talk.problem = Verdict.unscorable(
+            f"a prompt of {tokens} tokens and engine.max_new_tokens = {sampling.max_new_tokens} do not fit into the "
+            f"model's context of {context} tokens"
         )
-    playing = list(range(len(flat)))
-    max_turns = max_turns_of(env)
-    for turn in range(1, max_turns + 1):
-        judged = score_checked(env, [flat[i].task for i in playing], [flat[i].text for i in playing], ledger)
-        verdicts.update(zip(playing, judged, strict=True))
-        if turn == max_turns:
-            break
-        playing = _next_turn(env, encoder, flat, playing, judged, turn)
-        if not playing:
-            break
-        turn_sampling = replace(sampling, seed=derive_seed(sampling.seed, "turn", turn))
-        answers = completions_of(engine, [flat[i].token_ids for i in playing], 1, turn_sampling)
-        _take([flat[i] for i in playing], [a[0] for a in answers])
-    return [
-        TrajectoryGroup(task, tuple(e.frozen(verdicts[g * n + k]) for k, e in enumerate(group)))
-        for g, (task, group) in enumerate(zip(tasks, episodes, strict=True))
-    ]
 
 
-def _take(episodes: Sequence[_Episode], completions: Sequence[Any]) -> None:
-    for episode, completion in zip(episodes, completions, strict=True):
-        episode.extend(completion.token_ids, completion.logprobs)
-        episode.text, episode.stop_reason = completion.text, completion.stop_reason
-        episode.turns += 1
-
-
-def _next_turn(
-    env: TextEnv, encoder: ChatEncoder, flat: list[_Episode], playing: list[int], judged: list[Verdict], turn: int
-) -> list[int]:
-    going_on = []
-    for i, verdict in zip(playing, judged, strict=True):
-        reply = follow_up_of(env, flat[i].task, turn, flat[i].text, verdict)
-        if reply is not None:
-            flat[i].extend(encoder.reply(reply))
-            going_on.append(i)
-    return going_on
+def _in_groups(prompts: Sequence[list[int]], n: int) -> bool:
+    """Whether the prompts are those of whole groups, each with one prompt."""
+    return len(prompts) % n == 0 and all(prompt == prompts[i - i % n] for i, prompt in enumerate(prompts))

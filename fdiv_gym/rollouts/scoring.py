@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
-from fdiv_gym.envs.base import ScoringOptions, TextEnv
+from fdiv_gym.envs.base import Environment, ScoringOptions
 from fdiv_gym.registry.guard import batch_or_alone, verdicts_of, verified_by
 from fdiv_gym.rewards.verifier import Verifier
 from fdiv_gym.rollouts.isolation.place import scored_in_place
@@ -43,7 +43,7 @@ class TimeoutLedger:
 
 
 def score_checked(
-    env: TextEnv, tasks: Sequence[Task], responses: Sequence[str], ledger: TimeoutLedger | None = None
+    env: Environment, tasks: Sequence[Task], responses: Sequence[str], ledger: TimeoutLedger | None = None
 ) -> list[Verdict]:
     """``env.score_batch`` behind a boundary, in the place that ``env.isolate`` says.
 
@@ -68,7 +68,7 @@ def score_checked(
     return _scored(env, tasks, responses)[0]
 
 
-def _scored(env: TextEnv, tasks: Sequence[Task], responses: Sequence[str]) -> tuple[list[Verdict], bool]:
+def _scored(env: Environment, tasks: Sequence[Task], responses: Sequence[str]) -> tuple[list[Verdict], bool]:
     """The verdicts, and whether each is that of its own pair and not that of a batch that was stopped as a whole."""
     if not tasks:
         return [], True

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fdiv_gym.errors import EngineError
 from fdiv_gym.rollouts.engine import Engine
-from fdiv_gym.types.preference import Message
+from fdiv_gym.types.message import Message
 from fdiv_gym.types.text import TextCompletion
 from fdiv_gym.types.trajectory import Completion, Sampling
 
 if TYPE_CHECKING:
     import torch
 
-    from fdiv_gym.envs.base import TextEnv
+    from fdiv_gym.envs.base import Environment
     from fdiv_gym.models.config import ModelConfig
 
 
@@ -25,7 +25,7 @@ class TextEngine(Engine):
     Order of calls: ``Engine(**options)``, ``load(model)``, then any number of ``respond``, then ``close``.
     """
 
-    def load(self, model: ModelConfig, env: TextEnv | None = None) -> None:
+    def load(self, model: ModelConfig, env: Environment | None = None) -> None:
         """Find the model ``model.name_or_path``; ``embedded`` is the only one there is.
 
         Raises:

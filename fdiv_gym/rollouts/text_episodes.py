@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from fdiv_gym.envs.base import TextEnv
-from fdiv_gym.registry.guard import follow_up_of, max_turns_of, texts_of
-from fdiv_gym.rollouts.scoring import TimeoutLedger, score_checked
+from fdiv_gym.envs.base import Environment
+from fdiv_gym.envs.play import Conversation, advance
+from fdiv_gym.registry.guard import texts_of
+from fdiv_gym.rollouts.judging import judge
+from fdiv_gym.rollouts.scoring import TimeoutLedger
 from fdiv_gym.rollouts.seeds import derive_seed
 from fdiv_gym.rollouts.text_engine import TextEngine
-from fdiv_gym.types.preference import Message
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.text import TextCompletion, TextTrajectory
 from fdiv_gym.types.trajectory import Sampling, StopReason
@@ -21,32 +22,30 @@ WITHHELD = "the engine gave no response: "
 
 
 @dataclass
-class _Episode:
-    """One unfinished episode: its chat, its last response, and the count of its tokens."""
+class _Live:
+    """One unfinished episode, its last response, and the count of its tokens."""
 
-    task: Task
-    chat: list[Message] = field(default_factory=list)
+    talk: Conversation
     last: TextCompletion | None = None
     tokens: float | None = 0
-    turns: int = 0
-    verdict: Verdict | None = None
 
     def take(self, completion: TextCompletion) -> None:
-        self.chat.append(Message("assistant", completion.text))
         self.last = completion
         known = self.tokens is not None and completion.tokens is not None
         self.tokens = (self.tokens or 0) + (completion.tokens or 0) if known else None
-        self.turns += 1
+        self.talk.say(completion.text, cut_off=completion.stop_reason == "length")
+        if completion.withheld:
+            self.talk.problem = Verdict.unscorable(WITHHELD + completion.withheld)
+            self.talk.stop("done")
 
-    def finished(self) -> TextTrajectory:
-        assert self.last is not None
-        assert self.verdict is not None
-        reason: StopReason = self.last.stop_reason
-        return TextTrajectory(self.last.text, reason, self.verdict, self.turns, self.tokens)
+    def finished(self, verdict: Verdict) -> TextTrajectory:
+        reason: StopReason = "eos" if self.last is None else self.last.stop_reason
+        transcript = self.talk.transcript()
+        return TextTrajectory(transcript.response, reason, verdict, self.talk.turns, self.tokens, transcript)
 
 
 def run_text_episodes(
-    env: TextEnv,
+    env: Environment,
     engine: TextEngine,
     tasks: Sequence[Task],
     n: int,
@@ -59,7 +58,7 @@ def run_text_episodes(
     ends.
 
     Args:
-        env: scores responses in batches (``score_batch``) and gives the follow-up to a response.
+        env: begins the episodes, answers, and scores them in batches.
         engine: draws the responses.
         tasks: one list of trajectories each, in this order.
         n: trajectories of a task.
@@ -71,48 +70,28 @@ def run_text_episodes(
         EnvError: the environment broke the Verdict contract.
         PluginError: code of the engine or the environment failed.
     """
-    episodes = [[_Episode(task, [Message("user", task.prompt)]) for _ in range(n)] for task in tasks]
-    first = texts_of(engine, [[Message("user", task.prompt)] for task in tasks], n, sampling)
-    flat = [episode for group in episodes for episode in group]
-    _take(flat, [completion for group in first for completion in group])
-    playing, max_turns = flat, max_turns_of(env)
-    for turn in range(1, max_turns + 1):
-        _judge(env, playing, ledger)
-        if turn == max_turns:
-            break
-        playing = _next_turn(env, playing, turn)
-        if not playing:
-            break
-        seeded = replace(sampling, seed=derive_seed(sampling.seed, "turn", turn))
-        answers = texts_of(engine, [episode.chat for episode in playing], 1, seeded)
-        _take(playing, [answer[0] for answer in answers])
-    return [[episode.finished() for episode in group] for group in episodes]
+    env.use_template(False, None)
+    live = [_Live(talk) for talk in Conversation.begin(env, [task for task in tasks for _ in range(n)])]
+    try:
+        turn = 0
+        while playing := [one for one in live if one.talk.end is None]:
+            _respond(engine, playing, n, turn, sampling)
+            advance(env, [one.talk for one in playing if one.talk.end is None])
+            turn += 1
+    finally:
+        for one in live:
+            one.talk.close()
+    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger)
+    done = [one.finished(verdict) for one, verdict in zip(live, verdicts, strict=True)]
+    return [done[g * n : (g + 1) * n] for g in range(len(tasks))]
 
 
-def _take(episodes: Sequence[_Episode], completions: Sequence[TextCompletion]) -> None:
-    for episode, completion in zip(episodes, completions, strict=True):
-        episode.take(completion)
-
-
-def _judge(env: TextEnv, episodes: Sequence[_Episode], ledger: TimeoutLedger | None) -> None:
-    given = [(e, e.last) for e in episodes if e.last is not None and not e.last.withheld]
-    judged = score_checked(env, [e.task for e, _ in given], [last.text for _, last in given], ledger) if given else []
-    for (episode, _), verdict in zip(given, judged, strict=True):
-        episode.verdict = verdict
-    for episode in episodes:
-        if episode.last is not None and episode.last.withheld:
-            episode.verdict = Verdict.unscorable(WITHHELD + episode.last.withheld)
-
-
-def _next_turn(env: TextEnv, playing: Sequence[_Episode], turn: int) -> list[_Episode]:
-    going_on = []
-    for episode in playing:
-        assert episode.last is not None
-        assert episode.verdict is not None
-        if episode.last.withheld:
-            continue
-        reply = follow_up_of(env, episode.task, turn, episode.last.text, episode.verdict)
-        if reply is not None:
-            episode.chat.append(Message("user", reply))
-            going_on.append(episode)
-    return going_on
+def _respond(engine: TextEngine, playing: Sequence[_Live], n: int, turn: int, sampling: Sampling) -> None:
+    """The next response of every episode; those to one prompt are asked for together in the first turn."""
+    if turn:
+        sampling = replace(sampling, seed=derive_seed(sampling.seed, "turn", turn))
+    chats = [list(one.talk.messages) for one in playing]
+    shared = turn == 0 and len(chats) % n == 0 and all(chat == chats[i - i % n] for i, chat in enumerate(chats))
+    drawn = texts_of(engine, chats[:: n if shared else 1], n if shared else 1, sampling)
+    for one, completion in zip(playing, (c for group in drawn for c in group), strict=True):
+        one.take(completion)

@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 
 from fdiv_gym.data.config import PreferencesConfig
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import Environment
 from fdiv_gym.errors import ConfigError, PluginError, UnknownNameError, did_you_mean
 from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.objectives.base import Objective
@@ -55,7 +55,7 @@ class RunConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     seed: int = pydantic.Field(0, ge=0)
-    env: PluginRef[TextEnv] | None = None
+    env: PluginRef[Environment] | None = None
     model: ModelConfig = ModelConfig()
     engine: PluginRef[Engine]
     objective: PluginRef[Objective]

@@ -6,7 +6,7 @@ import copy
 import pickle
 from collections.abc import Callable
 
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import Environment
 from fdiv_gym.errors import EnvError, PluginError
 from fdiv_gym.registry.guard import label_of
 from fdiv_gym.testing import env_tasks, env_verdicts
@@ -20,7 +20,7 @@ class NoTasksError(CannotCheckError, EnvError):
     """An environment reports that it has no tasks of a split on this machine."""
 
 
-def check_environment(env: TextEnv, *, seconds: float = 30.0) -> Report:
+def check_environment(env: Environment, *, seconds: float = 30.0) -> Report:
     """Check an environment against its contract.
 
     Args:
@@ -35,7 +35,7 @@ def check_environment(env: TextEnv, *, seconds: float = 30.0) -> Report:
     """
     _ask_for_tasks(env)
     report = Report(label_of(env))
-    checks: dict[str, Callable[[TextEnv, Report, float], None]] = {
+    checks: dict[str, Callable[[Environment, Report, float], None]] = {
         "gymnasium": env_tasks.check_gymnasium,
         "tasks": env_tasks.check_tasks,
         "hashes": env_tasks.check_hashes,
@@ -70,7 +70,7 @@ def check_environment(env: TextEnv, *, seconds: float = 30.0) -> Report:
     return report
 
 
-def _ask_for_tasks(env: TextEnv) -> None:
+def _ask_for_tasks(env: Environment) -> None:
     for split in SPLITS:
         try:
             env.task_list(split)
@@ -83,7 +83,7 @@ def _ask_for_tasks(env: TextEnv) -> None:
             return  # any other failure is a fault too
 
 
-def _pickle(env: TextEnv, report: Report, seconds: float) -> None:
+def _pickle(env: Environment, report: Report, seconds: float) -> None:
     task = sample_tasks(env, count=1)[0]
     response = env.reference_response(task) or GARBAGE
     expected = env.score(task, response)

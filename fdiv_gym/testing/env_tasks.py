@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from fdiv_gym.envs.base import Split, TextEnv
+from fdiv_gym.envs.base import Environment, Split
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.testing.hostile import shown
 from fdiv_gym.testing.report import Report
@@ -14,14 +14,14 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 LOOKED_AT = 20
 
 
-def sample_tasks(env: TextEnv, split: Split = "train", count: int = LOOKED_AT) -> list[Task]:
+def sample_tasks(env: Environment, split: Split = "train", count: int = LOOKED_AT) -> list[Task]:
     """Tasks spread evenly over a split."""
     tasks = env.task_list(split)
     step = max(1, len(tasks) // count)
     return [tasks[i] for i in range(0, len(tasks), step)][:count]
 
 
-def check_gymnasium(env: TextEnv, report: Report, seconds: float) -> None:
+def check_gymnasium(env: Environment, report: Report, seconds: float) -> None:
     """Gymnasium's own checker accepts the environment."""
     from gymnasium.utils.env_checker import check_env as gymnasium_check
 
@@ -31,7 +31,7 @@ def check_gymnasium(env: TextEnv, report: Report, seconds: float) -> None:
         gymnasium_check(env, skip_render_check=True)
 
 
-def check_tasks(env: TextEnv, report: Report, seconds: float) -> None:
+def check_tasks(env: Environment, report: Report, seconds: float) -> None:
     """Every task is a Task with a prompt."""
     for split in SPLITS:
         for i, task in enumerate(sample_tasks(env, split)):
@@ -43,7 +43,7 @@ def check_tasks(env: TextEnv, report: Report, seconds: float) -> None:
                 break
 
 
-def check_hashes(env: TextEnv, report: Report, seconds: float) -> None:
+def check_hashes(env: Environment, report: Report, seconds: float) -> None:
     """Equal options give equal tasks, without duplicates."""
     again = type(env)(**env.options.model_dump())
     for split in SPLITS:
@@ -56,14 +56,14 @@ def check_hashes(env: TextEnv, report: Report, seconds: float) -> None:
         report.check("hashes", doubles == 0, f"split {split!r} holds {doubles} tasks twice")
 
 
-def check_splits(env: TextEnv, report: Report, seconds: float) -> None:
+def check_splits(env: Environment, report: Report, seconds: float) -> None:
     """The splits share no task."""
     train, heldout = [{t.hash for t in env.task_list(split)} for split in SPLITS]
     shared = len(train & heldout)
     report.check("splits", shared == 0, f"{shared} tasks are in both splits, so held-out metrics are invalid")
 
 
-def check_references(env: TextEnv, report: Report, seconds: float) -> None:
+def check_references(env: Environment, report: Report, seconds: float) -> None:
     """Lists the references with which no answer can be compared; they are no failure, their tasks give no score."""
     unjudgeable = getattr(env, "unjudgeable", None)
     if unjudgeable is None:
@@ -73,7 +73,7 @@ def check_references(env: TextEnv, report: Report, seconds: float) -> None:
             report.notes.append(f"{split}: no answer can be compared with {shown(reference)}: {reason}")
 
 
-def check_reset(env: TextEnv, report: Report, seconds: float) -> None:
+def check_reset(env: Environment, report: Report, seconds: float) -> None:
     """``reset`` selects the given task, and refuses an index out of range."""
     tasks = env.task_list(env.options.split)
     for index in (0, len(tasks) - 1):
@@ -90,7 +90,7 @@ def check_reset(env: TextEnv, report: Report, seconds: float) -> None:
         report.fail("reset", f"options={{'task': {wrong!r}}} was accepted, expected an EnvError")
 
 
-def check_seeding(env: TextEnv, report: Report, seconds: float) -> None:
+def check_seeding(env: Environment, report: Report, seconds: float) -> None:
     """Equal seeds give equal tasks."""
 
     def draws(seed: int) -> list[str]:
@@ -104,7 +104,7 @@ def check_seeding(env: TextEnv, report: Report, seconds: float) -> None:
         )
 
 
-def check_demonstrations(env: TextEnv, report: Report, seconds: float) -> None:
+def check_demonstrations(env: Environment, report: Report, seconds: float) -> None:
     """Demonstrations are pairs of strings, determined by the generator."""
     import numpy as np
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.text import TextEnv
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.evaluation.samples import sample_record
 from fdiv_gym.registry.guard import check_verdict, metrics_of
@@ -62,7 +62,7 @@ def check_reference_response(env: TextEnv, report: Report, seconds: float) -> No
             if answer is not None and verdict.score != high:
                 report.fail(
                     "reference_response",
-                    f"task {shown(task.prompt)}: the reference response {shown(answer)} got {outcome(verdict)}, "
+                    f"task {shown(task.text)}: the reference response {shown(answer)} got {outcome(verdict)}, "
                     f"expected the maximum {high}",
                 )
                 break
@@ -77,7 +77,7 @@ def check_rejects_invalid(env: TextEnv, report: Report, seconds: float) -> None:
     for what, text in (("an empty answer", ""), ("garbage", GARBAGE)):
         for task, verdict in zip(tasks, _judged(env, tasks, [text] * len(tasks), seconds), strict=True):
             if verdict.score is not None and verdict.score != low:
-                report.fail("rejects_invalid", f"task {shown(task.prompt)}: {what} got {verdict.score}, expected {low}")
+                report.fail("rejects_invalid", f"task {shown(task.text)}: {what} got {verdict.score}, expected {low}")
                 break
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from fdiv_gym.divergences.base import Divergence
-from fdiv_gym.envs.base import TextEnv
+from fdiv_gym.envs.base import Environment
 from fdiv_gym.errors import PluginError
 from fdiv_gym.objectives.advantages.base import Advantage
 from fdiv_gym.objectives.aggregation import Aggregation
@@ -42,7 +42,7 @@ SECONDS = 2.0
 KILL_S = 120.0
 """Seconds after which the checks of a plugin that does not return end the run."""
 OF_OBJECTIVES = ("sign", "gradient", "reference", "micro-batch", "padding", "all-equal", "unscorable", "extremes")
-OF_ENVIRONMENTS: Mapping[str, Callable[[TextEnv, Report, float], None]] = {
+OF_ENVIRONMENTS: Mapping[str, Callable[[Environment, Report, float], None]] = {
     "tasks": env_tasks.check_tasks,
     "reset": env_tasks.check_reset,
     "episode": env_verdicts.check_episode,
@@ -234,7 +234,7 @@ def _of_small_kind(kit: Callable[[Any], Report], plugin: Advantage | Aggregation
     quick.run(report, {"kit": lambda left: report.checks.extend(kit(plugin).checks)})
 
 
-def _of_environment(env: TextEnv, quick: Quick) -> None:
+def _of_environment(env: Environment, quick: Quick) -> None:
     report = Report(label_of(env))
 
     def form(left: float) -> None:

@@ -10,7 +10,7 @@ from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.registry.guard import check_texts, label_of
 from fdiv_gym.rollouts.text_engine import TextEngine
 from fdiv_gym.testing.report import CannotCheckError, Report
-from fdiv_gym.types.preference import Message
+from fdiv_gym.types.message import Message
 from fdiv_gym.types.text import TextCompletion
 from fdiv_gym.types.trajectory import Sampling
 

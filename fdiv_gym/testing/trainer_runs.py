@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from fdiv_gym.envs.base import Split, TextEnv
+from fdiv_gym.envs.base import Split
+from fdiv_gym.envs.text import TextEnv
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.entry import Entry
 from fdiv_gym.rollouts.engine import Engine

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from fdiv_gym._lazy import lazy
 
 if TYPE_CHECKING:
-    from fdiv_gym.types.preference import Message as Message
+    from fdiv_gym.types.message import Message as Message
+    from fdiv_gym.types.message import Prompt as Prompt
     from fdiv_gym.types.preference import PreferenceUnit as PreferenceUnit
-    from fdiv_gym.types.preference import Prompt as Prompt
     from fdiv_gym.types.task import Task as Task
     from fdiv_gym.types.text import TextCompletion as TextCompletion
     from fdiv_gym.types.text import TextTrajectory as TextTrajectory
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fdiv_gym.types.trajectory import StopReason as StopReason
     from fdiv_gym.types.trajectory import Trajectory as Trajectory
     from fdiv_gym.types.trajectory import TrajectoryGroup as TrajectoryGroup
+    from fdiv_gym.types.transcript import Transcript as Transcript
     from fdiv_gym.types.verdict import Status as Status
     from fdiv_gym.types.verdict import Verdict as Verdict
     from fdiv_gym.types.verdict import is_finite_number as is_finite_number
@@ -29,6 +30,8 @@ __getattr__, __dir__, __all__ = lazy(
         "verdict": ["Status", "Verdict", "is_finite_number"],
         "trajectory": ["Completion", "Sampling", "StopReason", "Trajectory", "TrajectoryGroup"],
         "text": ["TextCompletion", "TextTrajectory"],
-        "preference": ["Message", "PreferenceUnit", "Prompt"],
+        "message": ["Message", "Prompt"],
+        "preference": ["PreferenceUnit"],
+        "transcript": ["Transcript"],
     },
 )

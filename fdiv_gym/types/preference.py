@@ -1,4 +1,4 @@
-"""Preference data: messages, prompts, and the units of a preference set."""
+"""Preference data: the units of a preference set."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Message:
-    """One turn of a chat."""
-
-    role: str
-    content: str
-
-
-Prompt = str | tuple[Message, ...]
+from fdiv_gym.types.message import Prompt, plain_prompt
 
 
 @dataclass(frozen=True)
@@ -35,11 +26,6 @@ class PreferenceUnit:
     def key(self) -> str:
         """SHA-256 of the content: equal units have equal keys on any machine."""
         return digest([plain_prompt(self.prompt), self.chosen, self.rejected])
-
-
-def plain_prompt(prompt: Prompt) -> Any:
-    """The prompt as JSON values."""
-    return prompt if isinstance(prompt, str) else [[m.role, m.content] for m in prompt]
 
 
 def digest(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fdiv_gym.types.trajectory import StopReason
+from fdiv_gym.types.transcript import Transcript
 from fdiv_gym.types.verdict import Verdict
 
 
@@ -31,11 +32,12 @@ class TextTrajectory:
     """One episode as text, of one turn or several.
 
     Args:
-        text: the last response, which the verdict scores.
+        text: the last response.
         stop_reason: of the last turn.
-        verdict: of the last response.
+        verdict: of the episode.
         turns: number of responses.
         response_length: number of sampled tokens over all turns; None if one of them is unknown.
+        transcript: the messages of the episode.
     """
 
     text: str
@@ -43,6 +45,7 @@ class TextTrajectory:
     verdict: Verdict
     turns: int = 1
     response_length: float | None = None
+    transcript: Transcript | None = None
 
     @property
     def logprob(self) -> None:

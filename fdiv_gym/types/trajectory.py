@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fdiv_gym.types.task import Task
+from fdiv_gym.types.transcript import Transcript
 from fdiv_gym.types.verdict import Verdict
 
 StopReason = Literal["eos", "length"]
@@ -53,16 +54,22 @@ class Completion:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode as a token sequence, of one turn or several.
+    """One episode as tokens, of one turn or several.
+
+    The tokens are those of one or several rows, one after the other. A row is what the policy saw and sampled: the next
+    turn continues it where the next prompt begins with the tokens of the row, and else begins a new one, because the
+    chat template renders earlier turns otherwise. Each sampled token is trained in one row only.
 
     Args:
         token_ids: prompt, response, and for further turns the environment's and the policy's tokens.
         logprobs: of sampled tokens; 0.0 where ``loss_mask`` is False.
-        loss_mask: True on tokens that the policy sampled.
-        text: the last response, which the verdict scores.
-        verdict: of the last response; None before scoring.
+        loss_mask: True on tokens that the policy sampled and that are trained; False on the first of each row.
+        text: the last response.
+        verdict: of the episode; None before scoring.
         stop_reason: of the last turn.
         turns: number of responses.
+        row_starts: place of the first token of each row.
+        transcript: the messages of the episode; None where there are none.
     """
 
     token_ids: tuple[int, ...]
@@ -72,6 +79,8 @@ class Trajectory:
     stop_reason: StopReason
     verdict: Verdict | None = None
     turns: int = 1
+    row_starts: tuple[int, ...] = (0,)
+    transcript: Transcript | None = None
 
     @property
     def response_length(self) -> int:

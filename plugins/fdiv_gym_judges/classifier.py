@@ -73,7 +73,7 @@ class Classifier(CachedJudge):
 
     async def judge_fresh(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """Classify in batches in a separate thread, because a forward pass would block the event loop."""
-        return await asyncio.to_thread(self._judge_all, [t.prompt for t in tasks], list(responses))
+        return await asyncio.to_thread(self._judge_all, [t.text for t in tasks], list(responses))
 
     def _judge_all(self, prompts: list[str], responses: list[str]) -> list[fg.Verdict]:
         # Inputs of similar length share a batch, which reduces padding; the order is restored afterwards.

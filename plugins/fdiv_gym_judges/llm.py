@@ -93,7 +93,7 @@ class LLM(CachedJudge):
             f"n an integer from {low} (worst) to {high} (best)."
         )
         pairs = zip(tasks, responses, strict=True)
-        chats = [self._chat(question, request=t.prompt, response=r) for t, r in pairs]
+        chats = [self._chat(question, request=t.text, response=r) for t, r in pairs]
         replies = await self._ask(chats, self._form({"type": "integer", "minimum": low, "maximum": high}))
         return [self._verdict(reply) for reply in replies]
 
@@ -114,7 +114,7 @@ class LLM(CachedJudge):
             "nothing else, n = 1 if response_a is better, -1 if response_b is better, 0 if they are equally good."
         )
         orders = [(t, a, b) for t, a, b in items] + [(t, b, a) for t, a, b in items]
-        chats = [self._chat(question, request=t.prompt, response_a=a, response_b=b) for t, a, b in orders]
+        chats = [self._chat(question, request=t.text, response_a=a, response_b=b) for t, a, b in orders]
         replies = await self._ask(chats, self._form({"type": "integer", "minimum": -1, "maximum": 1}))
         answers = [self._parse(reply, -1, 1) for reply in replies]
         return [_preferred(a, b) for a, b in zip(answers[: len(items)], answers[len(items) :], strict=True)]

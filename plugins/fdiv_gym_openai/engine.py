@@ -49,7 +49,7 @@ class OpenAIEngine(TextEngine):
         self._several: bool | None = None  # not known before the first request
         self._defaults: Mapping[str, Any] = {}
 
-    def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> None:
+    def load(self, model: ModelConfig, env: fg.Environment | None = None) -> None:
         """Ask the server for its models; ``embedded`` stands for the only one.
 
         With ``model.chat = "never"`` the server continues plain text; otherwise it applies its chat template.

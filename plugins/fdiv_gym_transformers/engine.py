@@ -46,6 +46,7 @@ class TransformersEngine(fg.Engine):
         self._eos = eos_token_ids(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._eos, default=0)
         self._vocabulary = getattr(model.config, "vocab_size", None)
+        self.context_length = getattr(model.config, "max_position_embeddings", None)
         for what, token in (("end", tokenizer.eos_token_id), ("padding", self._pad)):
             if token is not None and self._vocabulary is not None and token >= self._vocabulary:
                 raise fg.EngineError(
@@ -53,7 +54,7 @@ class TransformersEngine(fg.Engine):
                     "tokens: use the tokenizer of this model"
                 )
 
-    def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
+    def load(self, model: ModelConfig, env: fg.Environment | None = None) -> Any:
         """Load a model and its tokenizer, onto the GPU if there is one, and use them."""
         from fdiv_gym.models import EnvDemonstrations, initial_model, load_tokenizer, model_source
 
@@ -107,7 +108,7 @@ class TransformersEngine(fg.Engine):
     def _check(self, prompts: Sequence[Sequence[int]], n: int, sampling: fg.Sampling) -> None:
         if n < 1:
             raise fg.EngineError(f"n must be at least 1, got {n}")
-        limit = getattr(self.model.config, "max_position_embeddings", None)
+        limit = self.context_length
         for i, prompt in enumerate(prompts):
             if len(prompt) == 0:
                 raise fg.EngineError(f"prompt {i} is empty: a prompt needs at least one token")

@@ -42,8 +42,8 @@ class VllmEngine(fg.Engine):
         self.logprob_tolerance = None if self.options.dtype == "float32" else HALF_TOLERANCE
         backend = self._start(model, tokenizer)
         limit = getattr(model.config, "max_position_embeddings", None)
-        self._context = backend.context if limit is None else min(limit, backend.context)
-        self._probe = Probe(self._layout, getattr(torch, self.options.dtype), len(tokenizer), self._context)
+        context = self.context_length = backend.context if limit is None else min(limit, backend.context)
+        self._probe = Probe(self._layout, getattr(torch, self.options.dtype), len(tokenizer), context)
         self._backend = backend
         self.update_weights(plain_weights(model))
 
@@ -56,7 +56,7 @@ class VllmEngine(fg.Engine):
 
         return Colocated(self.options, model, tokenizer)
 
-    def load(self, model: ModelConfig, env: fg.TextEnv | None = None) -> Any:
+    def load(self, model: ModelConfig, env: fg.Environment | None = None) -> Any:
         """Load a model and its tokenizer and use them; servers get its weights."""
         from fdiv_gym.models import EnvDemonstrations, initial_model, load_tokenizer, model_source
 
@@ -134,10 +134,10 @@ class VllmEngine(fg.Engine):
         for i, prompt in enumerate(prompts):
             if len(prompt) == 0:
                 raise fg.EngineError(f"prompt {i} is empty: a prompt needs at least one token")
-            if len(prompt) + sampling.max_new_tokens > self._context:
+            if self.context_length is not None and len(prompt) + sampling.max_new_tokens > self.context_length:
                 raise fg.EngineError(
                     f"prompt {i} has {len(prompt)} tokens and engine.max_new_tokens is {sampling.max_new_tokens}, "
-                    f"but the context holds {self._context}: shorten one of them"
+                    f"but the context holds {self.context_length}: shorten one of them"
                 )
 
 

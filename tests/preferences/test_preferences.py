@@ -7,7 +7,7 @@ from fdiv_gym.data.preferences import encode_units, load_preferences
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.runs.config import parse_config
-from fdiv_gym.types.preference import Message, PreferenceUnit
+from fdiv_gym.types import Message, PreferenceUnit
 
 
 class Letters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from fdiv_gym_accelerate import causes
 from fdiv_gym_accelerate.causes import Cause
 from fdiv_gym_accelerate.gap import Bound, Gap
-from fdiv_gym_accelerate.policy import Padded, Row, token_logits
+from fdiv_gym_accelerate.policy import Padded, Row, separated, token_logits
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Updater
 
@@ -108,11 +108,7 @@ def suspects_of(stream: StreamBatch, policy: Tensor, gaps: Tensor) -> Suspects:
     places = mask.any(0).nonzero()
     width = int(places.max()) + 2 if len(places) else 1
     padded = stream.padded.rows(rows)
-    old = padded.old_logps
-    cut = Padded(
-        padded.ids[:, :width], padded.attention[:, :width], mask[:, : width - 1],
-        None if old is None else old[:, : width - 1],
-    )  # fmt: skip
+    cut = replace(padded, mask=mask).trimmed(width, padded.ids.device)
     return Suspects(rows.tolist(), cut, policy[rows, : width - 1])
 
 
@@ -121,7 +117,8 @@ def response_logits(updater: Updater, padded: Padded) -> Tensor:
     """[n, V] fp32 logits before tempering at the response tokens, on the CPU."""
     parts = []
     for start in range(0, len(padded.ids), PASS):
-        part = on_device(padded.rows(torch.arange(start, min(start + PASS, len(padded.ids)))), updater)
+        rows = padded.rows(torch.arange(start, min(start + PASS, len(padded.ids))))
+        part = separated(rows.trimmed(rows.ids.shape[1], updater.accelerator.device))
         with updater.accelerator.autocast():
             logits = token_logits(updater.model, part)
         parts.append(logits[part.mask].float().cpu())
@@ -165,9 +162,3 @@ def first_response(padded: Padded, row: int) -> tuple[list[int], Tensor]:
     mask = padded.mask[row, start - 1 : start - 1 + TOKENS]
     length = int(mask.int().cumprod(-1).sum())
     return padded.ids[row, start : start + length].tolist(), padded.old_logps[row, start - 1 : start - 1 + length]
-
-
-def on_device(padded: Padded, updater: Updater) -> Padded:
-    """The rows on the device of the model."""
-    device = updater.accelerator.device
-    return Padded(padded.ids.to(device), padded.attention.to(device), padded.mask.to(device), None)

@@ -44,7 +44,7 @@ class Evaluator:
     engine: fg.Engine
     encoder: ChatEncoder
     updater: Updater
-    env: fg.TextEnv | None
+    env: fg.Environment | None
     heldout: Sequence[Sequence[PreferenceRow]]
     settings: TrainerOptions
     seed: int
@@ -71,7 +71,7 @@ class Evaluator:
             line = mean_metrics(self.env, samples)
         return line | self._drift(groups), samples
 
-    def _play(self, env: fg.TextEnv, step: int) -> tuple[list[fg.TrajectoryGroup], list[dict[str, Any]]]:
+    def _play(self, env: fg.Environment, step: int) -> tuple[list[fg.TrajectoryGroup], list[dict[str, Any]]]:
         """This process's sampled groups, and the records of all processes."""
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         tasks = env.task_list("heldout")[: self.settings.evaluate_tasks]

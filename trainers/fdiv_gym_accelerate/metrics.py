@@ -38,7 +38,7 @@ def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
     return line
 
 
-def curriculum_line(env: fg.TextEnv | None) -> dict[str, float]:
+def curriculum_line(env: fg.Environment | None) -> dict[str, float]:
     """The state of the environment's curriculum: its top-level numbers."""
     curriculum = active_curriculum(env)
     state = {} if curriculum is None else state_of(curriculum)

@@ -58,7 +58,7 @@ class Parts:
 
     def __init__(self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, screen: Screen) -> None:
         self.config, self.settings, self.folder = config, settings, folder
-        self._built: list[fg.TextEnv | fg.Engine] = []
+        self._built: list[fg.Environment | fg.Engine] = []
         self._tracks = False
         try:
             self._build(screen)
@@ -96,7 +96,7 @@ class Parts:
         with boundary(self.engine, "start"):
             self.engine.start(self.policy.model, self.policy.tokenizer)
         check_sampling(sampling_of(self.engine, 0), settings, self.objective.streams)
-        self.encoder = ChatEncoder(self.policy.tokenizer, config.model.chat)
+        self.encoder = ChatEncoder.of(self.policy.tokenizer, config.model)
         check_counts(config, settings, self.accelerator.num_processes, self.objective.streams)
         self.tasks = self._task_source()
         if settings.check_plugins and self.env is not None:

@@ -17,7 +17,7 @@ from fdiv_gym_accelerate.events import EventLog
 from fdiv_gym_accelerate.gap import Bound, Gap
 from fdiv_gym_accelerate.logprobs import Head, head_of
 from fdiv_gym_accelerate.packing import arrangement, packed, pair_cost_of, prompts_of, refusal_of
-from fdiv_gym_accelerate.policy import Packed, Padded, TokenScores, floating_dtype, token_scores
+from fdiv_gym_accelerate.policy import Packed, Padded, TokenScores, floating_dtype, separated, token_scores
 from fdiv_gym_accelerate.sharding import is_whole, scores_of, whole
 from fdiv_gym_accelerate.streams import StreamBatch
 
@@ -77,11 +77,33 @@ class Passes:
 
     def scores(self, model: Any, batch: Padded, temperature: float) -> TokenScores:
         """Log-probs [b, T-1] of the rows of one micro-batch, with gradient."""
+        if batch.segments is not None:
+            return self._joined(model, batch, temperature)
         ways = self._ways(model)
         with self.accelerator.autocast():
             if not ways.head_compared and is_whole(model):
                 self._compare_head(model, batch, temperature, ways)
             return scores_of(model, batch, temperature, ways.head, self._packed(model, batch, temperature, ways))
+
+    def _joined(self, model: Any, batch: Padded, temperature: float) -> TokenScores:
+        """The scores of trajectories of several rows, each a row of a forward pass.
+
+        The rows are divided by length, so that no pass has more than ``tokens``; a sharded model gets one pass,
+        because its processes must make equally many.
+        """
+        rows = separated(batch)
+        found, entropy = torch.zeros(rows.mask.shape, device=rows.mask.device), []
+        stream = StreamBatch(rows, [[i] for i in range(len(rows.ids))])
+        for index in self.slices(model, stream) if is_whole(model) else [torch.arange(len(rows.ids))]:
+            part, _ = stream.take(index, rows.ids.device)
+            scores = self.scores(model, part, temperature)
+            placed = scores.logps.new_zeros((len(index), found.shape[1]))
+            placed[:, : scores.logps.shape[1]] = scores.logps
+            found = found.to(placed.dtype).index_copy(0, index.to(found.device), placed)
+            entropy.append(scores.entropy)
+        known = [value for value in entropy if value is not None]
+        logps = found.new_zeros(batch.mask.shape).masked_scatter(batch.mask, found[rows.mask])
+        return TokenScores(logps, torch.stack(known).sum() if known and len(known) == len(entropy) else None)
 
     @torch.no_grad()
     def all_rows(self, model: Any, stream: StreamBatch, temperature: float) -> Tensor:

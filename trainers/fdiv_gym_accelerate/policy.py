@@ -14,32 +14,50 @@ from fdiv_gym_accelerate.logprobs import Head
 
 @dataclass(frozen=True)
 class Row:
-    """One token sequence with its loss mask, ready for a forward pass.
+    """The tokens of one response or trajectory with their loss mask.
 
     Args:
-        token_ids: prompt and response.
+        token_ids: prompt and response; those of a trajectory of several rows one after the other.
         loss_mask: True on response tokens; same length.
         old_logps: log-probs at sampling time (0.0 elsewhere), or None for data that was not sampled in this run.
+        starts: place of the first token of each row (``Trajectory.row_starts``).
     """
 
     token_ids: Sequence[int]
     loss_mask: Sequence[bool]
     old_logps: Sequence[float] | None = None
+    starts: Sequence[int] = (0,)
 
 
 @dataclass(frozen=True)
 class Padded:
-    """Rows padded on the right: the inputs of a forward pass, and mask and log-prob of each predicted token."""
+    """Rows padded on the right: the inputs of a forward pass, and mask and log-prob of each predicted token.
+
+    Where ``segments`` is set, a row holds the rows of a trajectory one after the other: ``separated`` gives the inputs.
+    """
 
     ids: Tensor  # [b, T]
     attention: Tensor  # [b, T]
     mask: Tensor  # [b, T-1] bool: the token predicted at this place is a response token
     old_logps: Tensor | None  # [b, T-1]
+    segments: Tensor | None = None  # [b, T] number of the trajectory's row that a token belongs to
 
     def rows(self, index: Tensor) -> Padded:
         """Some rows, of the same width."""
         old = None if self.old_logps is None else self.old_logps[index]
-        return Padded(self.ids[index], self.attention[index], self.mask[index], old)
+        segments = None if self.segments is None else self.segments[index]
+        return Padded(self.ids[index], self.attention[index], self.mask[index], old, segments)
+
+    def trimmed(self, width: int, device: torch.device) -> Padded:
+        """The first ``width`` tokens of every row, on a device."""
+        old, segments = self.old_logps, self.segments
+        return Padded(
+            self.ids[:, :width].to(device),
+            self.attention[:, :width].to(device),
+            self.mask[:, : width - 1].to(device),
+            None if old is None else old[:, : width - 1].to(device),
+            None if segments is None else segments[:, :width].to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,7 @@ def pad(rows: Sequence[Row], pad_token: int, device: torch.device) -> Padded:
     attention = torch.zeros((len(rows), width), dtype=torch.long)
     mask = torch.zeros((len(rows), width), dtype=torch.bool)
     old = torch.zeros((len(rows), width)) if all(r.old_logps is not None for r in rows) else None
+    segments = torch.zeros((len(rows), width), dtype=torch.long) if any(len(r.starts) > 1 for r in rows) else None
     for i, row in enumerate(rows):
         length = len(row.token_ids)
         ids[i, :length] = torch.tensor(list(row.token_ids))
@@ -74,9 +93,28 @@ def pad(rows: Sequence[Row], pad_token: int, device: torch.device) -> Padded:
         mask[i, :length] = torch.tensor(list(row.loss_mask))
         if old is not None and row.old_logps is not None:
             old[i, :length] = torch.tensor(list(row.old_logps))
-    return Padded(
-        ids.to(device), attention.to(device), mask[:, 1:].to(device), None if old is None else old[:, 1:].to(device)
-    )
+        if segments is not None:
+            for start in row.starts[1:]:
+                segments[i, start:] += 1
+    return Padded(ids, attention, mask[:, 1:], None if old is None else old[:, 1:], segments).trimmed(width, device)
+
+
+def separated(batch: Padded) -> Padded:
+    """Every row of every trajectory as a row of its own, in order, without log-probs.
+
+    The response tokens keep their order: ``values[separated.mask]`` are those of ``batch.mask``.
+    """
+    if batch.segments is None:
+        return batch
+    pieces = []
+    for ids, attention, mask, segments in zip(
+        batch.ids.cpu(), batch.attention.cpu().bool(), batch.mask.cpu(), batch.segments.cpu(), strict=True
+    ):
+        whole = torch.cat([mask.new_zeros(1), mask])
+        for number in range(int(segments[attention].max()) + 1):
+            places = attention & (segments == number)
+            pieces.append(Row(ids[places].tolist(), whole[places].tolist()))
+    return pad(pieces, 0, batch.ids.device)
 
 
 def token_logits(model: Any, batch: Padded) -> Tensor:

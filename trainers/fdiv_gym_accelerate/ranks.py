@@ -24,7 +24,7 @@ class RankState:
         report: takes one line about a checkpoint of another number of processes.
     """
 
-    def __init__(self, accelerator: Accelerator, env: fg.TextEnv | None, report: Callable[[str], None]) -> None:
+    def __init__(self, accelerator: Accelerator, env: fg.Environment | None, report: Callable[[str], None]) -> None:
         self._accelerator, self._env, self._report = accelerator, env, report
         self._saved: dict[str, float] = {}
         self._before: dict[str, float] = {}

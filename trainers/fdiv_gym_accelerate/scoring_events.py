@@ -21,7 +21,7 @@ class ScoringWatch:
         env: the run's environment.
     """
 
-    def __init__(self, events: EventLog, env: fg.TextEnv) -> None:
+    def __init__(self, events: EventLog, env: fg.Environment) -> None:
         self._events, self._env = events, env
         self._tasks: list[fg.Task] = []
         self._before: list[str] = []

@@ -55,7 +55,7 @@ class TaskSource:
         position: tasks drawn since the start of the run, by all processes; a checkpoint holds it.
     """
 
-    def __init__(self, env: fg.TextEnv, seed: int) -> None:
+    def __init__(self, env: fg.Environment, seed: int) -> None:
         self._env, self._seed, self.position = env, seed, 0
         self._curriculum = active_curriculum(env)
         # A curriculum chooses the tasks; without one every task is used once an epoch.

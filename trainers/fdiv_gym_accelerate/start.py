@@ -205,7 +205,7 @@ def check_reference(config: ModelConfig, objective: fg.Objective, steps: int) ->
         )
 
 
-def demonstrations_of(env: fg.TextEnv | None, preferences: PreferenceData | None) -> Demonstrations | None:
+def demonstrations_of(env: fg.Environment | None, preferences: PreferenceData | None) -> Demonstrations | None:
     """The demonstrations for the embedded model: of the environment, else of the preference data."""
     if env is not None:
         return EnvDemonstrations(env)
@@ -279,7 +279,7 @@ def check_sampling(sampling: fg.Sampling, settings: TrainerOptions, streams: Str
 def check_engine(
     ref: fg.PluginRef[fg.Engine],
     engine: fg.Engine,
-    env: fg.TextEnv,
+    env: fg.Environment,
     encoder: ChatEncoder,
     report: Callable[[str], None],
 ) -> None:
@@ -291,5 +291,5 @@ def check_engine(
     from fdiv_gym.testing import check_started_engine, is_foreign
 
     if is_foreign(ref):
-        prompts = [encoder.prompt(task.prompt) for task in env.task_list("train")[:2]]
+        prompts = [encoder.prompt(task.messages) for task in env.task_list("train")[:2]]
         check_started_engine(engine, prompts, encoder.tokenizer, sampling_of(engine, 11), report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -126,13 +126,8 @@ class StreamBatch:
     def take(self, index: Tensor, device: torch.device) -> tuple[Padded, Tensor | None]:
         """These rows, trimmed to the longest of them, and their reference log-probs."""
         width = int(self.padded.attention[index].sum(-1).max())
-        old, ref = self.old_logps, self.ref_logps
-        rows = Padded(
-            self.padded.ids[index, :width].to(device),
-            self.padded.attention[index, :width].to(device),
-            self.padded.mask[index, : width - 1].to(device),
-            None if old is None else old[index, : width - 1].to(device),
-        )
+        ref = self.ref_logps
+        rows = replace(self.padded, old_logps=self.old_logps).rows(index).trimmed(width, device)
         return rows, None if ref is None else ref[index, : width - 1].to(device)
 
     def weights_of(self, index: Tensor, logps: Tensor) -> Tensor | None:
@@ -142,7 +137,7 @@ class StreamBatch:
 
 def rollout_stream(groups: Sequence[fg.TrajectoryGroup], pad_token: int) -> StreamBatch:
     """One row and one unit for each trajectory."""
-    rows = [Row(t.token_ids, t.loss_mask, t.logprobs) for group in groups for t in group.trajectories]
+    rows = [Row(t.token_ids, t.loss_mask, t.logprobs, t.row_starts) for group in groups for t in group.trajectories]
     return StreamBatch.of(rows, [[i] for i in range(len(rows))], pad_token)
 
 

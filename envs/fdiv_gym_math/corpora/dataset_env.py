@@ -124,7 +124,7 @@ class DatasetEnv(fg.TextEnv):
 
     def vote(self, task: fg.Task, response: str) -> str | None:
         """The extracted answer without its spaces."""
-        found = self._extract(without_quoted_boxes(response, task.prompt))
+        found = self._extract(without_quoted_boxes(response, task.text))
         answer = found.answer or found.joined
         return "".join(answer.split()) or None
 
@@ -137,12 +137,12 @@ class DatasetEnv(fg.TextEnv):
 
     def _own(self, task: fg.Task, response: str) -> str:
         """The response without boxes and nouns of the question."""
-        own = without_quoted_boxes(response, task.prompt)
-        return self.verifier.without_nouns(task.prompt, task.answer or "", own)
+        own = without_quoted_boxes(response, task.text)
+        return self.verifier.without_nouns(task.text, task.answer or "", own)
 
     def _unless_echoed(self, task: fg.Task, response: str, verdict: fg.Verdict) -> fg.Verdict:
         # The verifier accepts 2^{10} for 1024, but does not receive the question, which may be 2^{10}.
-        if verdict.score and self.verifier.repeats_question(task.prompt, task.answer or "", response):
+        if verdict.score and self.verifier.repeats_question(task.text, task.answer or "", response):
             return fg.Verdict.scored(0.0, "the answer repeats the question")
         return verdict
 

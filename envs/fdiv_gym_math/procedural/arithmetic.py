@@ -68,7 +68,7 @@ class Arithmetic(Procedural):
         """The expression in a prompt."""
         if self.options.wording != "question":
             return super().question_of(task)
-        return task.prompt.removeprefix("What is ").partition("?")[0]
+        return task.text.removeprefix("What is ").partition("?")[0]
 
     def is_right(self, task: fg.Task, answer: str) -> bool:
         """Whether it is the same whole number, not a quotient."""

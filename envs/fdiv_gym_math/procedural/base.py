@@ -103,7 +103,7 @@ class Procedural(fg.Curriculum, fg.TextEnv):
 
     def question_of(self, task: fg.Task) -> str:
         """The bare text of a problem, which is no answer to it; the last line of its prompt."""
-        return task.prompt.rpartition("\n")[2]
+        return task.text.rpartition("\n")[2]
 
     # ---- the contract of TextEnv ------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Procedural(fg.Curriculum, fg.TextEnv):
         """Training problems, with a curriculum of all levels; about one digit in three of an answer is random."""
         tasks = self.task_list("train")
         picked = [tasks[int(i)] for i in rng.integers(len(tasks), size=count)]
-        return [(task.prompt, with_noise(self.reference_response(task), rng)) for task in picked]
+        return [(task.text, with_noise(self.reference_response(task), rng)) for task in picked]
 
     # ---- curriculum -------------------------------------------------------------------------------
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.completions import completions_of as completions_of
     from fdiv_gym.registry.guard.completions import sampling_of as sampling_of
     from fdiv_gym.registry.guard.completions import texts_of as texts_of
+    from fdiv_gym.registry.guard.conversations import check_reward as check_reward
+    from fdiv_gym.registry.guard.conversations import check_said as check_said
+    from fdiv_gym.registry.guard.conversations import outcome_of as outcome_of
     from fdiv_gym.registry.guard.curricula import adapts as adapts
     from fdiv_gym.registry.guard.curricula import chosen_tasks_of as chosen_tasks_of
     from fdiv_gym.registry.guard.curricula import observe_outcomes as observe_outcomes
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.curricula import state_of as state_of
     from fdiv_gym.registry.guard.environments import counters_of as counters_of
     from fdiv_gym.registry.guard.environments import demonstrations_of as demonstrations_of
-    from fdiv_gym.registry.guard.environments import follow_up_of as follow_up_of
-    from fdiv_gym.registry.guard.environments import max_turns_of as max_turns_of
     from fdiv_gym.registry.guard.environments import metrics_of as metrics_of
     from fdiv_gym.registry.guard.environments import tasks_of as tasks_of
     from fdiv_gym.registry.guard.environments import vote_of as vote_of
@@ -62,12 +63,11 @@ __getattr__, __dir__, __all__ = lazy(
         "environments": [
             "counters_of",
             "demonstrations_of",
-            "follow_up_of",
-            "max_turns_of",
             "metrics_of",
             "tasks_of",
             "vote_of",
         ],
+        "conversations": ["check_reward", "check_said", "outcome_of"],
         "curricula": ["adapts", "chosen_tasks_of", "observe_outcomes", "restore_state", "state_of"],
         "completions": ["check_completions", "check_texts", "completions_of", "sampling_of", "texts_of"],
         "tensors": ["check_advantages", "check_branch", "check_weights"],

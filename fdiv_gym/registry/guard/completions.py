@@ -9,7 +9,7 @@ from typing import Any, Protocol, SupportsIndex, get_args
 from fdiv_gym.errors import EngineError
 from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
 from fdiv_gym.registry.messages import shorten
-from fdiv_gym.types.preference import Message
+from fdiv_gym.types.message import Message
 from fdiv_gym.types.text import TextCompletion
 from fdiv_gym.types.trajectory import Completion, Sampling, StopReason
 from fdiv_gym.types.unicode import normalised, tell_normalised

@@ -7,19 +7,17 @@ from typing import Any, Protocol
 
 from fdiv_gym.errors import EnvError
 from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
+from fdiv_gym.registry.guard.conversations import check_said
 from fdiv_gym.registry.messages import shorten
+from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
-from fdiv_gym.types.unicode import normalised, tell_normalised
-from fdiv_gym.types.verdict import Verdict, is_finite_number
+from fdiv_gym.types.verdict import is_finite_number
 
 
 class Environment(Plugin, Protocol):
     """The environment methods called here."""
 
-    max_turns: int
-
     def tasks(self, split: Any) -> Any: ...  # noqa: D102
-    def follow_up(self, task: Task, turn: int, response: str, verdict: Verdict) -> Any: ...  # noqa: D102
     def demonstrations(self, count: int, rng: Any) -> Any: ...  # noqa: D102
     def metrics(self, samples: Sequence[Mapping[str, Any]]) -> Any: ...  # noqa: D102
     def counters(self) -> Any: ...  # noqa: D102
@@ -56,42 +54,12 @@ def check_tasks(tasks: object, call: str) -> None:
         _ = task.hash  # raises for data that are not JSON
 
 
-def follow_up_of(env: Environment, task: Task, turn: int, response: str, verdict: Verdict) -> str | None:
-    """``env.follow_up``, checked.
-
-    Raises:
-        PluginError: it failed.
-        EnvError: the reply is neither a string nor None.
-    """
-    with boundary(env, "follow_up"):
-        reply = env.follow_up(task, turn, response, verdict)
-    reply = _text_or_none(env, "follow_up", reply)
-    if reply is None or (valid := normalised(reply)) == reply:
-        return reply
-    tell_normalised(1, f"{label_of(env)}: follow_up")
-    return valid
-
-
-def max_turns_of(env: Environment) -> int:
-    """``env.max_turns``, checked.
-
-    Raises:
-        PluginError: it is a property that failed.
-        EnvError: it is not a positive integer.
-    """
-    with boundary(env, "max_turns"):
-        turns: object = env.max_turns
-    if not isinstance(turns, int) or isinstance(turns, bool) or turns < 1:
-        raise EnvError(f"{label_of(env)}: max_turns must be a positive integer, got {shorten(turns)}")
-    return turns
-
-
-def demonstrations_of(env: Environment, count: int, rng: Any) -> list[tuple[str, str]]:
+def demonstrations_of(env: Environment, count: int, rng: Any) -> list[tuple[str, str] | tuple[Message, ...]]:
     """``env.demonstrations``, checked.
 
     Raises:
         PluginError: it failed.
-        EnvError: it returned no list of ``count`` pairs of strings.
+        EnvError: it returned no list of ``count`` pairs of strings or conversations.
     """
     with boundary(env, "demonstrations"):
         pairs: object = env.demonstrations(count, rng)
@@ -100,11 +68,18 @@ def demonstrations_of(env: Environment, count: int, rng: Any) -> list[tuple[str,
         raise EnvError(f"{label} must return a list of (prompt, response), got {shorten(pairs)}")
     if len(pairs) != count:
         raise EnvError(f"{label} returned {len(pairs)} pairs")
+    found: list[tuple[str, str] | tuple[Message, ...]] = []
     for i, pair in enumerate(pairs):
-        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not is_pair or not all(isinstance(text, str) for text in pair):
-            raise EnvError(f"{label} must return pairs of strings (prompt, response), item {i} is {shorten(pair)}")
-    return [(prompt, response) for prompt, response in pairs]
+        is_list = isinstance(pair, (tuple, list))
+        if is_list and len(pair) == 2 and all(isinstance(text, str) for text in pair):
+            found.append((pair[0], pair[1]))
+        elif is_list and any(isinstance(m, Message) and m.role == "assistant" for m in pair):
+            found.append(check_said(env, "demonstrations", pair, chat=True))
+        else:
+            raise EnvError(
+                f"{label} must return pairs of strings (prompt, response) or conversations, item {i} is {shorten(pair)}"
+            )
+    return found
 
 
 def metrics_of(env: Environment, samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:

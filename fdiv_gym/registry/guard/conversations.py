@@ -1,0 +1,84 @@
+"""Guards around what an environment says in a conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fdiv_gym.errors import EnvError
+from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
+from fdiv_gym.registry.messages import shorten
+from fdiv_gym.types.message import Message
+from fdiv_gym.types.unicode import normalised, normalised_json, tell_normalised
+from fdiv_gym.types.verdict import is_finite_number
+
+SPOKEN = ("system", "user", "tool")
+"""Roles of an environment's messages between two responses; the assistant is the policy."""
+
+
+def check_said(
+    env: Plugin, call: str, said: object, *, opening: bool = False, chat: bool = False
+) -> tuple[Message, ...]:
+    """What an environment says, as messages with valid texts.
+
+    Args:
+        env: the environment.
+        call: the name of the call for the message, e.g. ``"reply"``.
+        said: a text of the user's, a message, or several.
+        opening: whether it is the begin of the conversation, where answers of the assistant may stand as examples.
+        chat: whether it is a whole conversation, with responses.
+
+    Raises:
+        EnvError: it is something else, or a message has another role.
+    """
+    what = f"{label_of(env)}: {call}"
+    if isinstance(said, str):
+        said = (Message("user", said),)
+    elif isinstance(said, Message):
+        said = (said,)
+    if not isinstance(said, Sequence):
+        raise EnvError(f"{what} must return a text, messages, a Reply or None, got {shorten(said)}")
+    changed, messages = 0, []
+    for message in said:
+        if not isinstance(message, Message) or not isinstance(message.content, str):
+            raise EnvError(f"{what} must return fdiv_gym.Message objects, got {shorten(message)}")
+        if message.role not in SPOKEN and not ((opening or chat) and message.role == "assistant"):
+            raise EnvError(f"{what} returned a message of role {shorten(message.role)}, expected {', '.join(SPOKEN)}")
+        text = normalised(message.content)
+        changed += text != message.content
+        messages.append(Message(message.role, text))
+    if opening and (not messages or messages[-1].role == "assistant"):
+        raise EnvError(f"{what} must end with a message to answer, got {shorten(said)}")
+    tell_normalised(changed, what)
+    return tuple(messages)
+
+
+def check_reward(env: Plugin, reward: object) -> float:
+    """The reward of a turn.
+
+    Raises:
+        EnvError: it is not a finite number.
+    """
+    if not is_finite_number(reward):
+        raise EnvError(f"{label_of(env)}: the reward of a reply is {shorten(reward)}, expected a finite number")
+    return float(reward)  # type: ignore[arg-type]
+
+
+def outcome_of(env: Plugin, episode: Any) -> dict[str, Any]:
+    """``episode.outcome()``, checked.
+
+    Raises:
+        PluginError: it failed.
+        EnvError: it is no mapping of JSON values.
+    """
+    with boundary(env, "outcome"):
+        outcome: object = episode.outcome()
+    if not isinstance(outcome, Mapping):
+        raise EnvError(f"{label_of(env)}: outcome must return a mapping, got {shorten(outcome)}")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(outcome), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise EnvError(f"{label_of(env)}: outcome must hold JSON values: {error}") from None
+    valid: dict[str, Any] = normalised_json(plain)[0]
+    return valid
