@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fdiv_gym.envs.base import Environment
-from fdiv_gym.envs.play import Conversation, advance
+from fdiv_gym.envs.play import Conversation, advance, close_all
 from fdiv_gym.registry.guard import texts_of
 from fdiv_gym.rollouts.judging import judge
 from fdiv_gym.rollouts.scoring import TimeoutLedger
@@ -79,8 +79,7 @@ def run_text_episodes(
             advance(env, [one.talk for one in playing if one.talk.end is None])
             turn += 1
     finally:
-        for one in live:
-            one.talk.close()
+        close_all([one.talk for one in live])
     verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger)
     done = [one.finished(verdict) for one, verdict in zip(live, verdicts, strict=True)]
     return [done[g * n : (g + 1) * n] for g in range(len(tasks))]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fdiv_gym.errors import EnvError
-from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
+from fdiv_gym.registry.guard.boundaries import Plugin, label_of
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.unicode import normalised, normalised_json, tell_normalised
@@ -65,15 +65,12 @@ def check_reward(env: Plugin, reward: object) -> float:
     return float(reward)  # type: ignore[arg-type]
 
 
-def outcome_of(env: Plugin, episode: Any) -> dict[str, Any]:
-    """``episode.outcome()``, checked.
+def check_outcome(env: Plugin, outcome: object) -> dict[str, Any]:
+    """The outcome of an episode.
 
     Raises:
-        PluginError: it failed.
         EnvError: it is no mapping of JSON values.
     """
-    with boundary(env, "outcome"):
-        outcome: object = episode.outcome()
     if not isinstance(outcome, Mapping):
         raise EnvError(f"{label_of(env)}: outcome must return a mapping, got {shorten(outcome)}")
     try:
