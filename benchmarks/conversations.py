@@ -13,7 +13,6 @@ import asyncio
 import gc
 import os
 import resource
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -233,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdiv_gym.envs.waiting import LateError, abandon, awaited
+from fdiv_gym.envs.waiting import LateError, Raised, abandon, awaited
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.registry.guard import boundary, label_of
 from fdiv_gym.registry.guard.boundaries import Plugin
@@ -77,15 +77,16 @@ def _now(env: Plugin, name: str, call: Callable[[], Any]) -> Any:
 
 def _settled(env: Plugin, name: str, result: Any, late: Failed) -> Any:
     """The result of an awaited call; an exception as ``Failed``, but for Ctrl-C, which is raised."""
-    if isinstance(result, LateError):
-        return late
-    if not isinstance(result, BaseException):
+    if not isinstance(result, Raised):
         return result
-    if isinstance(result, INTERRUPTS):
-        raise result
+    error = result.error
+    if isinstance(error, LateError):
+        return late
+    if isinstance(error, INTERRUPTS):
+        raise error
 
     def fail() -> None:
-        raise result
+        raise error
 
     return _now(env, name, fail)
 

@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fdiv_gym.rewards.judge import run_async
@@ -29,6 +30,13 @@ UNWIND_S = 5.0
 
 class LateError(Exception):
     """A call took longer than it may."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """In place of a result: what was raised."""
+
+    error: BaseException
 
 
 class EventLoop:
@@ -107,12 +115,12 @@ event_loop = EventLoop()
 atexit.register(event_loop.close)
 
 
-def awaited(calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[[], None]) -> list[Any]:
-    """The results of calls that are awaited together, in their order; an exception stands in place of a result.
+def awaited(calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[[], object]) -> list[Any]:
+    """The results of calls that are awaited together, in their order; ``Raised`` in place of a result.
 
     Args:
         calls: coroutines, futures or other awaitables.
-        limit_s: seconds for each; a call that takes longer is cancelled, and its result is a ``LateError``.
+        limit_s: seconds for each; a call that takes longer is cancelled, and has raised a ``LateError``.
         progress: called in the loop whenever a call begins or ends.
     """
     begun = False
@@ -137,7 +145,7 @@ def abandon(calls: Sequence[object]) -> None:
                 call.close()
 
 
-async def _limited(call: Awaitable[Any], limit_s: float, progress: Callable[[], None]) -> Any:
+async def _limited(call: Awaitable[Any], limit_s: float, progress: Callable[[], object]) -> Any:
     progress()
     scope = asyncio.timeout(limit_s)
     result: Any
@@ -149,10 +157,10 @@ async def _limited(call: Awaitable[Any], limit_s: float, progress: Callable[[], 
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        result = error
+        result = Raised(error)
     finally:
         progress()
-    return LateError() if scope.expired() else result
+    return Raised(LateError()) if scope.expired() else result
 
 
 def _is_cancelled() -> bool:
