@@ -11,7 +11,15 @@ from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.calls import DEADLINE_S, Failed, called
 from fdiv_gym.envs.episode import Episode, OneTurn, Reply
 from fdiv_gym.errors import FdivGymError, PluginError
-from fdiv_gym.registry.guard import boundary, check_outcome, check_reward, check_said, check_verdicts, label_of
+from fdiv_gym.registry.guard import (
+    boundary,
+    check_outcome,
+    check_reward,
+    check_said,
+    check_verdicts,
+    label_of,
+    max_turns_of,
+)
 from fdiv_gym.registry.messages import INTERRUPTS, shorten
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
@@ -220,16 +228,16 @@ def advance(env: Environment, conversations: Sequence[Conversation]) -> None:
     a verdict of status ``timeout``; one that never returns ends the run.
 
     Raises:
-        PluginError: ``max_turns`` of the environment failed.
+        PluginError: ``env.max_turns`` is a property that failed.
+        EnvError: it is not a positive integer.
     """
     answers = called(env, "reply", [one._answer for one in conversations], deadline_s(env))
     for one, answer in zip(conversations, answers, strict=True):
         one.hear(answer)
-    with boundary(env, "max_turns"):
-        most = env.max_turns
-        for one in conversations:
-            if one.turns >= most:
-                one.stop("turns")
+    turns = max_turns_of(env)
+    for one in conversations:
+        if one.turns >= turns:
+            one.stop("turns")
 
 
 def close_all(conversations: Sequence[Conversation]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Sequence
 from functools import partial
 
@@ -165,6 +167,17 @@ def check_deterministic(env: TextEnv, report: Report, seconds: float) -> None:
         if a.score != b.score:
             report.fail("deterministic", f"{shown(response)} was scored {outcome(a)} and then {outcome(b)}")
             break
+
+
+def check_pickle(env: TextEnv, report: Report, seconds: float) -> None:
+    """Copies score as the environment does."""
+    task = sample_tasks(env, count=1)[0]
+    response = env.reference_response(task) or GARBAGE
+    expected = env.score(task, response)
+    for what, other in (("pickling", pickle.loads(pickle.dumps(env))), ("deepcopy", copy.deepcopy(env))):
+        got = other.score(task, response)
+        report.check("pickle", got.score == expected.score, f"after {what} the same response gets {outcome(got)}")
+        other.close()
 
 
 def outcome(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fdiv_gym.errors import EnvError
-from fdiv_gym.registry.guard.boundaries import Plugin, label_of
+from fdiv_gym.registry.guard.boundaries import Plugin, boundary, label_of
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.unicode import normalised, normalised_json, tell_normalised
@@ -63,6 +63,20 @@ def check_reward(env: Plugin, reward: object) -> float:
     if not is_finite_number(reward):
         raise EnvError(f"{label_of(env)}: the reward of a reply is {shorten(reward)}, expected a finite number")
     return float(reward)  # type: ignore[arg-type]
+
+
+def max_turns_of(env: Any) -> int:
+    """``env.max_turns``, checked.
+
+    Raises:
+        PluginError: it is a property that failed.
+        EnvError: it is not a positive integer.
+    """
+    with boundary(env, "max_turns"):
+        turns: object = env.max_turns
+    if not isinstance(turns, int) or isinstance(turns, bool) or turns < 1:
+        raise EnvError(f"{label_of(env)}: max_turns must be a positive integer, got {shorten(turns)}")
+    return turns
 
 
 def check_outcome(env: Plugin, outcome: object) -> dict[str, Any]:
