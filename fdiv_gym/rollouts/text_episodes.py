@@ -19,6 +19,8 @@ from fdiv_gym.types.verdict import Verdict
 
 WITHHELD = "the engine gave no response: "
 """Start of the verdict's detail where the engine withheld a response."""
+NO_ROOM = "the prompt and engine.max_new_tokens do not fit into the model's context"
+"""The verdict's detail where there is no room for a first response; later, what was said is judged."""
 
 
 @dataclass
@@ -30,6 +32,11 @@ class _Live:
     tokens: float | None = 0
 
     def take(self, completion: TextCompletion) -> None:
+        if completion.no_room:
+            self.talk.stop("context")
+            if not self.talk.turns:
+                self.talk.problem = Verdict.unscorable(NO_ROOM)
+            return
         self.last = completion
         known = self.tokens is not None and completion.tokens is not None
         self.tokens = (self.tokens or 0) + (completion.tokens or 0) if known else None
