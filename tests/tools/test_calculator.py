@@ -35,7 +35,8 @@ def test_values(expression, result):
         ("(" * 150 + "1", "no arithmetic"), ("-" * 150 + "1", "nested"), ("1" * 201, "200 characters"),
         ("__import__('os').system('x')", "only numbers"), ("a", "only numbers"), ("True", "only numbers"),
         ("1j", "only numbers"), ("'a'*9", "only numbers"), ("[1][0]", "only numbers"), ("1<2", "only numbers"),
-        ("1 if 1 else 2", "only numbers"), ("1 and 2", "only numbers"), ("1<<999", "only numbers"), ("~1", "only numbers"),
+        ("1 if 1 else 2", "only numbers"), ("1 and 2", "only numbers"), ("1<<999", "only numbers"),
+        ("~1", "only numbers"),
         ("1_000", "no decimal number"), ("0x10", "no decimal number"), ("1e5", "no decimal number"),
     ],
 )  # fmt: skip
