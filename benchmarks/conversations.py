@@ -2,8 +2,8 @@
 
     python benchmarks/conversations.py [--episodes 2000] [--turns 4] [--rounds 5]
 
-The policy is a script that answers at once, so that the time is that of the runner and of the tool. Every round
-runs the same episodes again; threads, open files and memory are counted after each.
+The policy is a script that answers at once, so that the time is that of the runner and of the tool. Further
+rounds of the same episodes show whether threads, open files, asyncio tasks or memory are left of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from fdiv_gym.types import Completion, Sampling, TrajectoryGroup
 RESULT = Path(__file__).parent / "results" / "conversations.md"
 TOOL_S = 0.01
 GROUP = 4
+LEAK_ROUNDS = 8
 SEQUENTIAL = 50
 """Episodes of the sequential side; its turns per second do not depend on their number."""
 
@@ -238,12 +239,11 @@ def rows(episodes: int, turns: int, rounds: int) -> list[str]:
     ]
     for _, kind, _count in sides:
         round_seconds(kind, GROUP, 1)  # starts the watchdog, the event loop and its threads
-    states, speed = [State.now()], 0.0
+    speed = 0.0
     times: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in sides}
     for _ in range(rounds):
         for name, kind, count in sides:
             times[name].append(timed_round(kind, count, turns))
-        states.append(State.now())
     for name, _, count in sides:
         found = sorted(wall for wall, _ in times[name])
         median, used = found[len(found) // 2], sorted(cpu for _, cpu in times[name])[len(found) // 2]
@@ -253,11 +253,14 @@ def rows(episodes: int, turns: int, rounds: int) -> list[str]:
             f"| {name} | {count if name != sides[0][0] else 1} | {median:.2f} | {found[0]:.2f} to {found[-1]:.2f} "
             f"| {used:.2f} | {count / median:.0f} | {rate:.0f} | {rate / speed:.1f} x |"
         )
-    leaks = ["| after round | threads | open files | asyncio tasks | resident, MiB |", "|---|---|---|---|---|"]
+    states = [State.now()]
+    for _ in range(LEAK_ROUNDS):
+        round_seconds(FreeAwaited, episodes, turns)
+        states.append(State.now())
+    leaks = ["| after further rounds | threads | open files | asyncio tasks | resident, MiB |", "|---|---|---|---|---|"]
     for number, state in enumerate(states):
-        leaks.append(
-            f"| {number or 'warm-up'} | {state.threads} | {state.files} | {state.tasks} | {state.resident_mib:.0f} |"
-        )
+        counts = f"{state.threads} | {state.files} | {state.tasks} | {state.resident_mib:.0f}"
+        leaks.append(f"| {number or 'those above'} | {counts} |")
     return [*table, "", *leaks]
 
 
@@ -284,8 +287,8 @@ def main() -> None:
         "",
         *tables,
         "",
-        f"Tools of uneven duration (exponential, equal draws on both sides, {given.turns} turns, medians of 3): turns in "
-        "step, by the runner, against episodes that go on alone, without a runner and with a policy that costs "
+        f"Tools of uneven duration (exponential, equal draws on both sides, {given.turns} turns, medians of 3): turns "
+        "in step, by the runner, against episodes that go on alone, without a runner and with a policy that costs "
         "nothing.",
         "",
         *uneven_rows(given.turns),
