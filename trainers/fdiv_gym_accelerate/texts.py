@@ -38,7 +38,7 @@ def text_fault(groups: Sequence[fg.TrajectoryGroup], tokenizer: Any) -> TextFaul
     trajectories = [t for group in groups for t in group.trajectories]
     bodies = [body_of(t) for t in trajectories]
     decoded: list[str] = tokenizer.batch_decode(bodies, skip_special_tokens=False)
-    wrong = [i for i, t in enumerate(trajectories) if bare(t.text) != bare(decoded[i])]
+    wrong = [i for i, t in enumerate(trajectories) if not agree(t, decoded[i])]
     if not wrong:
         return None
     plain: list[str] = tokenizer.batch_decode([bodies[i] for i in wrong], skip_special_tokens=True)
@@ -55,6 +55,13 @@ def text_fault(groups: Sequence[fg.TrajectoryGroup], tokenizer: Any) -> TextFaul
     text, whole = trajectories[wrong[0]].text, decoded[wrong[0]]
     example = f"response {wrong[0]} has the text {quoted(text)}, and its tokens decode to {quoted(whole)}"
     return TextFault(len(wrong), len(trajectories), finding, example)
+
+
+def agree(trajectory: fg.Trajectory, decoded: str) -> bool:
+    """Whether the last response's text is that of its tokens, which may follow earlier responses without a gap."""
+    text, whole, mask = bare(trajectory.text), bare(decoded), trajectory.loss_mask
+    runs = sum(sampled and not (i and mask[i - 1]) for i, sampled in enumerate(mask))
+    return text == whole or (runs < trajectory.turns and whole.endswith(text))
 
 
 def body_of(trajectory: fg.Trajectory) -> list[int]:
