@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
     from fdiv_gym.evaluation import Evaluated
 
+EPISODES = {
+    "turns": "turns of an episode",
+    "truncated": "truncated episodes",
+    "environment_tokens": "environment's tokens",
+}
+"""Names of metrics over episodes in the table; others are those of outcomes."""
+
 
 def show_metrics(done: Evaluated) -> None:
     """Print the metrics as a table, then notes on them."""
@@ -37,6 +44,8 @@ def show_metrics(done: Evaluated) -> None:
             table.add_row(name, f"{metric['value']:.3f}", interval, str(metric["tasks"]))
     for name, value in r["env_metrics"].items():
         table.add_row(Text(name), f"{value:.3f}", "", "")
+    for name, value in r["episode_metrics"].items():
+        table.add_row(Text(EPISODES.get(name, f"{name} (episodes)")), f"{value:.3f}", "", "")
     console.print(table)
     if r["unscored_reason"]:
         console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)

@@ -37,6 +37,14 @@ SEVERAL_UPDATES = (
     ("Updates of a step", {"updates": "updates/count"}, "optimizer steps"),
 )
 
+#: Only of environments of several turns.
+SEVERAL_TURNS = (
+    ("Turns of an episode", {"turns": "episode/turns"}, "responses"),
+    ("Truncated episodes", {"truncated": "episode/truncated", "response cut off": "response/cut_off"}, "share"),
+    ("Tokens of an episode", {"policy": "response/tokens", "environment": "episode/environment_tokens"}, "tokens"),
+)
+EPISODE = "episode/"
+
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 """Colours of the curves of a run, or of the runs of a comparison, in order."""
 
@@ -73,9 +81,15 @@ def plots_of(runs: Sequence[Curves]) -> dict[str, str]:
     if any(_points(run.evaluations, f"score/{mode}") for run in runs for mode in MODES):
         plots["Held-out score"] = _scores(runs)
     curriculum = sorted({key for run in runs for line in run.metrics[-1:] for key in line if key[:11] == "curriculum/"})
-    extra = [("Curriculum", {key.partition("/")[2]: key for key in curriculum}, "state")]
-    several = any(y > 1 for run in runs for _, y in _points(run.metrics, "updates/count"))
-    for title, curves, unit in (*TRAINING, *(SEVERAL_UPDATES if several else ()), *extra):
+    known = {key for _, curves, _ in SEVERAL_TURNS for key in curves.values()}
+    keys = {key for run in runs for line in run.metrics[-1:] for key in line if key.startswith(EPISODE)}
+    extra = [
+        ("Outcomes of episodes", {key.removeprefix(EPISODE): key for key in sorted(keys - known)}, "mean"),
+        ("Curriculum", {key.partition("/")[2]: key for key in curriculum}, "state"),
+    ]
+    updates = any(y > 1 for run in runs for _, y in _points(run.metrics, "updates/count"))
+    conditional = (*(SEVERAL_UPDATES if updates else ()), *(SEVERAL_TURNS if keys else ()))
+    for title, curves, unit in (*TRAINING, *conditional, *extra):
         present = {label: key for label, key in curves.items() if any(_points(r.metrics, key) for r in runs)}
         if present:
             plots[title] = _curves(runs, present, unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from typing import ClassVar
@@ -11,10 +12,12 @@ from typer.testing import CliRunner
 
 import fdiv_gym as fg
 from fdiv_gym.cli.main import app
-from fdiv_gym.evaluation import Plan, configure, evaluate, is_sample, rescore, task_of
+from fdiv_gym.evaluation import Plan, configure, evaluate, is_sample, mean_metrics, rescore, task_of
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.hooks import Registrar
+from fdiv_gym.rollouts import episode_metrics
 from fdiv_gym.runs import RunFolder
+from fdiv_gym_accelerate.metrics import episode_line
 
 
 class Again(fg.ConversationEnv):
@@ -295,3 +298,51 @@ def test_tokens_of_the_environment_are_counted_once():
     assert made.environment_tokens == 2 + 4
     assert fg.Trajectory((1, 2), (0.0, 0.0), (False, False), "", "eos").environment_tokens == 0
     assert fg.Trajectory((1, 2, 3), (0.0, -1.0, -1.0), (False, True, True), "x", "eos").environment_tokens == 0
+
+
+def test_metrics_of_episodes_are_means_over_the_sampled_ones(tmp_path):
+    done = played(tmp_path / "e")
+    # Turns 1, 2, 2, 1; the third is truncated; the fourth failed. What is text or a list has no mean.
+    assert done.results["episode_metrics"] == {
+        "solved": 0.5, "tries": 1.5, "turns": 1.5, "truncated": 0.25, "environment_tokens": 3.5,
+    }  # fmt: skip
+    lines = lines_of(tmp_path / "e")
+    greedy = [line | {"mode": "greedy"} for line in lines if line["sample"] == 1]
+    assert mean_metrics(Again(), [*lines, *greedy])["episode/turns"] == 1.5
+    assert mean_metrics(Again(), greedy)["episode/turns"] == 2.0
+    served = [line | {"environment_tokens": None} for line in lines]
+    assert "episode/environment_tokens" not in mean_metrics(Again(), served)
+    assert [name for name in mean_metrics(Echo(), lines) if name.startswith("episode/")] == []
+
+
+def test_an_outcome_takes_no_name_of_a_metric_and_no_strange_number():
+    outcome = {"turns": 7, "truncated": 7, "environment_tokens": 7, "wins": True, "huge": HUGE, "nan": float("nan")}
+    transcripts = [fg.Transcript((fg.Message("assistant", "a"),), 0, outcome=outcome), fg.Transcript((), 0)]
+    assert episode_metrics(Again(), transcripts, [None, None]) == {
+        "episode/wins": 1.0, "episode/turns": 0.5, "episode/truncated": 0.0,
+    }  # fmt: skip
+    assert episode_metrics(Again(), [], []) == {}
+
+
+def test_the_trainers_line_counts_the_same():
+    transcripts = [
+        fg.Transcript((fg.Message("assistant", "a"),), 0, outcome={"calls": 3}, end="context"),
+        fg.Transcript((fg.Message("assistant", "a"), fg.Message("assistant", "b")), 0, outcome={"calls": 2}),
+    ]
+    made = fg.Trajectory((1, 2, 3, 4), (0.0, -1.0, 0.0, -1.0), (False, True, False, True), "b", "eos")
+    trajectories = tuple(dataclasses.replace(made, transcript=transcript) for transcript in transcripts)
+    groups = [fg.TrajectoryGroup(fg.Task("t"), trajectories)]
+    assert episode_line(Again(), groups) == {
+        "episode/calls": 2.5, "episode/turns": 1.5, "episode/truncated": 0.5, "episode/environment_tokens": 1.0,
+    }  # fmt: skip
+    assert episode_line(Echo(), groups) == {}
+
+
+def test_the_table_of_an_evaluation_shows_them(tmp_path):
+    common = ["eval", "some/model", "--env", "test/Again-v0", "--set", "engine.name=scripted", "-n", "4"]
+    result = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "e")])
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    assert "turns of an episode │ 1.500" in shown
+    assert "truncated episodes │ 0.250" in shown
+    assert "solved (episodes) │ 0.500" in shown

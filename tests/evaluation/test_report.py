@@ -63,6 +63,19 @@ def test_ratios_to_the_old_policy_are_drawn_where_a_step_takes_several_updates()
     assert titles(4.0) == {"Loss"} | several
 
 
+def test_turns_and_outcomes_are_drawn_of_environments_of_several_turns():
+    one = {"step": 1, "loss": 0.5, "response/cut_off": 0.0, "response/tokens": 3.0}
+    several = one | {"episode/turns": 2.0, "episode/truncated": 0.5, "episode/environment_tokens": 4.0}
+
+    def titles(line):
+        return list(plots_of([Curves("run", [line], [], {})]))
+
+    turns = ["Turns of an episode", "Truncated episodes", "Tokens of an episode"]
+    assert titles(one) == ["Loss", "Response length"]
+    assert titles(several) == [*titles(one), *turns]
+    assert titles(several | {"episode/calls": 1.0}) == [*titles(several), "Outcomes of episodes"]
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
