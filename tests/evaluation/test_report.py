@@ -99,7 +99,8 @@ def test_a_text_is_cut_and_shows_what_cannot_be_seen():
 def complete(step, task, score=0.0, response="r"):
     record = sample(step, "sampled", task, score) | {"prompt": "p" + task, "answer": "a", "response": response}
     record["verdict"]["status"] = "scored"
-    return record
+    messages = (fg.Message("user", "p" + task), fg.Message("assistant", response))
+    return record | {"transcript": fg.Transcript(messages, 1).to_dict()}
 
 
 def test_samples_with_missing_keys_are_left_out():
@@ -107,6 +108,7 @@ def test_samples_with_missing_keys_are_left_out():
     bad = [{"a": 1}, {**good, "step": "x"}, {**good, "verdict": {}}, {**good, "verdict": 3}, {**good, "response": None}]
     bad += [{k: v for k, v in good.items() if k != key} for key in ("split", "mode", "task_hash", "prompt")]
     bad += [{**good, "verdict": {"score": "1"}}, {**good, "verdict": {"score": True}}]
+    bad += [{**good, "transcript": None}, {**good, "transcript": good["transcript"] | {"end": "lost"}}]
     assert complete_samples([*bad, good]) == [good]
 
 
