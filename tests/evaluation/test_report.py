@@ -74,6 +74,7 @@ def test_turns_and_outcomes_are_drawn_of_environments_of_several_turns():
     assert titles(one) == ["Loss", "Response length"]
     assert titles(several) == [*titles(one), *turns]
     assert titles(several | {"episode/calls": 1.0}) == [*titles(several), "Outcomes of episodes"]
+    assert titles(several | {"episode/$\\frac{": 1.0, "episode/\u202e": 1.0}) == titles(several)
 
 
 @pytest.mark.parametrize(
