@@ -11,7 +11,9 @@ ENDS = {"done": "ended", "turns": "no turns left", "context": "no room in the co
 
 
 def conversation_lines(transcript: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each line of a message, behind its role; long texts are cut, and the cuts are counted.
+    """One line for each line of a message, behind its role; ``>`` stands before what the policy said.
+
+    Long texts and conversations are cut, and the cuts are counted.
 
     Args:
         transcript: of a record that ``is_sample`` accepts.
@@ -22,14 +24,14 @@ def conversation_lines(transcript: Mapping[str, Any]) -> Iterator[str]:
         if left and place == MESSAGES_SHOWN // 2:
             yield f"  ... {left:,} more messages"
         if not left or place < MESSAGES_SHOWN // 2 or place >= len(messages) - MESSAGES_SHOWN // 2:
-            yield from _lines(message["role"], message["content"])
+            policy = message["role"] == "assistant" and place >= transcript["opening"]
+            yield from _lines(f"{'>' if policy else ' '} {message['role']}: ", message["content"])
     cut = "; the last response was cut off" if transcript["cut_off"] else ""
     yield f"  ({ENDS[transcript['end']]}{cut})"
 
 
-def _lines(role: str, content: str) -> Iterator[str]:
+def _lines(head: str, content: str) -> Iterator[str]:
     shown, rest = content[:CHARACTERS_SHOWN], len(content) - CHARACTERS_SHOWN
-    head = f"  {role}: "
     first, *others = shown.split("\n")
     yield head + first
     yield from (" " * len(head) + line for line in others)

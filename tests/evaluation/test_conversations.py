@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fdiv_gym as fg
+from fdiv_gym.cli.conversations import conversation_lines
 from fdiv_gym.cli.main import app
 from fdiv_gym.evaluation import Plan, configure, evaluate, is_sample, mean_metrics, rescore, task_of
 from fdiv_gym.registry.discovery import discovery
@@ -284,7 +285,7 @@ def test_the_command_shows_the_conversations_that_differ(tmp_path):
     played(tmp_path / "e")
     result = CliRunner().invoke(app, ["rescore", str(tmp_path / "e"), "--set", "right=?", "--diff"])
     assert result.exit_code == 0, result.output
-    assert "\n  assistant: no\n  user:  again \n  assistant: 0\n" in result.stdout
+    assert "\n> assistant: no\n  user:  again \n> assistant: 0\n" in result.stdout
     assert result.stdout.count("1 -> 0") == 4
 
 
@@ -346,3 +347,23 @@ def test_the_table_of_an_evaluation_shows_them(tmp_path):
     assert "turns of an episode │ 1.500" in shown
     assert "truncated episodes │ 0.250" in shown
     assert "solved (episodes) │ 0.500" in shown
+
+
+def test_eval_prints_conversations(tmp_path):
+    common = ["eval", "some/model", "--env", "test/Again-v0", "--set", "engine.name=scripted", "-n", "4"]
+    result = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "e"), "--show", "1"])
+    assert result.exit_code == 0, result.output
+    shown = result.stdout.partition("task 0: score 1, turns 1\n")[2]
+    assert shown == "  system: Obey.\n  user: say 0\n> assistant: 0\n  (ended)\n"
+    refused = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "e"), "--show", "1", "--json"])
+    assert refused.exit_code != 0
+
+
+def test_lines_of_a_conversation_are_cut_and_the_cuts_counted():
+    said = [fg.Message(role, str(i)) for i in range(25) for role in ("assistant", "user")]
+    long = fg.Message("user", "one\ntwo" + "x" * 400)
+    lines = list(conversation_lines(fg.Transcript((long, *said), 1, end="context", cut_off=True).to_dict()))
+    assert lines[:4] == ["  user: one", "        two" + "x" * 393, "        ... 7 more characters", "> assistant: 0"]
+    assert "  ... 11 more messages" in lines
+    assert lines[-2:] == ["  user: 24", "  (no room in the context; the last response was cut off)"]
+    assert len(lines) == 40 + 2 + 1 + 1  # messages, two more lines of the first, the cut and the end
