@@ -105,7 +105,7 @@ class Conversation:
         """End it with a verdict that names what failed."""
         late = isinstance(error, TimeoutError)
         self.problem = Verdict.timeout(str(error)) if late else Verdict.error(str(error))
-        self.end = self.end or "done"
+        self.end = self.end or "failed"
 
     def close(self) -> None:
         """Read the episode's outcome and close it; may be called more than once. Never raises but for Ctrl-C."""
@@ -126,7 +126,8 @@ class Conversation:
     def transcript(self) -> Transcript:
         """What is judged: the conversation so far."""
         rewards = tuple(self._rewards) if any(self._rewards) else ()
-        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, self.end or "done", self._cut_off)
+        end: End = "failed" if self.problem is not None and self.turns else self.end or "done"
+        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, end, self._cut_off)
 
     def _open(self) -> None:
         assert self.episode is not None
