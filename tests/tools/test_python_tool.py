@@ -17,7 +17,7 @@ PATIENT = python_tool(deadline_s=60.0)
 """For code that ends by itself."""
 
 
-@pytest.fixture()
+@pytest.fixture
 def isolated():
     if not isolation().complete:
         pytest.skip(str(isolation()))
@@ -45,7 +45,7 @@ def none_left(script):
     return processes(script) == []
 
 
-@pytest.fixture()
+@pytest.fixture
 def altered(tmp_path, monkeypatch):
     """A jail with some of its functions replaced, as on a system that allows less."""
 
@@ -106,7 +106,7 @@ def test_the_order_of_a_set_is_the_same_every_time():
         ("import socket; socket.create_connection(('127.0.0.1', 22), 5)", "PermissionError"),
         ("import urllib.request as u; u.urlopen('http://127.0.0.1')", "Error"),
         ("import os\nwhile True: os.fork()", "PermissionError"),
-        ("import threading\nwhile True: threading.Thread(target=print).start()", "RuntimeError: can't start new thread"),
+        ("import threading\nthreading.Thread(target=print).start()", "RuntimeError: can't start new thread"),
         ("import subprocess; subprocess.run(['sh'])", "Error"),
         ("import os; os.execv('/bin/sh', ['sh'])", "PermissionError"),
         ("import os; os.kill(-1, 9)", "ProcessLookupError"),

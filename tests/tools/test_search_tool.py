@@ -12,7 +12,7 @@ import fdiv_gym as fg
 from fdiv_gym_tools.search import Hit, TextIndex, search_tool
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     texts = {
         "apples.txt": "Apples are red. The apple tree blooms in May.",
@@ -94,7 +94,7 @@ def test_strange_files_are_left_out_by_name(folder, caplog):
 def test_a_folder_without_texts_is_refused(tmp_path):
     with pytest.raises(fg.ConfigError, match="no folder"):
         TextIndex(tmp_path / "none")
-    with pytest.raises(fg.ConfigError, match="holds no text .*: no such file"):
+    with pytest.raises(fg.ConfigError, match=r"holds no text .*: no such file"):
         TextIndex(tmp_path)
     (tmp_path / "a.txt").write_bytes(b"\xff")
     with pytest.raises(fg.ConfigError, match=r"a\.txt: no UTF-8 at byte 0"):
