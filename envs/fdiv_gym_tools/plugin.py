@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fdiv_gym as fg
 
-ENVIRONMENTS: dict[str, tuple[str, str]] = {}
+ENVIRONMENTS = {
+    "tools/Calculator-v0": ("multiplication:Calculator", "short word problems, with a calculator to call"),
+}
 
 
 @fg.hookimpl

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from fdiv_gym.files import no_path
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.registry.options import Options
 
 
@@ -84,6 +86,13 @@ class ModelConfig(Options):
     step 1. ``auto``: without its adapter where one is trained, else a copy."""
     reference_every: int = pydantic.Field(0, ge=0)
     """Steps after which the reference becomes the present policy, again and again; 0: it stays the initial model."""
+
+    @pydantic.field_validator("name_or_path")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if problem := no_path(name):
+            raise ValueError(f"{shorten(name)} names no model: {problem}")
+        return name
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> ModelConfig:
