@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.envs import Player, Split
-from fdiv_gym.rewards import rational
+from fdiv_gym.rewards import evaluate, rational
 from fdiv_gym_math.procedural.arithmetic import Arithmetic
 
+_LAST = re.compile(r"[-+*/][0-9]+=?$")
 NO_NUMBER, TOO_SMALL, TOO_LARGE = "no number", "too small", "too large"
 
 
@@ -27,8 +29,7 @@ class Hints(fg.Curriculum, fg.ConversationEnv):
         """Those of the problems and of conversations."""
 
         careless: float = pydantic.Field(0.8, ge=0, le=1)
-        """Probability that an answer of a demonstration is wrong: the first is one off, a later one repeats the one
-        before in spite of the hint."""
+        """Probability that an answer of a demonstration overlooks the last number of the problem, also after hints."""
 
     options: Options
     metric_meanings = Arithmetic.metric_meanings
@@ -60,26 +61,25 @@ class Hints(fg.Curriculum, fg.ConversationEnv):
         return lambda messages: self.arithmetic.reference_response(task)
 
     def demonstrations(self, count: int, rng: np.random.Generator) -> list[Sequence[fg.Message]]:
-        """Training problems, with a curriculum of all levels; each answer is wrong with probability ``careless``.
+        """Training problems, with a curriculum of all levels, and a pupil who often overlooks the last number.
 
-        The first answer is then one too small or too large; a later one repeats the answer before. The others are right
-        and end the conversation.
+        An answer is right with probability ``1 - careless``, and ends the conversation then; else it is the value
+        without the last number, again and again in spite of the hint. Above one half, the most likely answer is wrong.
         """
         tasks = self.task_list("train")
         return [self._demonstrated(tasks[int(i)], rng) for i in rng.integers(len(tasks), size=count)]
 
     def _demonstrated(self, task: fg.Task, rng: np.random.Generator) -> list[fg.Message]:
-        off = 1 if rng.random() < 0.5 else -1
-        slip = fg.Task(task.prompt, str(int(task.answer or "") + off))
-        messages = list(task.messages)
-        for turn in range(self.max_turns):
-            if turn:
-                messages.append(fg.Message("user", TOO_LARGE if off > 0 else TOO_SMALL))
-            right = rng.random() >= self.options.careless
-            messages.append(fg.Message("assistant", self.arithmetic.reference_response(task if right else slip)))
-            if right:
-                break
-        return messages
+        slip = fg.Task(task.prompt, overlooking(self.arithmetic.question_of(task)))
+        tries, messages = _Tries(self.arithmetic, task), list(task.messages)
+        for _ in range(self.max_turns):
+            of = slip if rng.random() < self.options.careless else task
+            messages.append(fg.Message("assistant", self.arithmetic.reference_response(of)))
+            hint = tries.reply(messages[-1].content)
+            if hint is None:
+                return messages
+            messages.append(fg.Message("user", hint))
+        return messages[:-1]
 
     # ---- curriculum: that of the problems ---------------------------------------------------------
 
@@ -131,3 +131,8 @@ class _Tries(fg.Episode):
     def outcome(self) -> dict[str, Any]:
         """Whether the problem was solved, and in how many tries."""
         return {"solved": self._right, "tries": self._tries}
+
+
+def overlooking(question: str) -> str:
+    """The value of an expression without its last number: ``8`` for ``5+3-2=``."""
+    return str(evaluate(_LAST.sub("", question.replace(" ", ""))).value)

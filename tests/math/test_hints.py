@@ -11,6 +11,7 @@ import fdiv_gym as fg
 from fdiv_gym.data import find_contamination
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.envs.play import play
+from fdiv_gym_math.hints import overlooking
 
 SMALL = {"train_tasks": 60, "heldout_tasks": 20}
 
@@ -114,13 +115,20 @@ def test_votes_are_for_values():
     assert env.vote(task, "1 2") != env.vote(task, "12")
 
 
-@pytest.mark.parametrize("answer", ["whole", "boxed"])
-def test_demonstrations_use_the_hint_or_repeat_the_answer(answer):
-    env = make(max_turns=3, answer=answer, train_tasks=500)
+@pytest.mark.parametrize(
+    ("question", "value"), [("5+3-2=", "8"), ("5-30 = ", "5"), ("(2+3)*4=", "5"), ("7 - 6/3", "1")]
+)
+def test_overlooking_the_last_number(question, value):
+    assert overlooking(question) == value
+
+
+@pytest.mark.parametrize(("answer", "wording", "level"), [("whole", "bare", 2), ("boxed", "question", 5)])
+def test_demonstrations_overlook_the_last_number_or_are_right(answer, wording, level):
+    env = make(max_turns=3, answer=answer, wording=wording, level=level, train_tasks=500, operators="+-")
     problems = {t.prompt: t for t in env.task_list("train")}
-    games = env.demonstrations(1000, np.random.default_rng(1))
-    assert games == env.demonstrations(1000, np.random.default_rng(1))
-    counts, offs = [0, 0, 0, 0], []
+    games = env.demonstrations(1000, np.random.default_rng(0))
+    assert games == env.demonstrations(1000, np.random.default_rng(0))
+    counts = [0, 0, 0, 0]
     for game in games:
         task = problems[game[0].content]
         responses = [m.content for m in game[1::2]]
@@ -128,13 +136,11 @@ def test_demonstrations_use_the_hint_or_repeat_the_answer(answer):
         assert tuple(game) == replayed.messages[: len(game)]  # its hints are those of the environment
         solved = env.score(task, replayed).score == 1.0
         counts[len(responses) - 1 if solved else 3] += 1
-        wrong = responses[:-1] if solved else responses
-        assert len(set(wrong)) <= 1
-        if wrong:
-            offs.append({"too small": -1, "too large": 1}[game[2].content])
-    expected = [200, 160, 128, 512]  # 0.2, 0.8 * 0.2, 0.8^2 * 0.2, 0.8^3
-    assert all(abs(a - b) < 50 for a, b in zip(counts, expected, strict=True)), counts
-    assert abs(np.mean(offs)) < 0.1
+        assert len(set(responses[:-1] if solved else responses)) <= 1
+        assert {m.content for m in game[2::2]} <= {"too small", "too large"}
+    # 0.2, 0.8 * 0.2, 0.8^2 * 0.2, 0.8^3; one problem in a hundred, that with a last number of 0, is right anyhow.
+    expected = [200, 160, 128, 512]
+    assert all(abs(a - b) < 60 for a, b in zip(counts, expected, strict=True)), counts
 
 
 class TestCurriculum:
