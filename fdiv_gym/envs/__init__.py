@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fdiv_gym.envs.registration import make as make
     from fdiv_gym.envs.spaces import TextSpace as TextSpace
     from fdiv_gym.envs.text import TextEnv as TextEnv
+    from fdiv_gym.envs.tools import ToolEnv as ToolEnv
+    from fdiv_gym.envs.tools import ToolEpisode as ToolEpisode
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -33,5 +35,6 @@ __getattr__, __dir__, __all__ = lazy(
         "registration": ["get_environment", "make"],
         "spaces": ["TextSpace"],
         "text": ["TextEnv"],
+        "tools": ["ToolEnv", "ToolEpisode"],
     },
 )

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from fdiv_gym.models.config import ModelConfig
-from fdiv_gym.models.template import check_template, declared_calls, render, shows_tools
+from fdiv_gym.models.template import check_template, declared_calls, declares_calls, render, shows_tools
 from fdiv_gym.models.template_options import check_options, use_template_file
 from fdiv_gym.models.turns import kept_spans
 from fdiv_gym.types.message import Message, Prompt, messages_of
@@ -55,14 +55,14 @@ class ChatEncoder:
         """The tool calls in a response, in the format that the tokenizer declares; see ``declares_calls``.
 
         Raises:
-            ValueError: the response has none in that format, or a malformed one.
+            ValueError: the response does not follow that format.
         """
         return declared_calls(self.tokenizer, response)
 
     @property
     def declares_calls(self) -> bool:
         """Whether the tokenizer declares a format of tool calls."""
-        return self.uses_template and bool(getattr(self.tokenizer, "response_schema", None))
+        return self.uses_template and declares_calls(self.tokenizer)
 
     def prompt(
         self,

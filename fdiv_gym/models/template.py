@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import re
 import select
@@ -70,15 +71,28 @@ def _texts(tokenizer: Any) -> list[str]:
     return [str(text) for text in (template.values() if isinstance(template, dict) else [template])]
 
 
+def declares_calls(tokenizer: Any) -> bool:
+    """Whether a tokenizer declares a format of tool calls that the installed transformers reads.
+
+    It is ``response_template`` since transformers 5.13, and ``response_schema`` before.
+    """
+    return bool(getattr(tokenizer, "response_template" if _reads_templates(tokenizer) else "response_schema", None))
+
+
+def _reads_templates(tokenizer: Any) -> bool:
+    return "prefix" in inspect.signature(tokenizer.parse_response).parameters
+
+
 def declared_calls(tokenizer: Any, response: str) -> list[dict[str, Any]]:
-    """The tool calls of a response by the tokenizer's ``response_schema``.
+    """The tool calls of a response in the format that the tokenizer declares; see ``declares_calls``.
 
     Raises:
-        ValueError: the response does not follow the schema, or has no call.
+        ValueError: the response does not follow the format.
     """
-    with watchdog.watch("the tokenizer's response schema", f"{len(response)} characters of a response", KILL_S):
+    options = {"prefix": ""} if _reads_templates(tokenizer) else {}
+    with watchdog.watch("the tokenizer's format of responses", f"{len(response)} characters of a response", KILL_S):
         try:
-            parsed = tokenizer.parse_response(response)
+            parsed = tokenizer.parse_response(response, **options)
             calls = [call.get("function", call) for call in parsed.get("tool_calls") or []]
             return [{"name": call["name"], "arguments": call["arguments"]} for call in calls]
         except Exception as error:  # of regular expressions, JSON, or a schema that describes something else

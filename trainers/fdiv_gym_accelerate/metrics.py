@@ -11,7 +11,7 @@ import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.objectives import Stream
 from fdiv_gym.registry import boundary, state_of
-from fdiv_gym.rollouts import is_masked
+from fdiv_gym.rollouts import episode_metrics, is_masked
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Gradients
 
@@ -39,6 +39,13 @@ def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
         parts = [t.verdict.components[name] for t in trajectories if t.verdict and name in t.verdict.components]
         line[f"component/{name}"] = sum(parts) / len(parts)
     return line
+
+
+def episode_line(env: fg.Environment, groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
+    """Turns, truncations, the environment's tokens and outcomes of this process's conversations."""
+    trajectories = [t for group in groups for t in group.trajectories if t.transcript is not None]
+    transcripts = [t.transcript for t in trajectories if t.transcript is not None]
+    return episode_metrics(env, transcripts, [t.environment_tokens for t in trajectories])
 
 
 def curriculum_line(env: fg.Environment | None) -> dict[str, float]:
