@@ -13,7 +13,15 @@ from typing import Any
 from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.episode import Episode, OneTurn, Reply
 from fdiv_gym.errors import FdivGymError, PluginError
-from fdiv_gym.registry.guard import boundary, check_reward, check_said, check_verdicts, label_of, outcome_of
+from fdiv_gym.registry.guard import (
+    boundary,
+    check_reward,
+    check_said,
+    check_verdicts,
+    label_of,
+    max_turns_of,
+    outcome_of,
+)
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
 from fdiv_gym.registry.watchdog import watchdog
 from fdiv_gym.rewards.judge import run_async
@@ -97,7 +105,7 @@ class Conversation:
         """End it with a verdict that names what failed."""
         late = isinstance(error, TimeoutError)
         self.problem = Verdict.timeout(str(error)) if late else Verdict.error(str(error))
-        self.end = self.end or "done"
+        self.end = self.end or "failed"
 
     def close(self) -> None:
         """Read the episode's outcome and close it; may be called more than once. Never raises but for Ctrl-C."""
@@ -118,7 +126,8 @@ class Conversation:
     def transcript(self) -> Transcript:
         """What is judged: the conversation so far."""
         rewards = tuple(self._rewards) if any(self._rewards) else ()
-        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, self.end or "done", self._cut_off)
+        end: End = "failed" if self.problem is not None and self.turns else self.end or "done"
+        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, end, self._cut_off)
 
     def _open(self) -> None:
         assert self.episode is not None
@@ -160,6 +169,9 @@ def advance(env: Environment, conversations: Sequence[Conversation]) -> None:
 
     Asynchronous replies are awaited together. One that takes longer than ``env.reply_deadline_s`` ends its episode with
     a verdict of status ``timeout``; a synchronous one that never returns ends the run.
+
+    Raises:
+        EnvError: ``env.max_turns`` is not a positive integer.
     """
     limit = getattr(getattr(env, "options", None), "reply_deadline_s", DEADLINE_S)
     waiting: list[tuple[Conversation, Awaitable[Any]]] = []
@@ -177,8 +189,9 @@ def advance(env: Environment, conversations: Sequence[Conversation]) -> None:
                 if isinstance(answer, BaseException):
                     raise answer
                 conversation.hear(answer)
+    turns = max_turns_of(env)
     for conversation in conversations:
-        if conversation.turns >= env.max_turns:
+        if conversation.turns >= turns:
             conversation.stop("turns")
 
 

@@ -20,10 +20,6 @@ TINY = [
 ]  # fmt: skip
 
 
-def test_it_is_valid():
-    assert load_config(EXAMPLE).env is not None
-
-
 @pytest.mark.slow
 def test_it_trains(tmp_path, monkeypatch):
     monkeypatch.setenv("FDIV_GYM_QUIET", "1")
