@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fdiv_gym.envs.base import Environment, RolloutOptions
-from fdiv_gym.envs.play import Conversation, with_returns
+from fdiv_gym.envs.play import Conversation, close_all, with_returns
 from fdiv_gym.registry.guard import score_range_of
 from fdiv_gym.rollouts.scoring import TimeoutLedger, score_checked
 from fdiv_gym.types.task import Task
@@ -38,8 +38,7 @@ def judge(
     Raises:
         EnvError: the environment broke the Verdict contract.
     """
-    for conversation in conversations:
-        conversation.close()
+    close_all(conversations)
     places = [i for i, conversation in enumerate(conversations) if conversation.problem is None]
     verdicts = judge_transcripts(
         env,
