@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fdiv_gym.envs.episode import Reply as Reply
     from fdiv_gym.envs.play import Conversation as Conversation
     from fdiv_gym.envs.play import Player as Player
-    from fdiv_gym.envs.play import play as play
     from fdiv_gym.envs.registration import get_environment as get_environment
     from fdiv_gym.envs.registration import make as make
     from fdiv_gym.envs.spaces import TextSpace as TextSpace
@@ -32,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy(
         "conversation": ["ConversationEnv"],
         "curriculum": ["Curriculum", "active_curriculum"],
         "episode": ["Episode", "Reply"],
-        "play": ["Conversation", "Player", "play"],
+        "play": ["Conversation", "Player"],
         "registration": ["get_environment", "make"],
         "spaces": ["TextSpace"],
         "text": ["TextEnv"],

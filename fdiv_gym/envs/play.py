@@ -13,7 +13,15 @@ from typing import Any
 from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.episode import Episode, OneTurn, Reply
 from fdiv_gym.errors import FdivGymError, PluginError
-from fdiv_gym.registry.guard import boundary, check_reward, check_said, check_verdicts, label_of, outcome_of
+from fdiv_gym.registry.guard import (
+    boundary,
+    check_reward,
+    check_said,
+    check_verdicts,
+    label_of,
+    max_turns_of,
+    outcome_of,
+)
 from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
 from fdiv_gym.registry.watchdog import watchdog
 from fdiv_gym.rewards.judge import run_async
@@ -160,6 +168,9 @@ def advance(env: Environment, conversations: Sequence[Conversation]) -> None:
 
     Asynchronous replies are awaited together. One that takes longer than ``env.reply_deadline_s`` ends its episode with
     a verdict of status ``timeout``; a synchronous one that never returns ends the run.
+
+    Raises:
+        EnvError: ``env.max_turns`` is not a positive integer.
     """
     limit = getattr(getattr(env, "options", None), "reply_deadline_s", DEADLINE_S)
     waiting: list[tuple[Conversation, Awaitable[Any]]] = []
@@ -177,8 +188,9 @@ def advance(env: Environment, conversations: Sequence[Conversation]) -> None:
                 if isinstance(answer, BaseException):
                     raise answer
                 conversation.hear(answer)
+    turns = max_turns_of(env)
     for conversation in conversations:
-        if conversation.turns >= env.max_turns:
+        if conversation.turns >= turns:
             conversation.stop("turns")
 
 

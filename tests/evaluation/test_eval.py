@@ -37,11 +37,34 @@ class Echo(fg.TextEnv):
         return {"questions": sum(s["response"] == "?" for s in samples) / len(samples)}
 
 
-class Talk(Echo):
-    max_turns = 2
+class Again(fg.Episode):
+    def __init__(self, right):
+        self.right = right
 
-    def follow_up(self, task, turn, response, verdict):
-        return None if verdict.score else " again "
+    def reply(self, response):
+        return None if response == self.right else " again "
+
+
+class Talk(fg.ConversationEnv):
+    """Asks for the text twice if the first response is wrong; the last one counts."""
+
+    default_turns = 2
+
+    class Options(fg.ConversationEnv.Options):
+        right: str = "{}"
+
+    def tasks(self, split):
+        return Echo().tasks(split)
+
+    def begin(self, task):
+        return Again(task.answer)
+
+    def score(self, task, transcript):
+        return fg.Verdict.scored(float(transcript.response == task.answer))
+
+
+class Other(Echo):
+    """Another environment with the same tasks and scores."""
 
 
 class Letters:
@@ -95,6 +118,7 @@ def plugins():
         registrar = Registrar(registry, "test:eval")
         registrar.add("environment", "test/Echo-v0", Echo)
         registrar.add("environment", "test/Talk-v0", Talk)
+        registrar.add("environment", "test/Other-v0", Other)
         registrar.add("engine", "scripted", Scripted)
         registrar.add("verifier", "suffix", Suffix)
         Scripted.calls, Scripted.stop_after = [], None
@@ -234,7 +258,7 @@ class TestRescore:
         assert {d["response"] for d in verified.disagreements()} == {"?"}
         assert verified.disagreements()[0]["old"]["status"] == "unscorable"
         assert verified.disagreements()[0]["new"]["score"] == 0.0
-        assert rescore(tmp_path / "e", "test/Talk-v0").summary()["disagreements"] == 0
+        assert rescore(tmp_path / "e", "test/Other-v0").summary()["disagreements"] == 0
 
     def test_samples_that_cannot_be_rescored_are_refused(self, tmp_path):
         evaluate(plan("test/Talk-v0", ["engine.right=4"]), tmp_path / "right")

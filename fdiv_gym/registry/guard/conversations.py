@@ -65,6 +65,20 @@ def check_reward(env: Plugin, reward: object) -> float:
     return float(reward)  # type: ignore[arg-type]
 
 
+def max_turns_of(env: Any) -> int:
+    """``env.max_turns``, checked.
+
+    Raises:
+        PluginError: it is a property that failed.
+        EnvError: it is not a positive integer.
+    """
+    with boundary(env, "max_turns"):
+        turns: object = env.max_turns
+    if not isinstance(turns, int) or isinstance(turns, bool) or turns < 1:
+        raise EnvError(f"{label_of(env)}: max_turns must be a positive integer, got {shorten(turns)}")
+    return turns
+
+
 def outcome_of(env: Plugin, episode: Any) -> dict[str, Any]:
     """``episode.outcome()``, checked.
 
