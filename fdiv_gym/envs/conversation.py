@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
 
 from fdiv_gym.envs.base import Demonstration, Environment, ParseCalls
+from fdiv_gym.envs.calls import DEADLINE_S
 from fdiv_gym.envs.episode import Episode
-from fdiv_gym.envs.play import DEADLINE_S, Conversation, Player, advance, judged_alone, play
+from fdiv_gym.envs.play import Conversation, Player, advance, judged_alone, play
 from fdiv_gym.errors import EnvError, PluginError
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
@@ -56,13 +57,12 @@ class ConversationEnv(Environment):
 
     # ---- implemented by a subclass ----------------------------------------------------------------
 
-    def begin(self, task: Task) -> Episode:
-        """A new conversation about a task."""
-        raise NotImplementedError
+    def begin(self, task: Task) -> Episode | Awaitable[Episode]:
+        """A new conversation about a task; a method or ``async def``.
 
-    def begin_batch(self, tasks: Sequence[Task]) -> Sequence[Episode]:
-        """One new conversation for each task; override it if a batch is cheaper than a loop."""
-        return [self.begin(task) for task in tasks]
+        To begin all of a batch at once, override ``begin_batch(tasks)``, which returns an episode for each task.
+        """
+        raise NotImplementedError
 
     def score(self, task: Task, transcript: Transcript) -> Verdict:
         """Judge a finished conversation. Must return a verdict for any responses and must not raise."""

@@ -304,7 +304,7 @@ def one_step(classes, env="env"):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"begin": lambda *arguments: 42}, "begin must return an fdiv_gym.Episode for each of 1 tasks, got [42]"),
+        ({"begin": lambda *arguments: 42}, "begin must return an fdiv_gym.Episode, got 42"),
         ({"begin": begins(opening=broken)}, "failed in opening: RuntimeError: two lines"),
         ({"begin": begins(reply=lambda *arguments: 42)}, "reply must return a text, messages, a Reply or None, got 42"),
         ({"begin": begins(reply=broken)}, "failed in reply: RuntimeError: two lines"),

@@ -184,9 +184,9 @@ MESSAGE = fg.Message("user", "hello")
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        (an(Talk, begin=gives(42)), "begin must return an fdiv_gym.Episode for each of 1 tasks, got [42]"),
-        (an(Talk, begin_batch=gives([])), "begin must return an fdiv_gym.Episode for each of 1 tasks, got []"),
-        (an(Talk, begin=fails(OSError("no server"))), "failed in begin_batch: OSError: no server"),
+        (an(Talk, begin=gives(42)), "begin must return an fdiv_gym.Episode, got 42"),
+        (an(Talk, begin_batch=gives([])), "begin_batch must return an fdiv_gym.Episode for each of 1 tasks, got []"),
+        (an(Talk, begin=fails(OSError("no server"))), "failed in begin: OSError: no server"),
         (talk(opening=fails(OSError("no server"))), "failed in opening: OSError: no server"),
         (talk(opening=gives(42)), "opening must return a text, messages, a Reply or None, got 42"),
         (talk(opening=gives(())), "opening must end with a message to answer, got ()"),
@@ -482,7 +482,7 @@ def test_a_lone_surrogate_is_replaced_before_a_tokenizer():
     env = an(Env, vote=gives("cut \ud83d"))
     with pytest.warns(UserWarning, match="environment 'Mine': reply: 1 text held lone surrogates"):
         assert guard.check_said(env, "reply", "cut \ud83d") == (fg.Message("user", "cut \ufffd"),)
-    assert guard.outcome_of(env, an(Says, outcome=gives({"said": ["\ud83d"]}))) == {"said": ["\ufffd"]}
+    assert guard.check_outcome(env, {"said": ["\ud83d"]}) == {"said": ["\ufffd"]}
     engine = an(fg.Engine, generate=gives([[DONE], [Completion((1,), (-1.0,), "cut \ud83d", "eos")]]))
     with pytest.warns(UserWarning, match="engine 'Mine': 1 text held lone surrogates"):
         found = guard.completions_of(engine, [[1], [2]], 1, Sampling(4))

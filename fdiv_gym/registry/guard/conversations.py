@@ -79,15 +79,12 @@ def max_turns_of(env: Any) -> int:
     return turns
 
 
-def outcome_of(env: Plugin, episode: Any) -> dict[str, Any]:
-    """``episode.outcome()``, checked.
+def check_outcome(env: Plugin, outcome: object) -> dict[str, Any]:
+    """The outcome of an episode.
 
     Raises:
-        PluginError: it failed.
         EnvError: it is no mapping of JSON values.
     """
-    with boundary(env, "outcome"):
-        outcome: object = episode.outcome()
     if not isinstance(outcome, Mapping):
         raise EnvError(f"{label_of(env)}: outcome must return a mapping, got {shorten(outcome)}")
     try:
