@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fdiv_gym.envs.base import Environment, RolloutOptions
-from fdiv_gym.envs.play import Conversation, with_returns
+from fdiv_gym.envs.play import Conversation, close_all, with_returns
 from fdiv_gym.registry.guard import score_range_of
 from fdiv_gym.rollouts.scoring import TimeoutLedger, score_checked
 from fdiv_gym.types.task import Task
@@ -14,6 +14,11 @@ from fdiv_gym.types.verdict import Verdict
 
 MASKED = "truncated, and env.score_truncated is 'mask'"
 """Detail of a verdict without a score that the user asked for."""
+
+
+def is_masked(verdict: Verdict | None) -> bool:
+    """Whether a verdict has no score because ``env.score_truncated = "mask"`` says so, and not for a fault."""
+    return verdict is not None and verdict.score is None and verdict.detail == MASKED
 
 
 def judge(
@@ -33,8 +38,7 @@ def judge(
     Raises:
         EnvError: the environment broke the Verdict contract.
     """
-    for conversation in conversations:
-        conversation.close()
+    close_all(conversations)
     places = [i for i, conversation in enumerate(conversations) if conversation.problem is None]
     verdicts = judge_transcripts(
         env,
@@ -86,11 +90,11 @@ def after_length(
     if transcript.truncated and options.score_truncated == "zero":
         low, high = score_range_of(env)
         score = min(max(0.0, low), high)
-    penalty = 0.0 if options.length_penalty is None or tokens is None else options.length_penalty.at(tokens)
-    if score == verdict.score and not penalty:
-        return verdict
-    parts = {**verdict.components, "length_penalty": penalty} if options.length_penalty else verdict.components
-    return Verdict(score - penalty, verdict.status, parts, verdict.detail)
+    parts = dict(verdict.components)
+    if options.length_penalty is not None and tokens is not None:
+        parts["length_penalty"] = options.length_penalty.at(tokens)
+        score -= parts["length_penalty"]
+    return Verdict(score, verdict.status, parts, verdict.detail)
 
 
 def _problem(conversation: Conversation) -> Verdict:

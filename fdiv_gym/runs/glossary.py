@@ -53,7 +53,9 @@ _STEPS = {
     "dynamic_sampling only.",
     "groups/with_signal": "Groups with signal among those that the step trained on, over all processes, a count up to "
     "prompts_per_step; with dynamic_sampling only.",
-    "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1.",
+    "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1; without the masked ones.",
+    "verdicts/masked": "Share of the first process's episodes that have no score because they were truncated and "
+    "env.score_truncated is 'mask', from 0 to 1.",
     "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 to "
     "1; a rising share may be a policy that avoids a score.",
     "response/tokens": "Mean number of tokens that the policy sampled in an episode of the first process: in its response, or in "
