@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from fdiv_gym.envs import Episode as Episode
     from fdiv_gym.envs import Reply as Reply
     from fdiv_gym.envs import TextEnv as TextEnv
+    from fdiv_gym.envs import ToolEnv as ToolEnv
+    from fdiv_gym.envs import ToolEpisode as ToolEpisode
     from fdiv_gym.envs import get_environment as get_environment
     from fdiv_gym.objectives import Advantage as Advantage
     from fdiv_gym.objectives import Aggregation as Aggregation
@@ -85,7 +87,10 @@ if TYPE_CHECKING:
 #: Exported names whose import needs pydantic or torch, by the package that defines them.
 _PACKAGES = {
     "divergences": ["Divergence", "Link", "divergence_from_generator", "get_divergence"],
-    "envs": ["ConversationEnv", "Curriculum", "Environment", "Episode", "Reply", "TextEnv", "get_environment"],
+    "envs": [
+        "ConversationEnv", "Curriculum", "Environment", "Episode", "Reply", "TextEnv", "ToolEnv", "ToolEpisode",
+        "get_environment",
+    ],
     "objectives": [
         "Advantage", "Aggregation", "Coefficients", "GroupBatch", "MicroBatch", "Objective", "ObjectiveOutput",
         "PreferenceBatch", "get_advantage", "get_aggregation", "get_objective",

@@ -80,3 +80,14 @@ def _open_regular(path: str, flags: int) -> int:
 
 def _open_no_link(path: str, flags: int) -> int:
     return _open_regular(path, flags | _NO_LINK)
+
+
+def no_path(name: str) -> str:
+    """Why a name cannot be that of a file on this machine, existing or not; empty if it can."""
+    try:
+        os.lstat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return (error.strerror if isinstance(error, OSError) else str(error)) or "no path"
+    return ""

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from fdiv_gym.envs.episode import Reply as Reply
     from fdiv_gym.envs.play import Conversation as Conversation
     from fdiv_gym.envs.play import Player as Player
-    from fdiv_gym.envs.play import play as play
     from fdiv_gym.envs.registration import get_environment as get_environment
     from fdiv_gym.envs.registration import make as make
     from fdiv_gym.envs.spaces import TextSpace as TextSpace
     from fdiv_gym.envs.text import TextEnv as TextEnv
+    from fdiv_gym.envs.tools import ToolEnv as ToolEnv
+    from fdiv_gym.envs.tools import ToolEpisode as ToolEpisode
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -30,9 +31,10 @@ __getattr__, __dir__, __all__ = lazy(
         "conversation": ["ConversationEnv"],
         "curriculum": ["Curriculum", "active_curriculum"],
         "episode": ["Episode", "Reply"],
-        "play": ["Conversation", "Player", "play"],
+        "play": ["Conversation", "Player"],
         "registration": ["get_environment", "make"],
         "spaces": ["TextSpace"],
         "text": ["TextEnv"],
+        "tools": ["ToolEnv", "ToolEpisode"],
     },
 )

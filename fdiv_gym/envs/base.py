@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import gymnasium
@@ -116,9 +116,13 @@ class Environment(gymnasium.Env[str, str], _options.Configurable):
         """Score what was said to each task: a response of a ``TextEnv``, a transcript of a ``ConversationEnv``."""
         raise NotImplementedError
 
+    def begin(self, task: Task) -> Episode | Awaitable[Episode]:
+        """A new episode about a task; the default ends after one response."""
+        return OneTurn()
+
     def begin_batch(self, tasks: Sequence[Task]) -> Sequence[Episode]:
-        """One new episode for each task; the default ends after one response."""
-        return [OneTurn() for _ in tasks]
+        """One new episode for each task, called instead of ``begin`` where a subclass overrides it."""
+        raise NotImplementedError
 
     @property
     def max_turns(self) -> int:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
 
 from fdiv_gym.envs.base import Demonstration, Environment, ParseCalls
+from fdiv_gym.envs.calls import DEADLINE_S
 from fdiv_gym.envs.episode import Episode
-from fdiv_gym.envs.play import DEADLINE_S, Conversation, Player, advance, judged_alone, play
-from fdiv_gym.errors import EnvError
+from fdiv_gym.envs.play import Conversation, Player, advance, judged_alone, play
+from fdiv_gym.errors import EnvError, PluginError
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.transcript import Transcript
@@ -56,13 +57,12 @@ class ConversationEnv(Environment):
 
     # ---- implemented by a subclass ----------------------------------------------------------------
 
-    def begin(self, task: Task) -> Episode:
-        """A new conversation about a task."""
-        raise NotImplementedError
+    def begin(self, task: Task) -> Episode | Awaitable[Episode]:
+        """A new conversation about a task; a method or ``async def``.
 
-    def begin_batch(self, tasks: Sequence[Task]) -> Sequence[Episode]:
-        """One new conversation for each task; override it if a batch is cheaper than a loop."""
-        return [self.begin(task) for task in tasks]
+        To begin all of a batch at once, override ``begin_batch(tasks)``, which returns an episode for each task.
+        """
+        raise NotImplementedError
 
     def score(self, task: Task, transcript: Transcript) -> Verdict:
         """Judge a finished conversation. Must return a verdict for any responses and must not raise."""
@@ -117,21 +117,28 @@ class ConversationEnv(Environment):
             The texts of the first messages, one below the other; ``info["messages"]`` holds the messages.
 
         Raises:
-            EnvError: the task index is not an integer in range, or the episode opens with no message.
-            PluginError: ``begin`` failed.
+            EnvError: the task index is not an integer in range.
+            PluginError: ``begin`` or ``opening`` failed, or the episode opens with no message to answer.
         """
         index, task = self._next_task(seed, options)
         self._leave()
-        self._live = Conversation.begin(self, [task])[0]
-        said = self._live.messages
+        live = Conversation.begin(self, [task])[0]
+        if live.problem is not None:
+            live.close()
+            raise PluginError(live.problem.detail)
+        self._live = live
+        said = tuple(live.messages)
         return texts(said), {"task": index, "task_hash": task.hash, "messages": said}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Say ``action``: the texts of the environment's next messages, or at the end the reward and the verdict.
+        """Say ``action``: the texts of the environment's next messages, and at the end the reward and the verdict.
+
+        A reply that fails ends the episode with a verdict of status ``error``.
 
         Raises:
-            EnvError: the episode is over or has not started, or the action is not a string.
-            PluginError: the subclass's code failed.
+            EnvError: the episode is over or has not started, the action is not a string, or the subclass broke the
+                Verdict contract.
+            PluginError: the subclass's ``score`` failed.
         """
         if self._live is None:
             raise EnvError("the episode is over (or has not started): call reset() first")

@@ -17,12 +17,12 @@ class Reply:
     """An environment's answer to a response, with a reward for the response.
 
     Args:
-        said: the next messages; empty at the end of the conversation.
+        said: the next messages; None or empty at the end of the conversation.
         reward: of the response; counted by ``returns = "sum"`` and ``"discounted"``.
         done: whether the conversation is over.
     """
 
-    said: Said = ()
+    said: Said | None = ()
     reward: float = 0.0
     done: bool = False
 
@@ -34,12 +34,14 @@ Answer = Said | Reply | None
 class Episode:
     """One conversation. It owns its state; the environment makes one for each trajectory.
 
-    A subclass implements ``reply``, as a method or as ``async def``, and may override the others. Thousands of episodes
-    live at once: asynchronous replies of all of them are awaited together, the others are called one after the other.
+    A subclass implements ``reply`` and may override the others. Each of them is a method or ``async def``. Thousands of
+    episodes live at once: what is asynchronous is awaited together for all of them, in one event loop that lives as
+    long as the process; plain methods are called one after the other. Each call has ``env.reply_deadline_s`` seconds.
+
     Everything random in an episode must follow from its task, so that a run can be resumed.
     """
 
-    def opening(self) -> Said | None:
+    def opening(self) -> Said | Awaitable[Said | None] | None:
         """The first messages; None for the task's prompt."""
         return None
 
@@ -50,15 +52,16 @@ class Episode:
         """
         raise NotImplementedError
 
-    def outcome(self) -> Mapping[str, Any]:
+    def outcome(self) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
         """What the judge should know of the state at the end, e.g. ``{"solved": True}``; JSON values only.
 
-        Numbers and truth values in it are logged as ``episode/<name>``, their means over the episodes.
+        Called once, before ``close``. Numbers and truth values in it are logged as ``episode/<name>``, their means over
+        the episodes.
         """
         return {}
 
-    def close(self) -> None:
-        """Release what the episode holds. Called once, whatever happened."""
+    def close(self) -> Awaitable[None] | None:
+        """Release what the episode holds. Called once, whatever happened; a failure is logged."""
 
 
 class OneTurn(Episode):

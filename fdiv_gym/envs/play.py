@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import inspect
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fdiv_gym.envs.base import Environment
+from fdiv_gym.envs.calls import DEADLINE_S, Failed, called
 from fdiv_gym.envs.episode import Episode, OneTurn, Reply
 from fdiv_gym.errors import FdivGymError, PluginError
-from fdiv_gym.registry.guard import boundary, check_reward, check_said, check_verdicts, label_of, outcome_of
-from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
-from fdiv_gym.registry.watchdog import watchdog
-from fdiv_gym.rewards.judge import run_async
+from fdiv_gym.registry.guard import (
+    boundary,
+    check_outcome,
+    check_reward,
+    check_said,
+    check_verdicts,
+    label_of,
+    max_turns_of,
+)
+from fdiv_gym.registry.messages import INTERRUPTS, shorten
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.transcript import End, Transcript
@@ -26,7 +30,6 @@ log = logging.getLogger(__name__)
 
 Player = Callable[[Sequence[Message]], str]
 """Gives the next response to the messages so far."""
-DEADLINE_S = 60.0
 
 
 class Conversation:
@@ -35,9 +38,9 @@ class Conversation:
     Args:
         env: its environment.
         task: what it is about.
-        episode: the environment's side of it; None if that could not begin.
 
     Attributes:
+        episode: the environment's side of it; None before it began, and if it could not begin.
         messages: all so far.
         opening: number of messages before the first response.
         turns: number of responses.
@@ -45,8 +48,9 @@ class Conversation:
         problem: the verdict of a conversation that failed, instead of a judge's.
     """
 
-    def __init__(self, env: Environment, task: Task, episode: Episode | None) -> None:
-        self.env, self.task, self.episode = env, task, episode
+    def __init__(self, env: Environment, task: Task) -> None:
+        self.env, self.task = env, task
+        self.episode: Episode | None = None
         self.messages: list[Message] = [*_system(env, task.messages), *task.messages]
         self.opening = len(self.messages)
         self.turns = 0
@@ -54,20 +58,21 @@ class Conversation:
         self.problem: Verdict | None = None
         self._rewards: list[float] = []
         self._outcome: dict[str, Any] = {}
-        self._cut_off = False
-        self._closed = False
+        self._cut_off = self._read = self._closed = False
 
     @classmethod
     def begin(cls, env: Environment, tasks: Sequence[Task]) -> list[Conversation]:
         """One conversation for each task; one that cannot begin has ended with a verdict of status ``error``."""
-        found = []
-        for task, episode in zip(tasks, _episodes(env, tasks), strict=True):
-            conversation = cls(env, task, episode if isinstance(episode, Episode) else None)
-            if isinstance(episode, Episode):
-                conversation._open()
-            else:
-                conversation.fail(episode)
-            found.append(conversation)
+        found = [cls(env, task) for task in tasks]
+        try:
+            _begin(env, found)
+            opening = [one for one in found if one._has_state and one.end is None]
+            said = called(env, "opening", [one._say_first for one in opening], deadline_s(env))
+            for one, first in zip(opening, said, strict=True):
+                one._open(first)
+        except BaseException:
+            close_all(found)
+            raise
         return found
 
     def say(self, response: str, *, cut_off: bool = False) -> None:
@@ -77,14 +82,17 @@ class Conversation:
         self._cut_off = cut_off
 
     def hear(self, answer: object) -> None:
-        """Add the environment's answer to the last response.
-
-        Raises:
-            EnvError: it is no answer.
-        """
-        reply = answer if isinstance(answer, Reply) else Reply(() if answer is None else answer, done=answer is None)  # type: ignore[arg-type]
-        said = check_said(self.env, "reply", reply.said)
-        self._rewards.append(check_reward(self.env, reply.reward))
+        """Add the environment's answer to the last response; one that is none ends the conversation."""
+        if isinstance(answer, Failed):
+            self.fail(answer)
+            return
+        reply = answer if isinstance(answer, Reply) else Reply(answer, done=answer is None)  # type: ignore[arg-type]
+        try:
+            said = () if reply.said is None else check_said(self.env, "reply", reply.said)
+            self._rewards.append(check_reward(self.env, reply.reward))
+        except FdivGymError as error:
+            self.fail(Failed(str(error)))
+            return
         self.messages += said
         if reply.done or not said:
             self.end = "done"
@@ -93,44 +101,76 @@ class Conversation:
         """End a conversation that has not ended by itself."""
         self.end = self.end or end
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, failed: Failed) -> None:
         """End it with a verdict that names what failed."""
-        late = isinstance(error, TimeoutError)
-        self.problem = Verdict.timeout(str(error)) if late else Verdict.error(str(error))
-        self.end = self.end or "done"
+        self.problem = Verdict.timeout(failed.message) if failed.late else Verdict.error(failed.message)
+        self.end = self.end or "failed"
 
     def close(self) -> None:
-        """Read the episode's outcome and close it; may be called more than once. Never raises but for Ctrl-C."""
-        if self._closed or self.episode is None:
-            return
-        self._closed = True
-        try:
-            self._outcome = outcome_of(self.env, self.episode)
-        except FdivGymError as error:
-            if self.problem is None:
-                self.problem = Verdict.error(str(error))
-        try:
-            with boundary(self.env, "close"):
-                self.episode.close()
-        except FdivGymError as error:
-            log.warning("%s", error)
+        """Read the episode's outcome and close it; see ``close_all``."""
+        close_all([self])
 
     def transcript(self) -> Transcript:
         """What is judged: the conversation so far."""
         rewards = tuple(self._rewards) if any(self._rewards) else ()
-        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, self.end or "done", self._cut_off)
+        end: End = "failed" if self.problem is not None and self.turns else self.end or "done"
+        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, end, self._cut_off)
 
-    def _open(self) -> None:
+    @property
+    def _has_state(self) -> bool:
+        return self.episode is not None and not isinstance(self.episode, OneTurn)
+
+    # The calls into the environment. They keep what they got and mark what they do at once: Ctrl-C may come in between.
+
+    def _begin(self) -> Any:
+        got = self.env.begin(self.task)
+        return self._begin_later(got) if inspect.isawaitable(got) else self._take_episode(got)
+
+    async def _begin_later(self, got: Awaitable[object]) -> object:
+        return self._take_episode(await got)
+
+    def _take_episode(self, got: object) -> object:
+        self.episode = got if isinstance(got, Episode) else None
+        return got
+
+    def _say_first(self) -> Any:
         assert self.episode is not None
+        return self.episode.opening()
+
+    def _answer(self) -> Any:
+        assert self.episode is not None
+        return self.episode.reply(self.messages[-1].content)
+
+    def _tell_outcome(self) -> Any:
+        assert self.episode is not None
+        self._read = True
+        return self.episode.outcome()
+
+    def _release(self) -> Any:
+        assert self.episode is not None
+        self._closed = True
+        return self.episode.close()
+
+    def _open(self, said: object) -> None:
         try:
-            with boundary(self.env, "opening"):
-                said = self.episode.opening()
-                messages = self.task.messages if said is None else check_said(self.env, "opening", said, opening=True)
+            if isinstance(said, Failed):
+                self.fail(said)
+                return
+            messages = self.task.messages if said is None else check_said(self.env, "opening", said, opening=True)
         except FdivGymError as error:
-            self.fail(error)
+            self.fail(Failed(str(error)))
             return
         self.messages = [*_system(self.env, messages), *messages]
         self.opening = len(self.messages)
+
+    def _take_outcome(self, outcome: object) -> None:
+        try:
+            failed = outcome if isinstance(outcome, Failed) else None
+            self._outcome = {} if failed is not None else check_outcome(self.env, outcome)
+        except FdivGymError as error:
+            failed = Failed(str(error))
+        if failed is not None and self.problem is None:
+            self.fail(failed)
 
 
 def _system(env: Environment, messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -139,96 +179,93 @@ def _system(env: Environment, messages: Sequence[Message]) -> tuple[Message, ...
     return () if text is None or messages[0].role == "system" else (Message("system", text),)
 
 
-def _episodes(env: Environment, tasks: Sequence[Task]) -> list[Episode | FdivGymError]:
-    """An episode for each task, or why there is none; one by one if the batch fails."""
+def deadline_s(env: Environment) -> float:
+    """Seconds that an episode may take for one call."""
+    return float(getattr(getattr(env, "options", None), "reply_deadline_s", DEADLINE_S))
+
+
+def _begin(env: Environment, conversations: Sequence[Conversation]) -> None:
+    """Begin the episodes of new conversations; one by one if the environment's batch fails."""
+    if getattr(env.begin_batch, "__func__", None) is not Environment.begin_batch:
+        failed = _begin_batch(env, conversations)
+        if failed is None:
+            return
+        if len(conversations) == 1:
+            conversations[0].fail(failed)
+        else:
+            for one in conversations:
+                _begin(env, [one])
+        return
+    for one, got in zip(
+        conversations, called(env, "begin", [c._begin for c in conversations], deadline_s(env)), strict=True
+    ):
+        if isinstance(got, Failed):
+            one.fail(got)
+        elif not isinstance(got, Episode):
+            one.fail(Failed(f"{label_of(env)}: begin must return an fdiv_gym.Episode, got {shorten(got)}"))
+
+
+def _begin_batch(env: Environment, conversations: Sequence[Conversation]) -> Failed | None:
+    """Begin them by ``begin_batch``; the failure if that gives anything but an episode for each."""
     try:
         with boundary(env, "begin_batch"):
-            episodes = list(env.begin_batch(tasks))
-            if len(episodes) == len(tasks) and all(isinstance(episode, Episode) for episode in episodes):
-                return list(episodes)
-            raise PluginError(
-                f"begin must return an fdiv_gym.Episode for each of {len(tasks)} tasks, got {shorten(episodes)}"
-            )
+            episodes: list[object] = list(env.begin_batch([one.task for one in conversations]))
     except FdivGymError as error:
-        if len(tasks) == 1:
-            return [error]
-    return [found for task in tasks for found in _episodes(env, [task])]
+        return Failed(str(error))
+    if len(episodes) == len(conversations) and all(isinstance(episode, Episode) for episode in episodes):
+        for one, episode in zip(conversations, episodes, strict=True):
+            one._take_episode(episode)
+        return None
+    unused = [episode.close for episode in episodes if isinstance(episode, Episode)]
+    _warn_of(called(env, "close", unused, deadline_s(env)))
+    expected = f"must return an fdiv_gym.Episode for each of {len(conversations)} tasks"
+    return Failed(f"{label_of(env)}: begin_batch {expected}, got {shorten(episodes)}")
 
 
 def advance(env: Environment, conversations: Sequence[Conversation]) -> None:
     """Let the environment answer the last response of each; what fails ends with a verdict of its own.
 
     Asynchronous replies are awaited together. One that takes longer than ``env.reply_deadline_s`` ends its episode with
-    a verdict of status ``timeout``; a synchronous one that never returns ends the run.
-    """
-    limit = getattr(getattr(env, "options", None), "reply_deadline_s", DEADLINE_S)
-    waiting: list[tuple[Conversation, Awaitable[Any]]] = []
-    for conversation in conversations:
-        with _failing(conversation):
-            answer = _reply(env, conversation, limit)
-            if inspect.isawaitable(answer):
-                waiting.append((conversation, answer))
-            else:
-                conversation.hear(answer)
-    if waiting:
-        answers = run_async(lambda: _all([_limited(env, awaitable, limit) for _, awaitable in waiting]))
-        for (conversation, _), answer in zip(waiting, answers, strict=True):
-            with _failing(conversation):
-                if isinstance(answer, BaseException):
-                    raise answer
-                conversation.hear(answer)
-    for conversation in conversations:
-        if conversation.turns >= env.max_turns:
-            conversation.stop("turns")
-
-
-def _reply(env: Environment, conversation: Conversation, limit: float) -> Any:
-    """The reply, or what is to be awaited for it.
+    a verdict of status ``timeout``; one that never returns ends the run.
 
     Raises:
-        PluginError: it failed.
-        TimeoutError: it took too long.
+        PluginError: ``env.max_turns`` is a property that failed.
+        EnvError: it is not a positive integer.
     """
-    assert conversation.episode is not None
-    response = conversation.messages[-1].content
-    if isinstance(conversation.episode, OneTurn):
-        return None
-    begun = time.monotonic()
-    # Killed late: a reply that is only slow costs its episode, not the run.
-    watched = watchdog.watch(label_of(env), "a reply (env.reply_deadline_s)", 2 * limit + 5)
-    with watched, boundary(env, "reply"):
-        answer = conversation.episode.reply(response)
-    if time.monotonic() - begun > limit:
-        raise TimeoutError(f"a reply took more than {limit:g} s (env.reply_deadline_s)")
-    return answer
+    answers = called(env, "reply", [one._answer for one in conversations], deadline_s(env))
+    for one, answer in zip(conversations, answers, strict=True):
+        one.hear(answer)
+    turns = max_turns_of(env)
+    for one in conversations:
+        if one.turns >= turns:
+            one.stop("turns")
 
 
-async def _all(replies: Sequence[Awaitable[Any]]) -> list[Any]:
-    return list(await asyncio.gather(*replies, return_exceptions=True))
+def close_all(conversations: Sequence[Conversation]) -> None:
+    """Read the outcome of each episode and close it, once; an episode that fails in this costs no other.
+
+    An outcome that fails is a verdict of status ``error``; what fails in closing is logged. Ctrl-C is raised when the
+    other episodes are closed.
+    """
+    interrupt: BaseException | None = None
+    while still := [one for one in conversations if one._has_state and not one._closed]:
+        env = still[0].env
+        try:
+            unread = [one for one in still if not one._read]
+            outcomes = called(env, "outcome", [one._tell_outcome for one in unread], deadline_s(env))
+            for one, outcome in zip(unread, outcomes, strict=True):
+                one._take_outcome(outcome)
+            _warn_of(called(env, "close", [one._release for one in still], deadline_s(env)))
+        except INTERRUPTS as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
-async def _limited(env: Environment, awaitable: Awaitable[Any], limit: float) -> Any:
-    try:
-        with boundary(env, "reply"):
-            async with asyncio.timeout(limit):
-                return await awaitable
-    except PluginError as error:
-        if isinstance(error.__cause__, TimeoutError):
-            raise TimeoutError(f"a reply took more than {limit:g} s (env.reply_deadline_s)") from None
-        raise
-
-
-@contextlib.contextmanager
-def _failing(conversation: Conversation) -> Any:
-    """What is raised inside ends the conversation only."""
-    try:
-        yield
-    except INTERRUPTS:
-        raise
-    except (FdivGymError, TimeoutError) as error:
-        conversation.fail(error)
-    except Exception as error:
-        conversation.fail(PluginError(cause_of(error)))
+def _warn_of(results: Sequence[object]) -> None:
+    failed = [result for result in results if isinstance(result, Failed)]
+    if failed:
+        log.warning("%s%s", failed[0].message, f" (and {len(failed) - 1} more)" if failed[1:] else "")
 
 
 def judged_alone(env: Environment, conversation: Conversation) -> Verdict:

@@ -14,9 +14,11 @@ from fdiv_gym.envs.base import Split
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.evaluation.samples import Mode
 from fdiv_gym.evaluation.source import initial_model, locate, served_name
+from fdiv_gym.files import no_path
 from fdiv_gym.models.adapter_trust import is_adapter
 from fdiv_gym.models.added import resolve
 from fdiv_gym.registry.lookup import entry_named
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.remote.options import ServerOptions
 from fdiv_gym.rollouts.engine import Engine
 from fdiv_gym.rollouts.text_engine import TextEngine
@@ -162,6 +164,9 @@ def configure(
             server or code of the model without the user's consent.
         TrainerError: a run folder without a checkpoint, or an initial model that cannot be built again.
     """
+    for what, name in (("model", model), ("--env", env_id or "")):
+        if problem := no_path(name):
+            raise ConfigError(f"the name of {what} {shorten(name)} is none: {problem}")
     own = {} if config_file is None else _read(config_file)
     served = _is_served(engine, own, overrides)
     run, weights = (None, served_name(model, step)) if served else locate(model, step)

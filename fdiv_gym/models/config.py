@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from fdiv_gym.files import no_path
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.registry.options import Options
 
 
@@ -85,6 +87,13 @@ class ModelConfig(Options):
     reference_every: int = pydantic.Field(0, ge=0)
     """Steps after which the reference becomes the present policy, again and again; 0: it stays the initial model."""
 
+    @pydantic.field_validator("name_or_path")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if problem := no_path(name):
+            raise ValueError(f"{shorten(name)} names no model: {problem}")
+        return name
+
     @pydantic.model_validator(mode="after")
     def _fits(self) -> ModelConfig:
         if self.adapter is not None and self.lora is not None:
@@ -92,6 +101,8 @@ class ModelConfig(Options):
                 "adapter is merged into the initial weights, and lora trains a new one on them, which could not be "
                 "stored without the first: merge that into a model first (fdiv-gym models merge)"
             )
+        if self.chat == "never" and (self.chat_template is not None or self.chat_template_options):
+            raise ValueError('chat = "never" uses no chat template: remove chat_template and chat_template_options')
         self._check_reference()
         if self.revision is not None and self.name_or_path == "embedded":
             raise ValueError("revision chooses a version of a model of the hub, and the model is embedded: remove it")

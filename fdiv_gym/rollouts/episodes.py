@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fdiv_gym.envs.base import Environment
-from fdiv_gym.envs.play import Conversation, advance
+from fdiv_gym.envs.play import Conversation, advance, close_all
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.registry.guard import completions_of
 from fdiv_gym.rollouts.engine import Engine
@@ -76,8 +76,7 @@ def run_episodes(
             advance(env, [one.talk for one in playing if one.talk.end is None])
             turn += 1
     finally:
-        for one in live:
-            one.talk.close()
+        close_all([one.talk for one in live])
 
     def groups(verdicts: Sequence[Verdict | None]) -> list[TrajectoryGroup]:
         done = [one.trajectory(verdict) for one, verdict in zip(live, verdicts, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fdiv_gym.envs.base import Environment
-from fdiv_gym.envs.play import Conversation, advance
+from fdiv_gym.envs.play import Conversation, advance, close_all
 from fdiv_gym.registry.guard import texts_of
 from fdiv_gym.rollouts.judging import judge
 from fdiv_gym.rollouts.scoring import TimeoutLedger
@@ -19,6 +19,8 @@ from fdiv_gym.types.verdict import Verdict
 
 WITHHELD = "the engine gave no response: "
 """Start of the verdict's detail where the engine withheld a response."""
+NO_ROOM = "the prompt and engine.max_new_tokens do not fit into the model's context"
+"""The verdict's detail where there is no room for a first response; later, what was said is judged."""
 
 
 @dataclass
@@ -30,6 +32,11 @@ class _Live:
     tokens: float | None = 0
 
     def take(self, completion: TextCompletion) -> None:
+        if completion.no_room:
+            self.talk.stop("context")
+            if not self.talk.turns:
+                self.talk.problem = Verdict.unscorable(NO_ROOM)
+            return
         self.last = completion
         known = self.tokens is not None and completion.tokens is not None
         self.tokens = (self.tokens or 0) + (completion.tokens or 0) if known else None
@@ -79,8 +86,7 @@ def run_text_episodes(
             advance(env, [one.talk for one in playing if one.talk.end is None])
             turn += 1
     finally:
-        for one in live:
-            one.talk.close()
+        close_all([one.talk for one in live])
     verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger)
     done = [one.finished(verdict) for one, verdict in zip(live, verdicts, strict=True)]
     return [done[g * n : (g + 1) * n] for g in range(len(tasks))]

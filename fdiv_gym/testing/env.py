@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from fdiv_gym.envs.base import Environment
+from fdiv_gym.envs.conversation import ConversationEnv
+from fdiv_gym.envs.text import TextEnv
 from fdiv_gym.errors import EnvError, PluginError
 from fdiv_gym.registry.guard import label_of
-from fdiv_gym.testing import env_tasks, env_verdicts
-from fdiv_gym.testing.env_tasks import SPLITS, sample_tasks
-from fdiv_gym.testing.env_verdicts import outcome
-from fdiv_gym.testing.hostile import GARBAGE
+from fdiv_gym.testing import env_conversations, env_steps, env_tasks, env_verdicts
+from fdiv_gym.testing.env_tasks import SPLITS
 from fdiv_gym.testing.report import CannotCheckError, Report
+
+Check = Callable[[Report, float], None]
+"""Adds its findings to a report; the number is the limit of seconds for one call of the environment."""
 
 
 class NoTasksError(CannotCheckError, EnvError):
@@ -35,25 +37,6 @@ def check_environment(env: Environment, *, seconds: float = 30.0) -> Report:
     """
     _ask_for_tasks(env)
     report = Report(label_of(env))
-    checks: dict[str, Callable[[Environment, Report, float], None]] = {
-        "gymnasium": env_tasks.check_gymnasium,
-        "tasks": env_tasks.check_tasks,
-        "hashes": env_tasks.check_hashes,
-        "splits": env_tasks.check_splits,
-        "reset": env_tasks.check_reset,
-        "seeding": env_tasks.check_seeding,
-        "episode": env_verdicts.check_episode,
-        "reference_response": env_verdicts.check_reference_response,
-        "rejects_invalid": env_verdicts.check_rejects_invalid,
-        "hostile": env_verdicts.check_hostile,
-        "references": env_tasks.check_references,
-        "unscorable": env_verdicts.check_unscorable,
-        "batch": env_verdicts.check_batch,
-        "deterministic": env_verdicts.check_deterministic,
-        "votes": env_verdicts.check_votes,
-        "pickle": _pickle,
-        "demonstrations": env_tasks.check_demonstrations,
-    }
     with report.section("form"):
         low, high = env.score_range
         report.check("form", low < high, f"score_range is {env.score_range}, expected (low, high) with low < high")
@@ -61,13 +44,23 @@ def check_environment(env: Environment, *, seconds: float = 30.0) -> Report:
             env.task_list(split)
     if not report.ok:
         return report
-    for name, check in checks.items():
+    for name, check in checks_of(env).items():
         with report.section(name):
-            check(env, report, seconds)
+            check(report, seconds)
     with report.section("close"):
         env.close()
         env.close()
     return report
+
+
+def checks_of(env: Environment) -> dict[str, Check]:
+    """The checks of an environment, bound to it, by name."""
+    found: dict[str, Check] = {name: partial(check, env) for name, check in COMMON.items()}
+    if isinstance(env, TextEnv):
+        found |= {name: partial(check, env) for name, check in OF_ONE_TURN.items()}
+    if isinstance(env, ConversationEnv):
+        found |= {name: partial(check, env) for name, check in OF_CONVERSATIONS.items()}
+    return found
 
 
 def _ask_for_tasks(env: Environment) -> None:
@@ -83,11 +76,38 @@ def _ask_for_tasks(env: Environment) -> None:
             return  # any other failure is a fault too
 
 
-def _pickle(env: Environment, report: Report, seconds: float) -> None:
-    task = sample_tasks(env, count=1)[0]
-    response = env.reference_response(task) or GARBAGE
-    expected = env.score(task, response)
-    for what, other in (("pickling", pickle.loads(pickle.dumps(env))), ("deepcopy", copy.deepcopy(env))):
-        got = other.score(task, response)
-        report.check("pickle", got.score == expected.score, f"after {what} the same response gets {outcome(got)}")
-        other.close()
+COMMON: Mapping[str, Callable[[Environment, Report, float], None]] = {
+    "gymnasium": env_tasks.check_gymnasium,
+    "tasks": env_tasks.check_tasks,
+    "hashes": env_tasks.check_hashes,
+    "splits": env_tasks.check_splits,
+    "reset": env_tasks.check_reset,
+    "seeding": env_tasks.check_seeding,
+    "references": env_tasks.check_references,
+    "demonstrations": env_tasks.check_demonstrations,
+}
+OF_ONE_TURN: Mapping[str, Callable[[TextEnv, Report, float], None]] = {
+    "episode": env_verdicts.check_episode,
+    "reference_response": env_verdicts.check_reference_response,
+    "rejects_invalid": env_verdicts.check_rejects_invalid,
+    "hostile": env_verdicts.check_hostile,
+    "unscorable": env_verdicts.check_unscorable,
+    "batch": env_verdicts.check_batch,
+    "deterministic": env_verdicts.check_deterministic,
+    "votes": env_verdicts.check_votes,
+    "pickle": env_verdicts.check_pickle,
+}
+OF_CONVERSATIONS: Mapping[str, Callable[[ConversationEnv, Report, float], None]] = {
+    "opening": env_conversations.check_opening,
+    "episode": env_steps.check_episode,
+    "closing": env_steps.check_closing,
+    "reference_player": env_conversations.check_reference_player,
+    "rejects_invalid": env_conversations.check_rejects_invalid,
+    "hostile": env_conversations.check_hostile,
+    "state": env_conversations.check_state,
+    "batch": env_conversations.check_batch,
+    "transcript": env_conversations.check_transcripts,
+    "unscorable": env_conversations.check_unscorable,
+    "votes": env_conversations.check_votes,
+    "pickle": env_conversations.check_pickle,
+}

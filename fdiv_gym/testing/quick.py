@@ -28,8 +28,9 @@ from fdiv_gym.rollouts.engine import Engine
 from fdiv_gym.rollouts.isolation.exits import exit_is_no_success
 from fdiv_gym.runs.config import RunConfig
 from fdiv_gym.runs.consent import urls
-from fdiv_gym.testing import env_tasks, env_verdicts, objective
+from fdiv_gym.testing import objective
 from fdiv_gym.testing.divergence import check_divergence
+from fdiv_gym.testing.env import checks_of
 from fdiv_gym.testing.env_tasks import SPLITS
 from fdiv_gym.testing.hostile import within
 from fdiv_gym.testing.judge import check_verdicts
@@ -42,14 +43,10 @@ SECONDS = 2.0
 KILL_S = 120.0
 """Seconds after which the checks of a plugin that does not return end the run."""
 OF_OBJECTIVES = ("sign", "gradient", "reference", "micro-batch", "padding", "all-equal", "unscorable", "extremes")
-OF_ENVIRONMENTS: Mapping[str, Callable[[Environment, Report, float], None]] = {
-    "tasks": env_tasks.check_tasks,
-    "reset": env_tasks.check_reset,
-    "episode": env_verdicts.check_episode,
-    "reference_response": env_verdicts.check_reference_response,
-    "rejects_invalid": env_verdicts.check_rejects_invalid,
-    "batch": env_verdicts.check_batch,
-}
+OF_ENVIRONMENTS = (
+    "tasks", "opening", "reset", "episode", "reference_response", "reference_player", "rejects_invalid", "state",
+    "batch",
+)  # fmt: skip
 Checks = Mapping[str, Callable[[float], None]]
 
 
@@ -244,8 +241,10 @@ def _of_environment(env: Environment, quick: Quick) -> None:
             within(left, partial(env.task_list, split))
 
     checks: dict[str, Callable[[float], None]] = {"form": form}
-    for name, check in OF_ENVIRONMENTS.items():
-        checks[name] = lambda left, check=check: within(left, lambda: check(env, report, left))  # type: ignore[misc]
+    every = checks_of(env)
+    for name in OF_ENVIRONMENTS:
+        if name in every:
+            checks[name] = lambda left, check=every[name]: within(left, lambda: check(report, left))  # type: ignore[misc]
     quick.run(report, checks)
     env.close()
 

@@ -19,12 +19,15 @@ class TextCompletion:
         tokens: number of sampled tokens, or their mean over responses that were counted together; None if unknown.
         withheld: why there is no response, e.g. a filter of the server removed it; empty for a response. What was
             withheld gets no score, which is not a low one.
+        no_room: whether there is no response because it would not fit into the model's context; the episode ends there,
+            as one that is truncated.
     """
 
     text: str
     stop_reason: StopReason
     tokens: float | None = None
     withheld: str = ""
+    no_room: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class TextTrajectory:
     turns: int = 1
     response_length: float | None = None
     transcript: Transcript | None = None
+
+    @property
+    def environment_tokens(self) -> None:
+        """Not known without tokens."""
+        return None
 
     @property
     def logprob(self) -> None:

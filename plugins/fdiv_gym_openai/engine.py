@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -22,6 +24,9 @@ SEEDS = 2**31
 """Some servers read a seed into 32 bits, with a sign."""
 REFUSED = (400, 404, 422)
 """Statuses of a request that the server does not accept as it is."""
+CONTEXT = re.compile(r"context.{0,8} (length|size|window)|exceeds?.{0,40} context", re.IGNORECASE)
+"""What servers (OpenAI, vLLM, SGLang, llama.cpp) say of a prompt that does not fit into the model's context."""
+NO_ROOM = TextCompletion("", "length", no_room=True)
 PURE: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
     "llamacpp": {"top_k": 0, "min_p": 0.0},
@@ -117,6 +122,8 @@ class OpenAIEngine(TextEngine):
         done: list[TextCompletion] = []
         if self._several is not False and n > 1:
             reply = await self._ask(connection, chat, n, sampling, derive_seed(sampling.seed, i))
+            if _no_room(reply):
+                return [NO_ROOM] * n
             if reply.status not in REFUSED:
                 done = self._texts(reply, n)
         rest = range(len(done), n)
@@ -141,7 +148,7 @@ class OpenAIEngine(TextEngine):
         extra = {**self._defaults, **({"top_k": sampling.top_k} if sampling.top_k else {}), **o.extra}
         if self._plain:
             # max_completion_tokens is a field of chats only.
-            return await connection.complete({**body, "prompt": "".join(m.content for m in chat)}, extra)
+            return await connection.complete({**body, "prompt": plain_text(chat)}, extra)
         messages = [{"role": message.role, "content": message.content} for message in chat]
         return await connection.chat({**body, "messages": messages}, extra)
 
@@ -151,6 +158,8 @@ class OpenAIEngine(TextEngine):
         Raises:
             EngineError: there is none, or there are more.
         """
+        if _no_room(reply):
+            return [NO_ROOM]
         if reply.choices is None:
             raise fg.EngineError(f"{self._place}: {reply.failure}{_words(reply)}{self._advice(reply)}")
         if not 1 <= len(reply.choices) <= n:
@@ -196,6 +205,22 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def plain_text(chat: Sequence[Message]) -> str:
+    """A chat as the text that a model without a template continues, as ``ChatEncoder`` joins it.
+
+    A line feed stands between messages, none beside a response.
+    """
+    parts = [
+        ("" if said else "\n").join(message.content for message in some)
+        for said, some in itertools.groupby(chat, lambda message: message.role == "assistant")
+    ]
+    return "".join(parts)
+
+
+def _no_room(reply: Reply) -> bool:
+    return reply.choices is None and reply.status in REFUSED and CONTEXT.search(reply.said) is not None
 
 
 def _words(reply: Reply) -> str:

@@ -158,20 +158,51 @@ def test_timeouts_are_remembered_and_replayed():
     assert calls == ["slow", "x", "x"]
 
 
+class Guesses(fg.Episode):
+    """Says no, and which turn it is, until the right response."""
+
+    def __init__(self, right):
+        self.right, self.turn = right, 0
+
+    def reply(self, response):
+        self.turn += 1
+        return None if response == self.right else f"no, turn {self.turn}"
+
+
+class Thrice(fg.ConversationEnv):
+    """Asks for the prompt itself, up to three times; the last response counts."""
+
+    default_turns = 3
+
+    def tasks(self, split):
+        return Echo().tasks(split)
+
+    def begin(self, task):
+        return Guesses(task.answer)
+
+    def score(self, task, transcript):
+        return fg.Verdict.scored(float(transcript.response == task.answer))
+
+
 def test_multi_turn_gives_the_reward_once():
-    class Twice(Echo):
-        max_turns = 3
-
-        def follow_up(self, task, turn, response, verdict):
-            return None if verdict.score == 1.0 else f"no, turn {turn}"
-
-    env = Twice()
-    env.reset(seed=0, options={"task": 0})
+    env = Thrice()
+    prompt, info = env.reset(seed=0, options={"task": 0})
+    assert (prompt, info["task"], info["messages"]) == ("train 0", 0, (fg.Message("user", "train 0"),))
     assert env.step("a")[:4] == ("no, turn 1", 0.0, False, False)
-    assert env.step("train 0")[:4] == ("", 1.0, True, False)
+    *said, info = env.step("train 0")
+    assert said == ["", 1.0, True, False]
+    assert (info["turn"], info["verdict"]) == (2, fg.Verdict.scored(1.0))
+    with pytest.raises(fg.EnvError, match="call reset"):
+        env.step("a")
     env.reset(options={"task": 0})
-    env.step("a"), env.step("b")
+    assert [env.step(text)[4].get("verdict") for text in "ab"] == [None, None]
     assert env.step("c")[1:4] == (0.0, False, True)
+    with pytest.raises(fg.EnvError, match="call reset"):
+        env.step("a")
+
+
+def test_a_conversation_is_a_gymnasium_environment():
+    check_env(Thrice(), skip_render_check=True)
 
 
 def test_an_empty_split_is_an_error():

@@ -268,3 +268,13 @@ def test_an_evaluation_that_fails_before_its_first_sample_leaves_nothing(tmp_pat
     with pytest.raises(fg.ConfigError, match="not empty"):
         evaluate(Plan(config, tasks=2, samples=1, trained_on=trained_on), tmp_path / "other")
     assert (tmp_path / "other" / "notes.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused_on_one_line(name):
+    with pytest.raises(fg.ConfigError, match="the name of model"):
+        configure(name, "math/Addition-v0")
+    with pytest.raises(fg.ConfigError, match="the name of --env"):
+        configure("embedded", name)
+    with pytest.raises(fg.ConfigError, match="names no model"):
+        fg.parse_config({"env": {"id": "math/Addition-v0"}, "model": {"name_or_path": name}})

@@ -41,19 +41,27 @@ def plan_of(server):
     return make
 
 
-class Guess(fg.TextEnv):
+class Wrong(fg.Episode):
+    def __init__(self, right):
+        self.right = right
+
+    def reply(self, response):
+        return None if response == self.right else "wrong"
+
+
+class Guess(fg.ConversationEnv):
     """Task i asks for the number i; two more turns tell that a guess is wrong."""
 
-    max_turns = 3
+    default_turns = 3
 
     def tasks(self, split):
         return [fg.Task(f"guess {i}", str(i)) for i in range(3)]
 
-    def score(self, task, response):
-        return fg.Verdict.scored(float(response == task.answer))
+    def begin(self, task):
+        return Wrong(task.answer)
 
-    def follow_up(self, task, turn, response, verdict):
-        return None if verdict.score else "wrong"
+    def score(self, task, transcript):
+        return fg.Verdict.scored(float(transcript.response == task.answer))
 
 
 @pytest.fixture

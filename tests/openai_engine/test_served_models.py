@@ -142,6 +142,56 @@ def test_without_a_template_the_server_continues_the_text(server, guess, plan_of
     assert "guess 20wrong0wrong" in [body["prompt"] for body in server.bodies]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 8 tokens. However, you requested 12 tokens.",
+        "the request exceeds the available context size, try increasing it",
+    ],
+)
+def test_the_end_of_the_context_truncates_an_episode_and_does_not_end_the_evaluation(words, guess, plan_of, tmp_path):
+    def full(handler, body, count):
+        if len(body["messages"]) < 3:
+            return False
+        handler.send({"error": {"message": words}}, 400)
+        return True
+
+    with ModelServer(answer=lambda text, rng, temperature: ("0", "stop")) as server:
+        server.fault = full
+        done = evaluate(plan_of(env=guess, where=server.address, tasks=None, samples=2), tmp_path / "e")
+    assert [(line["turns"], line["verdict"]["score"]) for line in lines_of(done)] == [(1, 1.0)] * 2 + [(1, 0.0)] * 4
+
+
+def test_the_end_of_the_context_is_not_mistaken_for_a_server_that_gives_one_response_at_a_time(plan_of, tmp_path):
+    def long(handler, body, count):
+        if count > 1:
+            return False
+        handler.send({"error": {"message": "exceeds the maximum context length"}}, 400)
+        return True
+
+    with ModelServer() as server:
+        server.fault = long
+        done = evaluate(plan_of(where=server.address, tasks=3), tmp_path / "e")
+    assert [body.get("n") for body in server.bodies] == [4, 4, 4]
+    assert [line["verdict"]["status"] for line in lines_of(done)] == ["unscorable"] * 4 + ["scored"] * 8
+
+
+def test_a_text_without_a_template_is_joined_as_the_encoder_of_tokens_joins_it():
+    from fdiv_gym.models import ChatEncoder
+    from fdiv_gym_openai.engine import plain_text
+
+    class Characters:
+        eos_token_id = 0
+
+        def encode(self, text, add_special_tokens=True):
+            return [ord(character) for character in text]
+
+    chat = [Message("system", "s"), Message("user", "u"), Message("assistant", "a"), Message("tool", "t"),
+            Message("user", "v"), Message("assistant", ""), Message("user", "w")]  # fmt: skip
+    tokens = ChatEncoder(Characters()).prompt(chat)
+    assert plain_text(chat) == "".join(map(chr, filter(None, tokens))) == "s\nuat\nvw"
+
+
 def test_a_withheld_response_has_no_score(plan_of, tmp_path):
     def filtered(text, rng, temperature):
         return ("", "content_filter") if text.startswith("1") else (right(text), "stop")

@@ -196,8 +196,6 @@ def test_a_scoped_environment_restores_the_registry_of_gymnasium(env):
 
 
 class Fine(fg.Curriculum, fg.TextEnv):
-    max_turns = 2
-
     def tasks(self, split):
         return [fg.Task(c + ">", c) for c in ("abcd" if split == "train" else "ef")]
 
@@ -211,6 +209,32 @@ class Fine(fg.Curriculum, fg.TextEnv):
     def load_state_dict(self, state): ...
     def state_dict(self):
         return {"level": 1}
+
+
+class FineTalk(fg.ConversationEnv):
+    default_turns = 2
+
+    def tasks(self, split):
+        return Fine().tasks(split)
+
+    def begin(self, task):
+        return Asks()
+
+    def score(self, task, transcript):
+        return fg.Verdict.scored(float(len(transcript.response) % 2))
+
+    def demonstrations(self, count, rng):
+        return Fine().demonstrations(count, rng)
+
+
+class Asks(fg.Episode):
+    def reply(self, response):
+        return "again"
+
+
+def begins(**members):
+    """``begin`` with an episode that is right but for ``members``."""
+    return lambda self, task: type("Faulty", (Asks,), members)()
 
 
 class Plain(fg.Objective):
@@ -229,9 +253,8 @@ def broken(*arguments):
 
 FAULTY_RUNS = [
     ("env", {"tasks": lambda self, split: [{"prompt": "a"}]}, "tasks('train') must return Task objects, item 0 is"),
-    ("env", {"follow_up": lambda *arguments: 42}, "follow_up must return a string or None, got 42"),
-    ("env", {"follow_up": broken}, "failed in follow_up: RuntimeError: two lines"),
-    ("env", {"max_turns": "2"}, "max_turns must be a positive integer, got '2'"),
+    ("talk", {"default_turns": "2"}, "max_turns must be a positive integer, got '2'"),
+    ("talk", {"score_batch": lambda *arguments: None}, "score_batch must return a list of Verdict, got None"),
     ("env", {"score_batch": lambda *arguments: None}, "score_batch must return a list of Verdict, got None"),
     ("env", {"counters": lambda self: {"n": "x"}}, "returned the counter 'n' = 'x', expected a finite number"),
     ("env", {"counters": broken}, "failed in counters: RuntimeError: two lines"),
@@ -259,17 +282,42 @@ FAULTY_RUNS = [
 @pytest.mark.parametrize(("table", "members", "message"), FAULTY_RUNS)
 def test_a_run_ends_with_one_line_that_names_the_plugin(table, members, message, tmp_path, monkeypatch):
     monkeypatch.setenv("FDIV_GYM_QUIET", "1")
-    classes = {"env": Fine, "objective": Plain, "engine": type(fg.get_engine("transformers"))}
+    classes = {"env": Fine, "talk": FineTalk, "objective": Plain, "engine": type(fg.get_engine("transformers"))}
     kind = classes[table].kind
     classes[table] = type("Mine", (classes[table],), members)
-    config = {
-        "env": {"id": classes["env"]},
+    with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
+        fg.train(one_step(classes, "talk" if table == "talk" else "env"), tmp_path / "run")
+    assert str(caught.value).startswith(f"{kind} '{__name__}:Mine'")
+    assert "\n" not in str(caught.value)
+
+
+def one_step(classes, env="env"):
+    return {
+        "env": {"id": classes[env]},
         "model": {"embedded": {"layers": 1, "heads": 1, "warm_start_steps": 1, "warm_start_batch": 2}},
         "engine": {"name": classes["engine"], "max_new_tokens": 2},
         "objective": {"name": classes["objective"]},
         "trainer": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "evaluate_tasks": 1},
     }
-    with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"begin": lambda *arguments: 42}, "begin must return an fdiv_gym.Episode, got 42"),
+        ({"begin": begins(opening=broken)}, "failed in opening: RuntimeError: two lines"),
+        ({"begin": begins(reply=lambda *arguments: 42)}, "reply must return a text, messages, a Reply or None, got 42"),
+        ({"begin": begins(reply=broken)}, "failed in reply: RuntimeError: two lines"),
+        ({"begin": begins(outcome=lambda self: {"a": object()})}, "outcome must hold JSON values"),
+    ],
+)
+def test_episodes_that_all_fail_end_the_run_with_their_first_failure(members, message, tmp_path, monkeypatch):
+    """A failing episode alone costs one verdict of status ``error``; more than ``max_unscored`` end the run."""
+    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
+    engine = type(fg.get_engine("transformers"))
+    config = one_step({"env": type("Mine", (FineTalk,), members), "objective": Plain, "engine": engine})
+    config["trainer"]["check_plugins"] = False
+    with pytest.raises(fg.TrainerError, match=re.escape(message)) as caught:
         fg.train(config, tmp_path / "run")
-    assert str(caught.value).startswith(f"{kind} '{__name__}:Mine'")
+    assert f"no score (trainer.max_unscored = 0.5): error: environment '{__name__}:Mine'" in str(caught.value)
     assert "\n" not in str(caught.value)

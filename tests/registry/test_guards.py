@@ -52,6 +52,31 @@ class Env(fg.TextEnv):
         return fg.Verdict.scored(float(response == task.answer))
 
 
+class Talk(fg.ConversationEnv):
+    """Conversations of up to two turns; ``members`` of ``talk`` are those of its episodes."""
+
+    default_turns = 2
+
+    def tasks(self, split: Any) -> Any:
+        return [TASK] if split == "train" else [fg.Task("cd>", "dc")]
+
+    def begin(self, task: fg.Task) -> fg.Episode:
+        return Says()
+
+    def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
+        return fg.Verdict.scored(float(transcript.response == task.answer))
+
+
+class Says(fg.Episode):
+    def reply(self, response: str) -> Any:
+        return "again"
+
+
+def talk(**members: Any) -> Any:
+    """A right environment but for ``members`` of its episodes."""
+    return an(Talk, begin=gives(an(Says, **members)))
+
+
 def an(contract: type, **members: Any) -> Any:
     """An instance of a class that is right but for ``members``."""
     return type("Mine", (contract,), members)()
@@ -71,36 +96,52 @@ WHO = "environment 'Mine'"
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ValueError("two\nlines"), f"{WHO} failed in follow_up: ValueError: two lines"),
-        (KeyError("x"), f"{WHO} failed in follow_up: KeyError: 'x'"),
-        (SystemExit(3), f"{WHO} failed in follow_up: SystemExit: 3"),
-        (RuntimeError(), f"{WHO} failed in follow_up: RuntimeError"),
-        (UnprintableError(), f"{WHO} failed in follow_up: UnprintableError"),
+        (ValueError("two\nlines"), f"{WHO} failed in CALL: ValueError: two lines"),
+        (KeyError("x"), f"{WHO} failed in CALL: KeyError: 'x'"),
+        (SystemExit(3), f"{WHO} failed in CALL: SystemExit: 3"),
+        (RuntimeError(), f"{WHO} failed in CALL: RuntimeError"),
+        (UnprintableError(), f"{WHO} failed in CALL: UnprintableError"),
         (fg.ConfigError("set x"), f"{WHO}: set x"),
         (CustomError(3, "I refuse"), f"{WHO}: I refuse (3)"),
     ],
 )
 def test_any_exception_becomes_one_line(error, message):
-    env = an(Env, follow_up=fails(error))
+    env = an(Env, score=fails(error))
     env.reset()
     with pytest.raises(fg.FdivGymError) as caught:
         env.step("x")
-    assert one_line(caught.value) == message
+    assert one_line(caught.value) == message.replace("CALL", "score")
+    env = talk(reply=fails(error))
+    env.reset()
+    assert env.step("x")[4]["verdict"] == fg.Verdict.error(message.replace("CALL", "reply"))
 
 
 def test_a_very_long_cause_is_cut():
-    env = an(Env, follow_up=fails(ValueError("x" * 10_000)))
+    env = an(Env, score=fails(ValueError("x" * 10_000)))
     env.reset()
     with pytest.raises(fg.PluginError) as caught:
         env.step("x")
     one_line(caught.value)
+    env = talk(reply=fails(ValueError("x" * 10_000)))
+    env.reset()
+    assert len(env.step("x")[4]["verdict"].detail) < 600
 
 
 def test_ctrl_c_is_passed_on():
-    env = an(Env, follow_up=fails(KeyboardInterrupt()))
-    env.reset()
-    with pytest.raises(KeyboardInterrupt):
-        env.step("x")
+    for env in (
+        an(Env, score=fails(KeyboardInterrupt())),
+        talk(reply=fails(KeyboardInterrupt())),
+        an(Talk, score=fails(KeyboardInterrupt()), default_turns=1),
+    ):
+        env.reset()
+        with pytest.raises(KeyboardInterrupt):
+            env.step("x")
+    for members in (
+        {"begin": fails(KeyboardInterrupt())},
+        {"begin": gives(an(Says, opening=fails(KeyboardInterrupt())))},
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            an(Talk, **members).reset()
 
 
 @pytest.mark.parametrize(
@@ -119,12 +160,45 @@ def test_ctrl_c_is_passed_on():
         ({"score": gives(fg.Verdict(1.0, detail=3))}, "returned the detail 3, expected a string"),
         ({"score_range": (1.0, 0.0)}, "score_range must be (low, high) with low < high, got (1.0, 0.0)"),
         ({"score_range": None}, "score_range must be (low, high) with low < high, got None"),
-        ({"follow_up": gives(42)}, "follow_up must return a string or None, got 42"),
     ],
 )
-def test_an_episode(members, message):
-    env = an(Env, **members)
+@pytest.mark.parametrize("contract", [Env, Talk])
+def test_an_episode(contract, members, message):
+    env = an(contract, **members)
 
+    def episode() -> None:
+        env.reset()
+        over = False
+        while not over:
+            *_, terminated, truncated, _ = env.step("x")
+            over = terminated or truncated
+
+    with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
+        episode()
+    assert one_line(caught.value).startswith(WHO)
+
+
+MESSAGE = fg.Message("user", "hello")
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (an(Talk, begin=gives(42)), "begin must return an fdiv_gym.Episode, got 42"),
+        (an(Talk, begin_batch=gives([])), "begin_batch must return an fdiv_gym.Episode for each of 1 tasks, got []"),
+        (an(Talk, begin=fails(OSError("no server"))), "failed in begin: OSError: no server"),
+        (talk(opening=fails(OSError("no server"))), "failed in opening: OSError: no server"),
+        (talk(opening=gives(42)), "opening must return a text, messages, a Reply or None, got 42"),
+        (talk(opening=gives(())), "opening must end with a message to answer, got ()"),
+        (talk(opening=gives((MESSAGE, fg.Message("assistant", "hi")))), "opening must end with a message to answer"),
+        (talk(opening=gives(fg.Message("robot", "hi"))), "opening returned a message of role 'robot', expected system"),
+        (an(Talk, default_turns=0), "max_turns must be a positive integer, got 0"),
+        (an(Talk, default_turns="3"), "max_turns must be a positive integer, got '3'"),
+        (an(Talk, default_turns=True), "max_turns must be a positive integer, got True"),
+        (an(Talk, max_turns=property(fails(KeyError("n")))), "failed in max_turns: KeyError: 'n'"),
+    ],
+)
+def test_a_conversation_that_cannot_begin(env, message):
     def episode() -> None:
         env.reset()
         env.step("x")
@@ -132,6 +206,44 @@ def test_an_episode(members, message):
     with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
         episode()
     assert one_line(caught.value).startswith(WHO)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"reply": gives(42)}, "reply must return a text, messages, a Reply or None, got 42"),
+        ({"reply": gives(["again"])}, "reply must return fdiv_gym.Message objects, got 'again'"),
+        ({"reply": gives(fg.Message("user", 3))}, "reply must return fdiv_gym.Message objects, got Message("),
+        ({"reply": gives(fg.Message("assistant", "x"))}, "reply returned a message of role 'assistant', expected"),
+        ({"reply": gives([MESSAGE, None])}, "reply must return fdiv_gym.Message objects, got None"),
+        ({"reply": gives(fg.Reply(said=3))}, "reply must return a text, messages, a Reply or None, got 3"),
+        ({"reply": gives(fg.Reply("again", reward=float("nan")))}, "the reward of a reply is nan, expected a finite"),
+        ({"reply": gives(fg.Reply("again", reward="1"))}, "the reward of a reply is '1', expected a finite number"),
+        ({"outcome": fails(KeyError("n"))}, "failed in outcome: KeyError: 'n'"),
+        ({"outcome": gives(["solved"])}, "outcome must return a mapping, got ['solved']"),
+        ({"outcome": gives({"solved": float("inf")})}, "outcome must hold JSON values: "),
+        ({"outcome": gives({"state": object()})}, "outcome must hold JSON values: "),
+    ],
+)
+def test_what_an_episode_says(members, message):
+    """The fault costs the episode, whose verdict names it."""
+    env = talk(**members)
+    env.reset()
+    *_, info = env.step("x")
+    if "outcome" in members:
+        *_, info = env.step("y")
+    verdict = info["verdict"]
+    assert verdict.status == "error"
+    assert message in verdict.detail
+    assert verdict.detail.startswith(WHO)
+    assert "\n" not in verdict.detail
+
+
+def test_a_failing_close_is_logged_and_nothing_else(caplog):
+    env = talk(close=fails(OSError("no server")), reply=gives(None))
+    env.reset()
+    assert env.step("ba")[4]["verdict"] == fg.Verdict.scored(1.0)
+    assert f"{WHO} failed in close: OSError: no server" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -169,8 +281,6 @@ def test_a_batch_that_raises_and_then_gives_nothing_for_one_pair_is_an_error():
             "returned the counter 'n' = 'many', expected a finite number",
         ),
         (guard.counters_of, {"counters": gives(None)}, "counters must return a mapping of names to numbers, got None"),
-        (guard.max_turns_of, {"max_turns": 0}, "max_turns must be a positive integer, got 0"),
-        (guard.max_turns_of, {"max_turns": "3"}, "max_turns must be a positive integer, got '3'"),
         (lambda e: guard.vote_of(e, TASK, "x"), {"vote": gives(3)}, "vote must return a string or None, got 3"),
         (lambda e: guard.metrics_of(e, []), {"metrics": gives({"a": float("nan")})}, "returned the metric 'a' = nan"),
         (lambda e: guard.metrics_of(e, []), {"metrics": gives(7)}, "metrics must return a mapping of names to numbers"),
@@ -196,6 +306,8 @@ def test_counters_keep_their_type():
         ([("a", "b"), ("c", 3)], "item 1 is ('c', 3)"),
         (["ab", "cd"], "item 0 is 'ab'"),
         ([("a", "b", "c")] * 2, "item 0 is ('a', 'b', 'c')"),
+        ([(MESSAGE,)] * 2, "must return pairs of strings (prompt, response) or conversations, item 0 is (Message("),
+        ([(fg.Message("robot", "a"), fg.Message("assistant", "b"))] * 2, "returned a message of role 'robot'"),
     ],
 )
 def test_demonstrations(given, message):
@@ -367,9 +479,10 @@ def test_tasks_whose_data_are_not_json_name_the_environment(data):
 
 
 def test_a_lone_surrogate_is_replaced_before_a_tokenizer():
-    env = an(Env, follow_up=gives("cut \ud83d"), vote=gives("cut \ud83d"))
-    with pytest.warns(UserWarning, match="environment 'Mine': follow_up: 1 text held lone surrogates"):
-        assert guard.follow_up_of(env, TASK, 1, "x", fg.Verdict.scored(0)) == "cut \ufffd"
+    env = an(Env, vote=gives("cut \ud83d"))
+    with pytest.warns(UserWarning, match="environment 'Mine': reply: 1 text held lone surrogates"):
+        assert guard.check_said(env, "reply", "cut \ud83d") == (fg.Message("user", "cut \ufffd"),)
+    assert guard.check_outcome(env, {"said": ["\ud83d"]}) == {"said": ["\ufffd"]}
     engine = an(fg.Engine, generate=gives([[DONE], [Completion((1,), (-1.0,), "cut \ud83d", "eos")]]))
     with pytest.warns(UserWarning, match="engine 'Mine': 1 text held lone surrogates"):
         found = guard.completions_of(engine, [[1], [2]], 1, Sampling(4))

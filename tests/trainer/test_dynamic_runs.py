@@ -174,13 +174,27 @@ def test_a_curriculum_chooses_further_tasks_and_learns_of_all_of_them(tmp_path, 
     assert len({seed for _, seed in Chooses.seeds}) == len(Chooses.seeds) > 3
 
 
-class TwoTurns(Half):
-    """The reply to the first response asks again."""
-
-    max_turns = 2
-
-    def follow_up(self, task, turn, response, verdict):
+class AsksAgain(fg.Episode):
+    def reply(self, response):
         return "k"
+
+
+class TwoTurns(fg.ConversationEnv):
+    """The tasks and scores of ``Half`` for the second response."""
+
+    default_turns = 2
+
+    def tasks(self, split):
+        return Half().tasks(split)
+
+    def begin(self, task):
+        return AsksAgain()
+
+    def score(self, task, transcript):
+        return Half().score(task, transcript.response)
+
+    def demonstrations(self, count, rng):
+        return Half().demonstrations(count, rng)
 
 
 def test_episodes_of_several_turns_are_replaced_as_a_whole(tmp_path, sees):

@@ -202,8 +202,10 @@ def bound_of_passes(model: Any) -> Bound:
 
 def excerpt(batch: Padded) -> Padded:
     """One row around the begin of its response, at most ``EXCERPT`` tokens; the first row if there is no response."""
-    row = int(batch.mask.any(-1).int().argmax())
-    begin = int(batch.mask[row].int().argmax()) + 1
+    row, begin = 0, 1
+    if bool(batch.mask.any()):
+        row = int(batch.mask.any(-1).int().argmax())
+        begin = int(batch.mask[row].int().argmax()) + 1
     start = max(0, begin - EXCERPT // 2)
     stop = min(int(batch.attention[row].sum()), start + EXCERPT)
     ids, attention = batch.ids[row : row + 1, start:stop], batch.attention[row : row + 1, start:stop]

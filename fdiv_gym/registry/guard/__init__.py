@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.completions import completions_of as completions_of
     from fdiv_gym.registry.guard.completions import sampling_of as sampling_of
     from fdiv_gym.registry.guard.completions import texts_of as texts_of
+    from fdiv_gym.registry.guard.conversations import check_outcome as check_outcome
     from fdiv_gym.registry.guard.conversations import check_reward as check_reward
     from fdiv_gym.registry.guard.conversations import check_said as check_said
-    from fdiv_gym.registry.guard.conversations import outcome_of as outcome_of
+    from fdiv_gym.registry.guard.conversations import max_turns_of as max_turns_of
     from fdiv_gym.registry.guard.curricula import adapts as adapts
     from fdiv_gym.registry.guard.curricula import chosen_tasks_of as chosen_tasks_of
     from fdiv_gym.registry.guard.curricula import observe_outcomes as observe_outcomes
@@ -67,7 +68,7 @@ __getattr__, __dir__, __all__ = lazy(
             "tasks_of",
             "vote_of",
         ],
-        "conversations": ["check_reward", "check_said", "outcome_of"],
+        "conversations": ["check_outcome", "check_reward", "check_said", "max_turns_of"],
         "curricula": ["adapts", "chosen_tasks_of", "observe_outcomes", "restore_state", "state_of"],
         "completions": ["check_completions", "check_texts", "completions_of", "sampling_of", "texts_of"],
         "tensors": ["check_advantages", "check_branch", "check_weights"],

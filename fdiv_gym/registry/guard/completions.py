@@ -111,6 +111,8 @@ def check_texts(engine: Plugin, result: Any, chats: int, n: int) -> list[list[Te
             raise EngineError(f"{label} returned tokens = {shorten(count)}, expected a number of at least 0 or None")
         if not isinstance(completion.withheld, str):
             raise EngineError(f"{label} returned withheld = {shorten(completion.withheld)}, expected a string")
+        if not isinstance(completion.no_room, bool):
+            raise EngineError(f"{label} returned no_room = {shorten(completion.no_room)}, expected True or False")
     changed = sum(normalised(c.text) != c.text for group in result for c in group)
     tell_normalised(changed, label)
     return [[replace(c, text=normalised(c.text), withheld=normalised(c.withheld)) for c in group] for group in result]
@@ -164,5 +166,7 @@ def _is_list(value: object) -> bool:
 
 
 def _is_token(value: object) -> bool:
+    if type(value) is int:  # checking the protocol takes 10 us, and there are many tokens
+        return value >= 0
     # numpy's integers support __index__ too; so does bool, which is not a token.
     return isinstance(value, SupportsIndex) and not isinstance(value, bool) and value.__index__() >= 0

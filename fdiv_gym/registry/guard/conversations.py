@@ -65,15 +65,26 @@ def check_reward(env: Plugin, reward: object) -> float:
     return float(reward)  # type: ignore[arg-type]
 
 
-def outcome_of(env: Plugin, episode: Any) -> dict[str, Any]:
-    """``episode.outcome()``, checked.
+def max_turns_of(env: Any) -> int:
+    """``env.max_turns``, checked.
 
     Raises:
-        PluginError: it failed.
+        PluginError: it is a property that failed.
+        EnvError: it is not a positive integer.
+    """
+    with boundary(env, "max_turns"):
+        turns: object = env.max_turns
+    if not isinstance(turns, int) or isinstance(turns, bool) or turns < 1:
+        raise EnvError(f"{label_of(env)}: max_turns must be a positive integer, got {shorten(turns)}")
+    return turns
+
+
+def check_outcome(env: Plugin, outcome: object) -> dict[str, Any]:
+    """The outcome of an episode.
+
+    Raises:
         EnvError: it is no mapping of JSON values.
     """
-    with boundary(env, "outcome"):
-        outcome: object = episode.outcome()
     if not isinstance(outcome, Mapping):
         raise EnvError(f"{label_of(env)}: outcome must return a mapping, got {shorten(outcome)}")
     try:

@@ -22,6 +22,7 @@ from fdiv_gym.errors import FdivGymError, PluginError
 from fdiv_gym.registry.guard import batch_or_alone, counters_of, label_of, verdicts_of, verified_by
 from fdiv_gym.registry.messages import cause_of
 from fdiv_gym.rollouts.isolation.frames import read_frame, write_frame
+from fdiv_gym.types.message import plain_prompt
 from fdiv_gym.types.verdict import Verdict
 
 LARGEST_REQUEST = 2**40
@@ -123,8 +124,8 @@ def _failure(number: int, error: BaseException) -> bytes:
 
 def _seed(against: Sequence[Any], responses: Sequence[str]) -> None:
     """Seed the global generators by the batch: a scorer that draws gives equal verdicts after a restart."""
-    texts = [getattr(one, "prompt", one) for one in against]
-    digest = hashlib.sha256(json.dumps([texts, list(responses)]).encode()).digest()
+    texts = [plain_prompt(getattr(one, "prompt", one)) for one in against]
+    digest = hashlib.sha256(json.dumps([texts, list(map(str, responses))]).encode()).digest()
     seed = int.from_bytes(digest[:4], "big")
     random.seed(seed)
     if (numpy := sys.modules.get("numpy")) is not None:

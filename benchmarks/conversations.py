@@ -1,0 +1,235 @@
+"""Throughput of many live episodes with a slow tool: awaited together, in threads, and one after the other.
+
+    python benchmarks/conversations.py [--episodes 2000] [--turns 4] [--rounds 5]
+
+The policy is a script that answers at once, so that the time is that of the runner and of the tool. Every round
+runs the same episodes again; threads, open files and memory are counted after each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import resource
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import fdiv_gym as fg
+from fdiv_gym.models import ChatEncoder
+from fdiv_gym.rollouts import run_episodes
+from fdiv_gym.types import Completion, Sampling, TrajectoryGroup
+
+RESULT = Path(__file__).parent / "results" / "conversations.md"
+TOOL_S = 0.01
+GROUP = 4
+SEQUENTIAL = 50
+"""Episodes of the sequential side; its turns per second do not depend on their number."""
+
+
+class Tool(fg.Episode):
+    """Answers each response with a number that it has added up; subclasses wait in their own way."""
+
+    def __init__(self, turns: int) -> None:
+        self.left = turns
+        self.total = 0
+
+    def answer(self, response: str) -> str | None:
+        """The next message."""
+        self.total += len(response)
+        self.left -= 1
+        return f"total {self.total}" if self.left else None
+
+    def outcome(self) -> dict[str, int]:
+        """The total."""
+        return {"total": self.total}
+
+
+class Awaited(Tool):
+    """An asynchronous tool, such as a request to a server."""
+
+    async def reply(self, response: str) -> str | None:
+        """Wait without a thread."""
+        await asyncio.sleep(TOOL_S)
+        return self.answer(response)
+
+
+class Threaded(Tool):
+    """A blocking tool that is called in a thread."""
+
+    async def reply(self, response: str) -> str | None:
+        """Wait in a thread."""
+        await asyncio.to_thread(time.sleep, TOOL_S)
+        return self.answer(response)
+
+
+class Blocking(Tool):
+    """A blocking tool: one episode after the other."""
+
+    def reply(self, response: str) -> str | None:
+        """Wait in the thread of the run."""
+        time.sleep(TOOL_S)
+        return self.answer(response)
+
+
+class Free(Tool):
+    """A tool that takes no time: what the runner itself costs."""
+
+    def reply(self, response: str) -> str | None:
+        """Answer at once."""
+        return self.answer(response)
+
+
+class FreeAwaited(Tool):
+    """An asynchronous tool that takes no time."""
+
+    async def reply(self, response: str) -> str | None:
+        """Answer at once."""
+        return self.answer(response)
+
+
+class Tools(fg.ConversationEnv):
+    """Episodes of one class."""
+
+    def __init__(self, kind: type[Tool], turns: int) -> None:
+        super().__init__(max_turns=turns + 1)
+        self.kind_of_tool, self.turns = kind, turns
+
+    def begin(self, task: fg.Task) -> fg.Episode:
+        """A tool with a total of its own."""
+        return self.kind_of_tool(self.turns)
+
+    def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
+        """1 for the right total."""
+        return fg.Verdict.scored(float(transcript.outcome["total"] == sum(map(len, transcript.responses))))
+
+
+class Script(fg.Engine):
+    """Answers every prompt with the same word."""
+
+    def generate(self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling) -> list[list[Completion]]:
+        """Four characters and an end token."""
+        completion = Completion((*b"call", 0), (-0.5,) * 5, "call", "eos")
+        return [[completion] * n for _ in prompts]
+
+
+class Characters:
+    """A tokenizer whose tokens are code points."""
+
+    eos_token_id = 0
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """The code points."""
+        return [ord(character) for character in text]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a leak would raise."""
+
+    threads: int
+    files: int
+    tasks: int
+    resident_mib: float
+
+    @classmethod
+    def now(cls) -> State:
+        """Counted after a collection."""
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        tasks = sum(isinstance(one, asyncio.Task) for one in gc.get_objects())
+        return cls(
+            threading.active_count(), len(os.listdir("/proc/self/fd")), tasks, pages * resource.getpagesize() / 2**20
+        )
+
+
+def round_seconds(kind: type[Tool], episodes: int, turns: int) -> float:
+    """Wall-clock time of one round, scoring included."""
+    env = Tools(kind, turns)
+    tasks = [fg.Task(f"episode {i}") for i in range(episodes // GROUP)]
+    begun = time.perf_counter()
+    groups = run_episodes(env, Script(), ChatEncoder(Characters()), tasks, GROUP, Sampling(max_new_tokens=8))
+    elapsed = time.perf_counter() - begun
+    check(groups, turns)
+    return elapsed
+
+
+def check(groups: Sequence[TrajectoryGroup], turns: int) -> None:
+    """Every episode was played to its end and is right."""
+    for trajectory in (t for group in groups for t in group.trajectories):
+        if trajectory.turns != turns or trajectory.verdict is None or trajectory.verdict.score != 1.0:
+            raise SystemExit(f"an episode ended after {trajectory.turns} turns with {trajectory.verdict}")
+
+
+def rows(episodes: int, turns: int, rounds: int) -> list[str]:
+    """The table of throughput and that of leaks."""
+    table = [
+        "| tool | episodes at once | s, median | lowest to highest | episodes/s | turns/s | against one by one |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    alone = SEQUENTIAL // GROUP * GROUP
+    sides = [
+        ("one by one (blocking)", Blocking, alone),
+        ("awaited", Awaited, episodes),
+        ("blocking, in threads", Threaded, episodes),
+        ("awaited, 0 ms", FreeAwaited, episodes),
+        ("blocking, 0 ms", Free, episodes),
+    ]
+    for _, kind, _count in sides:
+        round_seconds(kind, GROUP, 1)  # starts the watchdog, the event loop and its threads
+    states, speed = [State.now()], 0.0
+    times: dict[str, list[float]] = {name: [] for name, _, _ in sides}
+    for _ in range(rounds):
+        for name, kind, count in sides:
+            times[name].append(round_seconds(kind, count, turns))
+        states.append(State.now())
+    for name, _, count in sides:
+        found = sorted(times[name])
+        median = found[len(found) // 2]
+        rate = count * turns / median
+        speed = speed or rate
+        table.append(
+            f"| {name} | {count if name != sides[0][0] else 1} | {median:.2f} | {found[0]:.2f} to {found[-1]:.2f} "
+            f"| {count / median:.0f} | {rate:.0f} | {rate / speed:.1f} x |"
+        )
+    leaks = ["| after round | threads | open files | asyncio tasks | resident, MiB |", "|---|---|---|---|---|"]
+    for number, state in enumerate(states):
+        leaks.append(
+            f"| {number or 'warm-up'} | {state.threads} | {state.files} | {state.tasks} | {state.resident_mib:.0f} |"
+        )
+    return [*table, "", *leaks]
+
+
+def main() -> None:
+    """Measure, print and write the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
+    given = parser.parse_args()
+    tables = rows(given.episodes, given.turns, given.rounds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    alone = SEQUENTIAL // GROUP * GROUP
+    lines = [
+        "# Conversations",
+        "",
+        f"`python benchmarks/conversations.py --write`: {given.episodes} episodes of {given.turns} turns with a tool "
+        f"of {1000 * TOOL_S:.0f} ms, in one process on two CPU cores; {given.rounds} rounds, the sides in turn. The "
+        f"policy is a script that answers at once. One by one: {alone} episodes, in which each call waits for the one "
+        "before. "
+        f"Peak memory of the process: {peak:.0f} MiB.",
+        "",
+        *tables,
+    ]
+    print("\n".join(lines))
+    if given.write:
+        RESULT.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tools for models, and environments in which a model calls them."""
