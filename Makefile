@@ -4,17 +4,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FAST := not slow and not gpu and not vllm
+FAST := not slow and not full and not gpu and not vllm
 VLLM := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real-model demo-real test test-all test-vllm lint format bench soak docs clean
+.PHONY: help demo real-model demo-real test test-all test-full test-vllm lint format bench soak docs clean
 
 help:
 	@echo "make demo      train the embedded model on additions and show the result (about 3 minutes)"
 	@echo "make demo-real train a real chat model, SmolLM2 with 135 M parameters (fetches 93 MB once)"
 	@echo "make test      the test suite (under 10 minutes on two cores)"
 	@echo "make test-all  the full demonstrations that make test leaves out (under 40 minutes)"
+	@echo "make test-full the demonstrations of over two minutes each that make test-all leaves out"
 	@echo "make test-vllm the engine vllm against the real package on the CPU, in an environment of its own (3 GB)"
 	@echo "make lint      ruff, mypy, import contracts"
 	@echo "make bench     the benchmarks of whole runs, into benchmarks/results/ (about an hour and a half)"
@@ -41,7 +42,10 @@ test: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)"
 
 test-all: $(VENV)/.installed
-	$(BIN)/pytest -m "slow and not gpu and not vllm"
+	$(BIN)/pytest -m "slow and not full and not gpu and not vllm"
+
+test-full: $(VENV)/.installed
+	$(BIN)/pytest -m "full and not gpu and not vllm"
 
 $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)

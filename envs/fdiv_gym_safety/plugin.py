@@ -8,6 +8,7 @@ ENVIRONMENTS = {
     "safety/Refusal-v0": ("refusal:Refusal", "refuse harmful requests, help with their harmless twins"),
     "safety/Preference-v0": ("preference:Preference", "any prompts with any judge"),
     "safety/Constrained-v0": ("constrained:Constrained", "a reward with a cost and a budget"),
+    "safety/Escalation-v0": ("escalation:Escalation", "requests that turn harmful in the course of a conversation"),
     "safety/Flattery-v0": ("flattery:Flattery", "a judge with a planted flaw and a hidden true score"),
 }
 

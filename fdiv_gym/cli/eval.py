@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from fdiv_gym.cli.arguments import JsonFlag, TrustEndpoints, TrustRemoteCode
-from fdiv_gym.cli.eval_tables import show_metrics, show_temperatures
+from fdiv_gym.cli.eval_tables import show_metrics, show_samples, show_temperatures
 from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import echo, write_json
 from fdiv_gym.errors import ConfigError
@@ -67,6 +67,9 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 0,
     batch: Annotated[int, typer.Option("--batch", help="Tasks per batch.")] = 16,
+    show: Annotated[
+        int, typer.Option("--show", min=0, help="Print the first response, or conversation, of this many tasks.")
+    ] = 0,
     trust_endpoints: TrustEndpoints = False,
     trust_remote_code: TrustRemoteCode = False,
     json_: JsonFlag = False,
@@ -79,6 +82,8 @@ def evaluate(
 
     if split not in ("train", "heldout"):
         raise ConfigError(f"--split must be train or heldout, got {split!r}")
+    if show and (json_ or temperature is not None):
+        raise ConfigError("--show prints the samples of one evaluation as text: omit --json and --temperature")
     chosen = cast(Literal["train", "heldout"], split)
     address = [] if base_url is None else [f"engine.base_url={json.dumps(base_url)}"]
     overrides = [*(set_ or []), *address]
@@ -108,6 +113,7 @@ def evaluate(
         show_temperatures(done)
     else:
         show_metrics(done)
+        show_samples(done.folder, show)
 
 
 def _refuse_conflicts(greedy: bool, overrides: Sequence[str]) -> None:

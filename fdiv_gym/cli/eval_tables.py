@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 from fdiv_gym.cli.screen import write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from fdiv_gym.evaluation import Evaluated
+
+EPISODES = {
+    "turns": "turns of an episode",
+    "truncated": "truncated episodes",
+    "environment_tokens": "environment's tokens",
+}
+"""Names of metrics over episodes in the table; others are those of outcomes."""
 
 
 def show_metrics(done: Evaluated) -> None:
@@ -37,6 +46,8 @@ def show_metrics(done: Evaluated) -> None:
             table.add_row(name, f"{metric['value']:.3f}", interval, str(metric["tasks"]))
     for name, value in r["env_metrics"].items():
         table.add_row(Text(name), f"{value:.3f}", "", "")
+    for name, value in r["episode_metrics"].items():
+        table.add_row(Text(EPISODES.get(name, f"{name} (episodes)")), f"{value:.3f}", "", "")
     console.print(table)
     if r["unscored_reason"]:
         console.print(f"first response without a score: {r['unscored_reason']}", highlight=False, markup=False)
@@ -48,6 +59,24 @@ def show_metrics(done: Evaluated) -> None:
     )
     _show_contamination(r, console)
     console.print(f"samples and results: {done.folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_samples(folder: Path, tasks: int) -> None:
+    """Print the first sample of so many tasks, message by message."""
+    from fdiv_gym.cli.console import PrintableConsole
+    from fdiv_gym.cli.conversations import conversation_lines
+    from fdiv_gym.runs import SAMPLES, RunFolder
+
+    if not tasks:
+        return
+    console = PrintableConsole()
+    for sample in [line for line in RunFolder(folder).lines(SAMPLES) if line["sample"] == 0][:tasks]:
+        verdict = sample["verdict"]
+        score = verdict["status"] if verdict["score"] is None else f"score {verdict['score']:g}"
+        truncated = ", truncated" if sample["truncated"] else ""
+        console.print(f"task {sample['index']}: {score}, turns {sample['turns']}{truncated}", style="bold")
+        for line in conversation_lines(sample["transcript"]):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_temperatures(done: Evaluated) -> None:

@@ -49,6 +49,7 @@ def _show(done: Rescored, diff: bool) -> None:
     from rich.table import Table
 
     from fdiv_gym.cli.console import PrintableConsole
+    from fdiv_gym.cli.conversations import conversation_lines
 
     console, summary = PrintableConsole(), done.summary()
     console.print(f"{summary['samples']} samples rescored, {summary['disagreements']} disagreements", style="bold")
@@ -68,6 +69,9 @@ def _show(done: Rescored, diff: bool) -> None:
             old, new = (_short(item[side]) for side in ("old", "new"))
             line = f"{old} -> {new}  reference {item['answer']!r}  response {item['response'][-120:]!r}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+            if item["turns"] > 1:
+                for text in conversation_lines(item["transcript"]):
+                    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _short(verdict: dict[str, Any]) -> str:

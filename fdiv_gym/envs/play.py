@@ -104,7 +104,7 @@ class Conversation:
     def fail(self, failed: Failed) -> None:
         """End it with a verdict that names what failed."""
         self.problem = Verdict.timeout(failed.message) if failed.late else Verdict.error(failed.message)
-        self.end = self.end or "done"
+        self.end = self.end or "failed"
 
     def close(self) -> None:
         """Read the episode's outcome and close it; see ``close_all``."""
@@ -113,7 +113,8 @@ class Conversation:
     def transcript(self) -> Transcript:
         """What is judged: the conversation so far."""
         rewards = tuple(self._rewards) if any(self._rewards) else ()
-        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, self.end or "done", self._cut_off)
+        end: End = "failed" if self.problem is not None and self.turns else self.end or "done"
+        return Transcript(tuple(self.messages), self.opening, rewards, self._outcome, end, self._cut_off)
 
     @property
     def _has_state(self) -> bool:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from fdiv_gym.envs.base import Environment
 from fdiv_gym.registry.guard import metrics_of
+from fdiv_gym.rollouts.episode_means import episode_metrics
+from fdiv_gym.types.transcript import Transcript
 
 EXACT_SUBSETS = 2_000
 RANDOM_SUBSETS = 400
@@ -67,9 +69,9 @@ def mean_metrics(env: Environment, records: Sequence[Mapping[str, Any]]) -> dict
     Returns:
         ``score/sampled`` and ``score/greedy``, the mean score over the scored responses of each mode in the
         records (NaN if none is scored); ``unscored``, the share of the others; ``response_tokens``
-        (NaN if no response is counted);
-        and ``env/<name>``, the environment's metrics over the sampled responses (over the greedy ones if
-        there are no sampled ones).
+        (NaN if no response is counted); ``episode/<name>``, of an environment of several turns, see
+        ``fdiv_gym.rollouts.episode_metrics``; and ``env/<name>``, the environment's metrics. The latter two are over
+        the sampled responses (over the greedy ones if there are no sampled ones).
 
     Raises:
         PluginError: the environment's ``metrics`` failed.
@@ -84,7 +86,10 @@ def mean_metrics(env: Environment, records: Sequence[Mapping[str, Any]]) -> dict
     metrics["unscored"] = sum(r["verdict"]["score"] is None for r in records) / max(len(records), 1)
     counted = [r["tokens"] for r in records if r["tokens"] is not None]  # a served model's may be unknown
     metrics["response_tokens"] = math.nan if records and not counted else sum(counted) / max(len(counted), 1)
-    own = metrics_of(env, next(iter(modes.values()), []))
+    drawn = next(iter(modes.values()), [])
+    transcripts = [Transcript.from_dict(r["transcript"]) for r in drawn]
+    metrics |= episode_metrics(env, transcripts, [r["environment_tokens"] for r in drawn])
+    own = metrics_of(env, drawn)
     return metrics | {f"{ENV_PREFIX}{name}": value for name, value in own.items()}
 
 

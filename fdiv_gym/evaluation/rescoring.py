@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.envs.base import ScoringOptions
+from fdiv_gym.envs.base import Environment, ScoringOptions
 from fdiv_gym.envs.registration import make
 from fdiv_gym.errors import ConfigError, TrainerError, UnknownNameError
 from fdiv_gym.evaluation.folder import PLAN
@@ -18,21 +18,33 @@ from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.guard import close_plugin
 from fdiv_gym.registry.lookup import entry_named
 from fdiv_gym.registry.options import build_options
-from fdiv_gym.rewards.verifier import get_verifier
-from fdiv_gym.rollouts.scoring import score_checked, verify_checked
+from fdiv_gym.rewards.verifier import Verifier, get_verifier
+from fdiv_gym.rollouts.judging import judge_transcripts
+from fdiv_gym.rollouts.scoring import verify_checked
 from fdiv_gym.rollouts.text_episodes import WITHHELD
 from fdiv_gym.runs.config import parse_config
 from fdiv_gym.runs.consent import require_consent, urls
 from fdiv_gym.runs.folder import CONFIG, SAMPLES, RunFolder
 from fdiv_gym.types.task import Task
+from fdiv_gym.types.transcript import Transcript
 from fdiv_gym.types.verdict import Verdict
 
 BATCH = 256
 
-PLACE_AND_TEXTS = ("step", "split", "mode", "index", "sample", "prompt", "answer", "response")
+PLACE_AND_TEXTS = ("step", "split", "mode", "index", "sample", "prompt", "answer", "response", "turns", "transcript")
 """Keys of a sample record that a disagreement includes: its place and its texts."""
 
-Judging = Callable[[Sequence[Task], Sequence[str]], list[Verdict]]
+
+@dataclass(frozen=True)
+class _Saved:
+    """A sample that can be judged again."""
+
+    line: Mapping[str, Any]
+    task: Task
+    transcript: Transcript
+
+
+Judging = Callable[[Sequence[_Saved]], list[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,9 @@ def rescore(
 ) -> Rescored:
     """Rescore the samples of a run or of an evaluation.
 
+    A conversation is judged on its transcript as it was held, with the options of the environment on returns, on
+    truncation and on length; nothing is said anew. A verifier judges its last response.
+
     Args:
         path: a run folder or an evaluation folder.
         other: a verifier, or an environment, instead of the folder's environment.
@@ -100,39 +115,39 @@ def rescore(
         raise ConfigError(f"{path} has no samples (no {SAMPLES}): nothing to rescore")
     judge, close, needs_answer = _judging(store, other, dict(options or {}), trust_endpoints)
     refused: Counter[str] = Counter()
-    kept: list[tuple[Mapping[str, Any], Task]] = []
+    kept: list[_Saved] = []
     for line in lines:
-        whole = is_sample(line)
-        task = task_of(line) if whole else None
-        reason = _refusal(line, task, needs_answer) if whole else "whose line is damaged"
-        if reason or task is None:
-            refused[reason] += 1
+        found = _saved(line, needs_answer)
+        if isinstance(found, str):
+            refused[found] += 1
         else:
-            kept.append((line, task))
+            kept.append(found)
     if not kept:
         close()
         raise TrainerError(f"no sample of {path} can be rescored: " + "; ".join(f"{n} {r}" for r, n in refused.items()))
     try:
-        verdicts: list[Verdict] = []
-        for start in range(0, len(kept), BATCH):
-            part = kept[start : start + BATCH]
-            verdicts += judge([task for _, task in part], [line["response"] for line, _ in part])
+        verdicts = [v for start in range(0, len(kept), BATCH) for v in judge(kept[start : start + BATCH])]
     finally:
         close()
-    return Rescored([line for line, _ in kept], verdicts, dict(refused))
+    return Rescored([saved.line for saved in kept], verdicts, dict(refused))
 
 
-def _refusal(line: Mapping[str, Any], task: Task | None, needs_answer: bool) -> str:
-    if line["turns"] > 1:
-        # With other verdicts the episode might have continued or ended elsewhere.
-        return "of several turns: only the last response is saved"
+def _saved(line: Mapping[str, Any], needs_answer: bool) -> _Saved | str:
+    """The sample of a line, or why it cannot be judged again."""
+    if not is_sample(line):
+        return "whose line is damaged"
     if str(line["verdict"].get("detail", "")).startswith(WITHHELD):
         return "that the engine withheld"
+    task, transcript = task_of(line), Transcript.from_dict(line["transcript"])
     if task is None:
         return "whose task is incomplete: its content does not match its hash"
+    if transcript.end == "failed":
+        return "whose episode failed before its end"
+    if not transcript.responses:
+        return "without a response"
     if needs_answer and task.answer is None:
         return "without a reference answer, which a verifier needs"
-    return ""
+    return _Saved(line, task, transcript)
 
 
 def _judging(
@@ -142,7 +157,7 @@ def _judging(
         own = {key: options.pop(key) for key in ScoringOptions.model_fields if key in options}
         scoring = build_options(ScoringOptions, own, f"verifier {other!r}")
         verifier = get_verifier(other, **options)
-        return partial(verify_checked, verifier, scoring), partial(close_plugin, verifier), True
+        return partial(_verified, verifier, scoring), partial(close_plugin, verifier), True
     if other is not None:
         try:
             env = make(other, **options)
@@ -161,7 +176,20 @@ def _judging(
             config, store.path, trust_endpoints=trust_endpoints, trust_remote_code=False, given=list(urls(options))
         )
         env = make(name, **given)
-    return (lambda tasks, responses: score_checked(env, tasks, responses)), partial(close_plugin, env), False
+    return partial(_judged, env), partial(close_plugin, env), False
+
+
+def _verified(verifier: Verifier, scoring: ScoringOptions, saved: Sequence[_Saved]) -> list[Verdict]:
+    return verify_checked(verifier, scoring, [one.task for one in saved], [one.line["response"] for one in saved])
+
+
+def _judged(env: Environment, saved: Sequence[_Saved]) -> list[Verdict]:
+    return judge_transcripts(
+        env,
+        [one.task for one in saved],
+        [one.transcript for one in saved],
+        [one.line["tokens"] for one in saved],
+    )
 
 
 def _refuse_python_class(name: str) -> None:

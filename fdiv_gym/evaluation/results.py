@@ -13,6 +13,7 @@ from fdiv_gym.errors import FdivGymError
 from fdiv_gym.evaluation.metrics import ENV_PREFIX, Sample, mean_metrics, summarise, task_values
 from fdiv_gym.evaluation.plan import Plan
 from fdiv_gym.registry.guard import close_plugin, score_range_of
+from fdiv_gym.rollouts.episode_means import EPISODE_PREFIX
 from fdiv_gym.types.task import Task
 
 RESULTS = "results.json"
@@ -58,6 +59,9 @@ def results_of(
         "metrics": {name: summarise(column, plan.seed).to_dict() for name, column in values.items()},
         "env_metrics": {
             name.removeprefix(ENV_PREFIX): value for name, value in means.items() if name.startswith(ENV_PREFIX)
+        },
+        "episode_metrics": {
+            name.removeprefix(EPISODE_PREFIX): value for name, value in means.items() if name.startswith(EPISODE_PREFIX)
         },
         "unscored": means["unscored"],
         "unscored_reason": _first_reason(records),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from fdiv_gym.errors import ConfigError
 from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.models.template import check_template, declared_calls, declares_calls, render, shows_tools
+from fdiv_gym.models.template_options import check_options, use_template_file
 from fdiv_gym.models.turns import kept_spans
 from fdiv_gym.types.message import Message, Prompt, messages_of
 from fdiv_gym.types.trajectory import Completion
@@ -25,7 +24,7 @@ class ChatEncoder:
         options: variables of the chat template, e.g. ``{"enable_thinking": False}``.
 
     Raises:
-        ConfigError: the chat template is too long, or takes too much time or memory for a short chat.
+        ConfigError: the chat template is refused (see ``check_template``), or an option is no variable of it.
     """
 
     def __init__(self, tokenizer: Any, chat: str = "auto", options: Mapping[str, Any] | None = None) -> None:
@@ -34,20 +33,17 @@ class ChatEncoder:
         self._options = dict(options or {})
         if self.uses_template:
             check_template(tokenizer)
+        check_options(tokenizer if self.uses_template else None, self._options)
 
     @classmethod
     def of(cls, tokenizer: Any, config: ModelConfig) -> ChatEncoder:
         """The encoder of a run; the tokenizer gets the chat template that the configuration names.
 
         Raises:
-            ConfigError: the file of the template cannot be read, or the template is refused.
+            ConfigError: the file of the template cannot be read, the template is refused, or an option is none of it.
         """
         if config.chat_template is not None:
-            path = Path(config.chat_template)
-            try:
-                tokenizer.chat_template = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"model.chat_template = {config.chat_template!r} cannot be read: {error}") from None
+            use_template_file(tokenizer, config.chat_template)
         return cls(tokenizer, config.chat, config.chat_template_options)
 
     @cached_property

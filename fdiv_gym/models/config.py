@@ -101,6 +101,8 @@ class ModelConfig(Options):
                 "adapter is merged into the initial weights, and lora trains a new one on them, which could not be "
                 "stored without the first: merge that into a model first (fdiv-gym models merge)"
             )
+        if self.chat == "never" and (self.chat_template is not None or self.chat_template_options):
+            raise ValueError('chat = "never" uses no chat template: remove chat_template and chat_template_options')
         self._check_reference()
         if self.revision is not None and self.name_or_path == "embedded":
             raise ValueError("revision chooses a version of a model of the hub, and the model is embedded: remove it")

@@ -30,6 +30,7 @@ KILL_S = 30.0
 PROBE_BYTES = 2**30
 """Memory that the rendering of a short chat may take."""
 
+_ADVICE = "; set model.chat_template to the file of another, or model.chat = 'never'"
 _SHORT = (
     [{"role": "user", "content": "hello"}],
     [{"role": "user", "content": ""}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "hello"}],
@@ -37,16 +38,14 @@ _SHORT = (
 
 
 def check_template(tokenizer: Any) -> None:
-    """Refuse a chat template that is too long, or that takes too much time or memory for a short chat.
+    """Refuse a chat template that is too long or no template, takes too much for a short chat, or does not show it.
 
     The short chats are rendered in a forked process, which is killed at the deadline.
 
     Raises:
         ConfigError: the template is refused.
     """
-    template = tokenizer.chat_template
-    texts = template.values() if isinstance(template, dict) else [template]
-    longest = max((len(str(text)) for text in texts), default=0)
+    longest = max(map(len, _texts(tokenizer)), default=0)
     if longest > LONGEST_TEMPLATE:
         raise _refused(f"has {longest} characters, more than {LONGEST_TEMPLATE}")
     if not hasattr(os, "fork"):
@@ -58,9 +57,18 @@ def check_template(tokenizer: Any) -> None:
 
 def shows_tools(tokenizer: Any) -> bool:
     """Whether a template has a place for the schemas of tools."""
+    return names_variable(tokenizer, "tools")
+
+
+def names_variable(tokenizer: Any, name: str) -> bool:
+    """Whether a template has this name somewhere."""
+    return any(re.search(rf"\b{re.escape(name)}\b", text) for text in _texts(tokenizer))
+
+
+def _texts(tokenizer: Any) -> list[str]:
+    """A tokenizer's templates; it may have several, each with a name."""
     template = tokenizer.chat_template
-    texts = template.values() if isinstance(template, dict) else [template]
-    return any(re.search(r"\btools\b", str(text)) for text in texts)
+    return [str(text) for text in (template.values() if isinstance(template, dict) else [template])]
 
 
 def declares_calls(tokenizer: Any) -> bool:
@@ -130,18 +138,22 @@ def _render(
 
 
 def _refused(problem: str) -> ConfigError:
-    return ConfigError(f"the tokenizer's chat template {problem}; set model.chat = 'never' or use another model")
+    return ConfigError(f"the tokenizer's chat template {problem}{_ADVICE}")
 
 
 def _probe(tokenizer: Any) -> str:
     for chat in _SHORT:
         try:
-            _render(tokenizer, chat, add_generation_prompt=True)  # the process of the probe is killed by its parent
+            # The process of the probe is killed by its parent.
+            text = _render(tokenizer, chat, add_generation_prompt=True)
         except ConfigError as error:
-            problem = str(error).removeprefix("the tokenizer's chat template ").rpartition("; set model.chat")[0]
+            problem = str(error).removeprefix("the tokenizer's chat template ").removesuffix(_ADVICE)
             # Many templates raise on purpose, e.g. for a second user message; that is judged when it happens.
-            if not problem.startswith("fails") or "MemoryError" in problem:
+            if not problem.startswith("fails") or "MemoryError" in problem or "TemplateSyntaxError" in problem:
                 return problem
+        else:
+            if chat[0]["content"] not in text:
+                return f"does not show the user's message {chat[0]['content']!r}: it is for messages of another form"
     return ""
 
 

@@ -1,7 +1,8 @@
-"""Turns: the tokens of a rendered chat, with earlier sampled tokens verbatim where the template keeps their text."""
+"""Turns: where a rendered chat keeps the text of earlier responses, so that their sampled tokens can stand there."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from fdiv_gym.types.message import Message
@@ -24,9 +25,9 @@ def kept_spans(messages: Sequence[Message], sampled: Sequence[int], text: str, r
     """
     if not sampled:
         return {}
-    marks = {index: _mark(index, text) for index in sampled}
+    marks = _marks(messages, sampled, text)
     ends = _ends(messages, marks, text, render)
-    if ends is None:
+    if ends is None:  # one response is dropped, or rendered otherwise with a mark: each on its own
         ends = {}
         for index, mark in marks.items():
             ends |= _ends(messages, {index: mark}, text, render) or {}
@@ -35,16 +36,19 @@ def kept_spans(messages: Sequence[Message], sampled: Sequence[int], text: str, r
     for index in sorted(ends):
         content = messages[index].content
         start = ends[index] - len(content)
-        if start >= last and text.startswith(content, start):
+        if start >= last and text.startswith(content, start) and _owns_begin(messages, index, start, text, render):
             starts[index], last = start, ends[index]
     return starts
 
 
-def _mark(index: int, text: str) -> str:
-    mark = f"Zq{index}qZ"
-    while mark in text:
-        mark = f"Z{mark}Z"
-    return mark
+def _marks(messages: Sequence[Message], sampled: Sequence[int], text: str) -> dict[int, str]:
+    """A word for each response that stands nowhere in the chat, and that no text before it can complete too early.
+
+    ``Z`` stands at its begin only: so no end of the word is a begin of it.
+    """
+    everything = "\n".join([text, *(message.content for message in messages)])
+    begin = "Z" + "q" * max(map(len, re.findall("Zq*", everything)), default=1)
+    return {index: f"{begin}{index}x" for index in sampled}
 
 
 def _ends(messages: Sequence[Message], marks: Mapping[int, str], text: str, render: Render) -> dict[int, int] | None:
@@ -60,3 +64,15 @@ def _ends(messages: Sequence[Message], marks: Mapping[int, str], text: str, rend
         ends[index] = len(plain)
         at = place + len(marks[index])
     return ends if plain + marked[at:] == text else None
+
+
+def _owns_begin(messages: Sequence[Message], index: int, start: int, text: str, render: Render) -> bool:
+    """Whether white space at the begin of a response is its own, and not the template's after a response stripped.
+
+    If it is kept, one character more of it gives one character more of text.
+    """
+    space = messages[index].content[:1]
+    if not space.isspace():
+        return True
+    longer = [Message(m.role, space + m.content) if i == index else m for i, m in enumerate(messages)]
+    return render(longer) == text[:start] + space + text[start:]

@@ -8,11 +8,17 @@ from fdiv_gym.envs.base import Environment, RolloutOptions
 from fdiv_gym.envs.play import Conversation, close_all, with_returns
 from fdiv_gym.registry.guard import score_range_of
 from fdiv_gym.rollouts.scoring import TimeoutLedger, score_checked
+from fdiv_gym.types.task import Task
 from fdiv_gym.types.transcript import Transcript
 from fdiv_gym.types.verdict import Verdict
 
 MASKED = "truncated, and env.score_truncated is 'mask'"
 """Detail of a verdict without a score that the user asked for."""
+
+
+def is_masked(verdict: Verdict | None) -> bool:
+    """Whether a verdict has no score because ``env.score_truncated = "mask"`` says so, and not for a fault."""
+    return verdict is not None and verdict.score is None and verdict.detail == MASKED
 
 
 def judge(
@@ -33,17 +39,43 @@ def judge(
         EnvError: the environment broke the Verdict contract.
     """
     close_all(conversations)
-    transcripts = [conversation.transcript() for conversation in conversations]
     places = [i for i, conversation in enumerate(conversations) if conversation.problem is None]
-    scored = score_checked(
-        env, [conversations[i].task for i in places], [env.said(transcripts[i]) for i in places], ledger
+    verdicts = judge_transcripts(
+        env,
+        [conversations[i].task for i in places],
+        [conversations[i].transcript() for i in places],
+        [tokens[i] for i in places],
+        ledger,
     )
-    found = {i: with_returns(env, transcripts[i], verdict) for i, verdict in zip(places, scored, strict=True)}
-    options = getattr(env, "options", None)
-    for i, verdict in found.items():
-        if isinstance(options, RolloutOptions):
-            found[i] = after_length(env, options, transcripts[i], tokens[i], verdict)
+    found = dict(zip(places, verdicts, strict=True))
     return [found[i] if i in found else _problem(conversations[i]) for i in range(len(conversations))]
+
+
+def judge_transcripts(
+    env: Environment,
+    tasks: Sequence[Task],
+    transcripts: Sequence[Transcript],
+    tokens: Sequence[float | None],
+    ledger: TimeoutLedger | None = None,
+) -> list[Verdict]:
+    """The verdict of each transcript, with the rewards of its turns and what its length does to the score.
+
+    Args:
+        env: the environment.
+        tasks: the task of each.
+        transcripts: of conversations that nothing failed in.
+        tokens: see ``judge``.
+        ledger: see ``score_checked``.
+
+    Raises:
+        EnvError: the environment broke the Verdict contract.
+    """
+    scored = score_checked(env, tasks, [env.said(transcript) for transcript in transcripts], ledger)
+    verdicts = [with_returns(env, transcript, verdict) for transcript, verdict in zip(transcripts, scored, strict=True)]
+    options = getattr(env, "options", None)
+    if not isinstance(options, RolloutOptions):
+        return verdicts
+    return [after_length(env, options, *one) for one in zip(transcripts, tokens, verdicts, strict=True)]
 
 
 def after_length(
@@ -58,11 +90,11 @@ def after_length(
     if transcript.truncated and options.score_truncated == "zero":
         low, high = score_range_of(env)
         score = min(max(0.0, low), high)
-    penalty = 0.0 if options.length_penalty is None or tokens is None else options.length_penalty.at(tokens)
-    if score == verdict.score and not penalty:
-        return verdict
-    parts = {**verdict.components, "length_penalty": penalty} if options.length_penalty else verdict.components
-    return Verdict(score - penalty, verdict.status, parts, verdict.detail)
+    parts = dict(verdict.components)
+    if options.length_penalty is not None and tokens is not None:
+        parts["length_penalty"] = options.length_penalty.at(tokens)
+        score -= parts["length_penalty"]
+    return Verdict(score, verdict.status, parts, verdict.detail)
 
 
 def _problem(conversation: Conversation) -> Verdict:

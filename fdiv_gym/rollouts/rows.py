@@ -36,9 +36,12 @@ class Rows:
             self._extend(tokens)
 
     def begin_with(self, encoder: ChatEncoder, conversation: Conversation) -> None:
-        """Take the begin of an episode that has no response as its only row: a trajectory has tokens."""
+        """Give an episode without any response a row, since a trajectory has tokens: the first of its prompt.
+
+        The whole prompt may be longer than the model's context, and nothing of it is trained.
+        """
         if not self._starts:
-            self.prompt(encoder.prompt(tuple(conversation.messages)))
+            self.prompt(encoder.prompt(tuple(conversation.messages))[:1])
 
     def take(self, index: int, completion: Completion) -> None:
         """A sampled response, which becomes message ``index``."""

@@ -32,6 +32,15 @@ class Term:
     where: str
 
 
+_EPISODES = {
+    "episode/turns": "Mean number of responses in an episode, over the step's episodes of the first process or the "
+    "evaluation's sampled ones (the greedy ones if none were sampled); of environments of several turns only.",
+    "episode/truncated": "Share of the same episodes that stopped before their end, from 0 to 1: no turns left, no room in "
+    "the context, or a last response cut off.",
+    "episode/environment_tokens": "Mean number of tokens in the same episodes, after the first prompt, that were not "
+    "sampled; where the chat template renders earlier turns otherwise, what it changed is counted too.",
+    "episode/<name>": "Outcome <name>, a number or a truth value (0 or 1), mean over the same episodes that have it.",
+}
 _STEPS = {
     "step": "Number of the step, which is one rollout batch, from 1; in evaluations.jsonl, 0 is the evaluation before training.",
     # rollouts and verdicts
@@ -44,15 +53,20 @@ _STEPS = {
     "dynamic_sampling only.",
     "groups/with_signal": "Groups with signal among those that the step trained on, over all processes, a count up to "
     "prompts_per_step; with dynamic_sampling only.",
-    "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1.",
+    "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1; without the masked ones.",
+    "verdicts/masked": "Share of the first process's episodes that have no score because they were truncated and "
+    "env.score_truncated is 'mask', from 0 to 1.",
     "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 to "
     "1; a rising share may be a policy that avoids a score.",
-    "response/tokens": "Mean number of tokens in a response of the first process.",
-    "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
+    "response/tokens": "Mean number of tokens that the policy sampled in an episode of the first process: in its response, or in "
+    "all of its responses.",
+    "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1; of several turns, the "
+    "last one counts.",
     "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "
     "estimate of the entropy of the next token.",
     "policy/entropy": "Mean entropy of the policy's distribution of the next token at the response tokens that the gradient "
     "was computed from, in nats, without sampling noise; absent where the event plain_pass was reported for the head.",
+    **_EPISODES,
     "component/<name>": "Mean of the verdicts' component <name> over the first process's responses that have it.",
     "curriculum/<name>": "The number <name> in the state of the environment's curriculum after the step.",
     "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, through "
@@ -142,7 +156,8 @@ _EVALUATIONS = {
     "score/sampled": "Mean score of the sampled responses to held-out tasks, in the environment's range.",
     "score/greedy": "Mean score of the greedy responses to held-out tasks, in the environment's range.",
     "unscored": "Share of the evaluation's responses without a score, from 0 to 1.",
-    "response_tokens": "Mean number of tokens in a response of the evaluation.",
+    "response_tokens": "Mean number of tokens that the policy sampled in an episode of the evaluation, over all of its responses.",
+    **_EPISODES,
     "env/<name>": "The environment's own metric <name>, over the sampled responses (or the greedy ones if none were "
     "sampled).",
     "drift/chosen": "Mean log pi - log pi_ref of held-out chosen responses, in nats.",
@@ -168,9 +183,12 @@ _RESULTS = {
     "maj@<k>": "Expected score of the most frequent answer among <k> responses, mean over tasks, in the environment's "
     "range.",
     "env_metrics": "The environment's own metrics: the entries env/<name> of evaluations.jsonl, without env/.",
+    "episode_metrics": "The means over episodes: the entries episode/<name> of evaluations.jsonl, without episode/; empty "
+    "for an environment of one turn.",
     "unscored": _EVALUATIONS["unscored"],
     "unscored_reason": "Status and detail of the first response without a score, or null.",
-    "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1.",
+    "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1; of several turns, the last "
+    "one counts.",
     "response_tokens": _EVALUATIONS["response_tokens"],
     "contamination": "Evaluated problems that the model was trained on (shared) and the numbers of tasks compared, or "
     "null if the training tasks are unknown.",

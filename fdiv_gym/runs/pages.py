@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdiv_gym.runs.conversations import conversation, prompt_messages, transcript_of
 from fdiv_gym.runs.plots import Lines, is_number
 
 SAMPLES_SHOWN = 12
@@ -27,6 +28,8 @@ def _is_complete(sample: Mapping[str, Any]) -> bool:
     verdict = sample.get("verdict")
     texts = all(isinstance(sample.get(key), str) for key in ("split", "mode", "task_hash", "response"))
     if not texts or not isinstance(sample.get("step"), int) or "prompt" not in sample or not isinstance(verdict, Mapping):
+        return False
+    if transcript_of(sample) is None:
         return False
     score = verdict.get("score", ...)
     return score is None or (is_number(score) and math.isfinite(score))
@@ -61,7 +64,8 @@ def sample_table(samples: Lines, shown: int = SAMPLES_SHOWN) -> dict[str, Any]:
     """The same held-out tasks at the first and at the last evaluation.
 
     Returns:
-        ``steps``, one or two of them, and ``rows`` with prompt, answer and a sample for each step; {} without samples.
+        ``steps``, one or two of them, and ``rows`` with the messages of the prompt, the answer, and for each step a
+        sample with its ``conversation``; {} without samples.
     """
     heldout = [s for s in samples if s["split"] == "heldout" and s["mode"] == "sampled"]
     if not heldout:
@@ -72,7 +76,9 @@ def sample_table(samples: Lines, shown: int = SAMPLES_SHOWN) -> dict[str, Any]:
     rows = []
     for task in tasks[:shown]:
         chosen = [first[step, task] for step in steps]
-        rows.append({"prompt": chosen[0]["prompt"], "answer": chosen[0].get("answer"), "samples": chosen})
+        prompt, answer = prompt_messages(chosen[0]["prompt"]), chosen[0].get("answer")
+        said = [{**sample, "conversation": conversation(sample)} for sample in chosen]
+        rows.append({"prompt": prompt, "answer": answer, "samples": said})
     return {"steps": steps, "rows": rows}
 
 

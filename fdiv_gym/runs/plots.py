@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,18 @@ SEVERAL_UPDATES = (
     ("Updates of a step", {"updates": "updates/count"}, "optimizer steps"),
 )
 
+#: Only of environments of several turns.
+SEVERAL_TURNS = (
+    ("Turns of an episode", {"turns": "episode/turns"}, "responses"),
+    ("Truncated episodes", {"truncated": "episode/truncated", "response cut off": "response/cut_off"}, "share"),
+    ("Tokens of an episode", {"policy": "response/tokens", "environment": "episode/environment_tokens"}, "tokens"),
+)
+
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 """Colours of the curves of a run, or of the runs of a comparison, in order."""
+
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ .,/-]{0,39}")
+"""Labels of curves that matplotlib draws as they are: no formulas, no missing characters."""
 
 MODES = ("sampled", "greedy")
 LINE_STYLES = ("-", "--", ":")
@@ -72,14 +83,27 @@ def plots_of(runs: Sequence[Curves]) -> dict[str, str]:
     plots: dict[str, str] = {}
     if any(_points(run.evaluations, f"score/{mode}") for run in runs for mode in MODES):
         plots["Held-out score"] = _scores(runs)
-    curriculum = sorted({key for run in runs for line in run.metrics[-1:] for key in line if key[:11] == "curriculum/"})
-    extra = [("Curriculum", {key.partition("/")[2]: key for key in curriculum}, "state")]
-    several = any(y > 1 for run in runs for _, y in _points(run.metrics, "updates/count"))
-    for title, curves, unit in (*TRAINING, *(SEVERAL_UPDATES if several else ()), *extra):
+    known = {key for _, curves, _ in SEVERAL_TURNS for key in curves.values()}
+    episodes = {label: key for label, key in _named(runs, "episode/").items() if key not in known}
+    turns = any(_points(run.metrics, "episode/turns") for run in runs)
+    extra = [
+        ("Outcomes of episodes", episodes, "mean" if len(episodes) != 1 else f"mean of {next(iter(episodes))}"),
+        ("Curriculum", _named(runs, "curriculum/"), "state"),
+    ]
+    updates = any(y > 1 for run in runs for _, y in _points(run.metrics, "updates/count"))
+    conditional = (*(SEVERAL_UPDATES if updates else ()), *(SEVERAL_TURNS if turns else ()))
+    for title, curves, unit in (*TRAINING, *conditional, *extra):
         present = {label: key for label, key in curves.items() if any(_points(r.metrics, key) for r in runs)}
         if present:
             plots[title] = _curves(runs, present, unit)
     return plots
+
+
+def _named(runs: Sequence[Curves], prefix: str) -> dict[str, str]:
+    """The keys of the last steps that begin so, by the rest: names of plugins, of which only plain ones are drawn."""
+    keys = sorted({key for run in runs for line in run.metrics[-1:] for key in line if key.startswith(prefix)})
+    named = {key.removeprefix(prefix): key for key in keys}
+    return {label: key for label, key in named.items() if PLAIN.fullmatch(label)}
 
 
 def smoothed(values: Sequence[float], span: int = SPAN) -> list[float]:

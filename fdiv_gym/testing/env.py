@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from fdiv_gym.envs.base import Environment
+from fdiv_gym.envs.conversation import ConversationEnv
 from fdiv_gym.envs.text import TextEnv
 from fdiv_gym.errors import EnvError, PluginError
 from fdiv_gym.registry.guard import label_of
-from fdiv_gym.testing import env_tasks, env_verdicts
+from fdiv_gym.testing import env_conversations, env_steps, env_tasks, env_verdicts
 from fdiv_gym.testing.env_tasks import SPLITS
 from fdiv_gym.testing.report import CannotCheckError, Report
 
@@ -57,6 +58,8 @@ def checks_of(env: Environment) -> dict[str, Check]:
     found: dict[str, Check] = {name: partial(check, env) for name, check in COMMON.items()}
     if isinstance(env, TextEnv):
         found |= {name: partial(check, env) for name, check in OF_ONE_TURN.items()}
+    if isinstance(env, ConversationEnv):
+        found |= {name: partial(check, env) for name, check in OF_CONVERSATIONS.items()}
     return found
 
 
@@ -78,12 +81,12 @@ COMMON: Mapping[str, Callable[[Environment, Report, float], None]] = {
     "tasks": env_tasks.check_tasks,
     "hashes": env_tasks.check_hashes,
     "splits": env_tasks.check_splits,
+    "reset": env_tasks.check_reset,
     "seeding": env_tasks.check_seeding,
     "references": env_tasks.check_references,
     "demonstrations": env_tasks.check_demonstrations,
 }
 OF_ONE_TURN: Mapping[str, Callable[[TextEnv, Report, float], None]] = {
-    "reset": env_tasks.check_reset,
     "episode": env_verdicts.check_episode,
     "reference_response": env_verdicts.check_reference_response,
     "rejects_invalid": env_verdicts.check_rejects_invalid,
@@ -93,4 +96,18 @@ OF_ONE_TURN: Mapping[str, Callable[[TextEnv, Report, float], None]] = {
     "deterministic": env_verdicts.check_deterministic,
     "votes": env_verdicts.check_votes,
     "pickle": env_verdicts.check_pickle,
+}
+OF_CONVERSATIONS: Mapping[str, Callable[[ConversationEnv, Report, float], None]] = {
+    "opening": env_conversations.check_opening,
+    "episode": env_steps.check_episode,
+    "closing": env_steps.check_closing,
+    "reference_player": env_conversations.check_reference_player,
+    "rejects_invalid": env_conversations.check_rejects_invalid,
+    "hostile": env_conversations.check_hostile,
+    "state": env_conversations.check_state,
+    "batch": env_conversations.check_batch,
+    "transcript": env_conversations.check_transcripts,
+    "unscorable": env_conversations.check_unscorable,
+    "votes": env_conversations.check_votes,
+    "pickle": env_conversations.check_pickle,
 }

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from functools import partial
 
 from fdiv_gym.envs.base import Environment, Split
+from fdiv_gym.envs.conversation import texts
+from fdiv_gym.envs.text import TextEnv
 from fdiv_gym.errors import FdivGymError
-from fdiv_gym.testing.hostile import shown
+from fdiv_gym.registry.guard import demonstrations_of
+from fdiv_gym.testing.hostile import shown, within
+from fdiv_gym.testing.plays import begun_tasks, openings
 from fdiv_gym.testing.report import Report
+from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
 
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 LOOKED_AT = 20
+BEGUN = 500
+"""Conversations begun at once to read their first messages."""
 
 
 def sample_tasks(env: Environment, split: Split = "train", count: int = LOOKED_AT) -> list[Task]:
@@ -28,7 +37,7 @@ def check_gymnasium(env: Environment, report: Report, seconds: float) -> None:
     with warnings.catch_warnings():
         # Its warnings about numeric boxes, wrappers and rendering do not apply to a text environment.
         warnings.simplefilter("ignore")
-        gymnasium_check(env, skip_render_check=True)
+        within(seconds, partial(gymnasium_check, env, skip_render_check=True))
 
 
 def check_tasks(env: Environment, report: Report, seconds: float) -> None:
@@ -38,7 +47,7 @@ def check_tasks(env: Environment, report: Report, seconds: float) -> None:
             if not isinstance(task, Task):
                 report.fail("tasks", f"task {i} of split {split!r} is {task!r}, expected a fdiv_gym.Task")
                 break
-            if not task.prompt:
+            if isinstance(env, TextEnv) and not task.prompt:
                 report.fail("tasks", f"task {i} of split {split!r} has an empty prompt: engines cannot continue it")
                 break
 
@@ -79,7 +88,9 @@ def check_reset(env: Environment, report: Report, seconds: float) -> None:
     for index in (0, len(tasks) - 1):
         prompt, info = env.reset(options={"task": index})
         report.check(
-            "reset", prompt == tasks[index].prompt, f"options={{'task': {index}}} selected another task's prompt"
+            "reset",
+            prompt == _first_text(env, tasks[index]),
+            f"options={{'task': {index}}} selected another task's prompt",
         )
         report.check("reset", info.get("task_hash") == tasks[index].hash, "info['task_hash'] is not the task's hash")
     for wrong in (len(tasks), -1, "0", True):
@@ -90,12 +101,16 @@ def check_reset(env: Environment, report: Report, seconds: float) -> None:
         report.fail("reset", f"options={{'task': {wrong!r}}} was accepted, expected an EnvError")
 
 
+def _first_text(env: Environment, task: Task) -> str:
+    return task.text if isinstance(env, TextEnv) else texts(openings(env, [task])[0])
+
+
 def check_seeding(env: Environment, report: Report, seconds: float) -> None:
     """Equal seeds give equal tasks."""
 
-    def draws(seed: int) -> list[str]:
-        first = env.reset(seed=seed)[0]
-        return [first, *(env.reset()[0] for _ in range(8))]
+    def draws(seed: int) -> list[object]:
+        first = env.reset(seed=seed)[1]
+        return [info.get("task_hash") for info in (first, *(env.reset()[1] for _ in range(8)))]
 
     report.check("seeding", draws(7) == draws(7), "reset(seed=7) twice produced different tasks")
     if len(env.task_list(env.options.split)) > 20:
@@ -105,14 +120,40 @@ def check_seeding(env: Environment, report: Report, seconds: float) -> None:
 
 
 def check_demonstrations(env: Environment, report: Report, seconds: float) -> None:
-    """Demonstrations are pairs of strings, determined by the generator."""
+    """Demonstrations are pairs of strings or conversations about training tasks, determined by the generator."""
     import numpy as np
 
-    pairs = [env.demonstrations(12, np.random.default_rng(3)) for _ in range(2)]
-    report.check("demonstrations", len(pairs[0]) == 12, f"demonstrations(12) returned {len(pairs[0])} pairs")
-    report.check("demonstrations", pairs[0] == pairs[1], "the same generator state produced other demonstrations")
-    heldout = {task.prompt for task in env.task_list("heldout")} - {task.prompt for task in env.task_list("train")}
-    leaked = [prompt for prompt, _ in pairs[0] if prompt in heldout]
+    with begun_tasks(env) as begun:
+        found, again = [demonstrations_of(env, 12, np.random.default_rng(3)) for _ in range(2)]
+    report.check("demonstrations", found == again, "the same generator state produced other demonstrations")
+    heldout = {task.hash for task in env.task_list("heldout")} - {task.hash for task in env.task_list("train")}
+    played = [task.text for task in begun if task.hash in heldout]
+    report.check("demonstrations", not played, f"the held-out task {shown((played or [''])[0])} is demonstrated")
+    leaked = _shown_heldout(env, [_messages(example) for example in found])
     report.check(
-        "demonstrations", not leaked, f"a demonstration contains the held-out prompt {shown((leaked or [''])[0])}"
+        "demonstrations", leaked is None, f"a demonstration contains the held-out prompt {shown(leaked or '')}"
     )
+
+
+def _messages(example: tuple[str, str] | tuple[Message, ...]) -> tuple[Message, ...]:
+    first, second = example[0], example[-1]
+    if isinstance(first, str):
+        return (Message("user", first), Message("assistant", str(second)))
+    return tuple(message for message in example if isinstance(message, Message))
+
+
+def _shown_heldout(env: Environment, examples: Sequence[tuple[Message, ...]]) -> str | None:
+    """The first messages of a held-out task with which an example begins, and no training task does."""
+    begins = {example[:end] for example in examples for end in range(1, len(example))}
+    suspects = begins & _openings(env, "heldout")
+    if not suspects or not (leaked := suspects - _openings(env, "train")):
+        return None
+    return texts(min(leaked, key=len))
+
+
+def _openings(env: Environment, split: Split) -> set[tuple[Message, ...]]:
+    tasks = env.task_list(split)
+    if isinstance(env, TextEnv):
+        return {task.messages for task in tasks}
+    parts = (tasks[at : at + BEGUN] for at in range(0, len(tasks), BEGUN))
+    return {opening for part in parts for opening in openings(env, part)}

@@ -6,7 +6,9 @@ import copy
 import pickle
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
+from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.text import TextEnv
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.evaluation.samples import sample_record
@@ -15,6 +17,7 @@ from fdiv_gym.rewards.judge import Judge
 from fdiv_gym.rewards.verifier import Verifier
 from fdiv_gym.testing.env_tasks import SPLITS, sample_tasks
 from fdiv_gym.testing.hostile import GARBAGE, HOSTILE, shown, within
+from fdiv_gym.testing.plays import outcome
 from fdiv_gym.testing.report import Report
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.trajectory import Trajectory
@@ -49,9 +52,7 @@ def check_reference_response(env: TextEnv, report: Report, seconds: float) -> No
         return
     high = env.score_range[1]
     for split in SPLITS:
-        sampled = sample_tasks(env, split)
-        unjudgeable: dict[str, str] = getattr(env, "unjudgeable", lambda tasks: {})(sampled)
-        tasks = [task for task in sampled if task.answer not in unjudgeable]  # check_references lists the others
+        tasks = judgeable(env, sample_tasks(env, split))
         answers = [env.reference_response(task) for task in tasks]
         missing = sum(answer is None for answer in answers)
         report.check(
@@ -68,6 +69,12 @@ def check_reference_response(env: TextEnv, report: Report, seconds: float) -> No
                     f"expected the maximum {high}",
                 )
                 break
+
+
+def judgeable(env: Environment, tasks: Sequence[Task]) -> list[Task]:
+    """The tasks with whose references answers can be compared; ``check_references`` lists the others."""
+    unjudgeable: dict[str, str] = getattr(env, "unjudgeable", lambda tasks: {})(tasks)
+    return [task for task in tasks if task.answer not in unjudgeable]
 
 
 def check_rejects_invalid(env: TextEnv, report: Report, seconds: float) -> None:
@@ -98,7 +105,8 @@ def check_votes(env: TextEnv, report: Report, seconds: float) -> None:
     task = sample_tasks(env, count=1)[0]
     records = []
     for i, text in enumerate(("", GARBAGE, env.reference_response(task) or GARBAGE, *HOSTILE.values())):
-        trajectory = Trajectory((0,), (0.0,), (True,), text, "eos", env.score(task, text))
+        verdict = within(seconds, partial(env.score, task, text))
+        trajectory = Trajectory((0,), (0.0,), (True,), text, "eos", verdict)
         place = partial(sample_record, split="train", mode="sampled", index=0, sample=i)
         records.append(within(seconds, partial(place, env, task, trajectory)))
     within(seconds, lambda: metrics_of(env, records))
@@ -106,18 +114,22 @@ def check_votes(env: TextEnv, report: Report, seconds: float) -> None:
 
 def check_unscorable(env: TextEnv, report: Report, seconds: float) -> None:
     """An undetermined result has no score: neither from ``step`` nor if a part of the environment fails."""
+    task = sample_tasks(env, count=1)[0]
+    check_parts(env, report, task, env.reference_response(task) or GARBAGE)
+
+
+def check_parts(env: Environment, report: Report, task: Task, said: Any) -> None:
+    """Whether what was said has no score when a verifier or a judge of the environment gives none."""
     low, high = env.score_range
     reward = env.unscorable_reward
     report.check("unscorable", low <= reward <= high, f"unscorable_reward {reward} is outside [{low}, {high}]")
-    task = sample_tasks(env, count=1)[0]
-    response = env.reference_response(task) or GARBAGE
-    before = env.score(task, response)
+    before = env.score_batch([task], [said])[0]
     for name, part in list(vars(env).items()):
         if not isinstance(part, (Verifier, Judge)):
             continue
         setattr(env, name, _MuteVerifier() if isinstance(part, Verifier) else _MuteJudge())
         try:
-            after = env.score_batch([task], [response])[0]
+            after = env.score_batch([task], [said])[0]
         finally:
             setattr(env, name, part)
         report.check(
@@ -178,8 +190,3 @@ def check_pickle(env: TextEnv, report: Report, seconds: float) -> None:
         got = other.score(task, response)
         report.check("pickle", got.score == expected.score, f"after {what} the same response gets {outcome(got)}")
         other.close()
-
-
-def outcome(verdict: Verdict) -> str:
-    """A verdict as a short text for a message."""
-    return str(verdict.score) if verdict.score is not None else f"no score ({verdict.status}: {verdict.detail})"

@@ -43,7 +43,10 @@ SECONDS = 2.0
 KILL_S = 120.0
 """Seconds after which the checks of a plugin that does not return end the run."""
 OF_OBJECTIVES = ("sign", "gradient", "reference", "micro-batch", "padding", "all-equal", "unscorable", "extremes")
-OF_ENVIRONMENTS = ("tasks", "reset", "episode", "reference_response", "rejects_invalid", "batch")
+OF_ENVIRONMENTS = (
+    "tasks", "opening", "reset", "episode", "reference_response", "reference_player", "rejects_invalid", "state",
+    "batch",
+)  # fmt: skip
 Checks = Mapping[str, Callable[[float], None]]
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from fdiv_gym.errors import EnvError
-from fdiv_gym.types.message import ROLES, Message, Prompt, messages_of, plain_prompt
+from fdiv_gym.types.message import ROLES, Message, Prompt, as_text, messages_of, plain_prompt
 from fdiv_gym.types.unicode import normalised
 
 
@@ -52,7 +52,7 @@ class Task:
         """The prompt as one text; of several messages, each with its role before it."""
         if len(self.messages) == 1:
             return self.messages[0].content
-        return "\n\n".join(f"{message.role}: {message.content}" for message in self.messages)
+        return as_text(self.messages)
 
     @cached_property
     def hash(self) -> str:

@@ -51,6 +51,11 @@ class TextTrajectory:
     transcript: Transcript | None = None
 
     @property
+    def environment_tokens(self) -> None:
+        """Not known without tokens."""
+        return None
+
+    @property
     def logprob(self) -> None:
         """Not known without tokens."""
         return None

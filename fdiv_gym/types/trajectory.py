@@ -5,6 +5,7 @@ They hold tokens, so no text is tokenised twice.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -86,6 +87,24 @@ class Trajectory:
     def response_length(self) -> int:
         """Number of sampled tokens."""
         return sum(self.loss_mask)
+
+    @property
+    def environment_tokens(self) -> int:
+        """Number of tokens that were not sampled, after the first prompt.
+
+        Of a row that begins anew, only those behind the longest begin that it shares with the row before: what the
+        environment said since, and what the chat template renders otherwise.
+        """
+        starts = (*self.row_starts, len(self.token_ids))
+        count = 0
+        for row, (start, stop) in enumerate(itertools.pairwise(starts)):
+            if row == 0:
+                known = next((i for i in range(start, stop) if self.loss_mask[i]), stop) - start
+            else:
+                pairs = zip(self.token_ids[start:stop], self.token_ids[starts[row - 1] : start], strict=False)
+                known = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+            count += sum(not sampled for sampled in self.loss_mask[start + known : stop])
+        return count
 
     @property
     def logprob(self) -> float:

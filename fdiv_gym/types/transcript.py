@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from fdiv_gym.types.message import Message
+from fdiv_gym.types.message import Message, message_records, read_messages
+from fdiv_gym.types.verdict import is_finite_number
 
-End = Literal["done", "turns", "context"]
-"""Why a conversation ended: the environment ended it, its turns ran out, or the next response would not fit into the
-model's context."""
+End = Literal["done", "turns", "context", "failed"]
+"""Why a conversation ended: the environment ended it, its turns ran out, the next response would not fit into the
+model's context, or something failed, so that it was never judged."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Transcript:
     @property
     def truncated(self) -> bool:
         """Whether the conversation stopped before its end: no turns left, no room, or a last response cut off."""
-        return self.end != "done" or self.cut_off
+        return self.end in ("turns", "context") or self.cut_off
 
     def __str__(self) -> str:
         """The content as one line of JSON: equal content, equal text."""
@@ -58,7 +59,7 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready record; ``from_dict`` reads it back."""
         return {
-            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "messages": message_records(self.messages),
             "opening": self.opening,
             "rewards": list(self.rewards),
             "outcome": dict(self.outcome),
@@ -73,9 +74,15 @@ class Transcript:
         Raises:
             KeyError, TypeError, ValueError: it is no such record.
         """
-        messages = tuple(Message(str(m["role"]), str(m["content"])) for m in record["messages"])
-        opening = int(record["opening"])
-        if not 0 <= opening <= len(messages) or record["end"] not in ("done", "turns", "context"):
-            raise ValueError("no transcript")
-        rewards = tuple(float(reward) for reward in record["rewards"])
-        return cls(messages, opening, rewards, dict(record["outcome"]), record["end"], bool(record["cut_off"]))
+        messages, opening, rewards = read_messages(record["messages"]), record["opening"], record["rewards"]
+        if type(opening) is not int or not 0 <= opening <= len(messages):
+            raise ValueError("opening must be a number of messages")
+        if not isinstance(rewards, (list, tuple)) or not all(map(is_finite_number, rewards)):
+            raise ValueError("rewards must be finite numbers")
+        outcome, end, cut_off = record["outcome"], record["end"], record["cut_off"]
+        if not isinstance(outcome, Mapping) or end not in get_args(End) or type(cut_off) is not bool:
+            raise ValueError("outcome must be an object, end a known one, and cut_off true or false")
+        found = cls(messages, opening, tuple(map(float, rewards)), dict(outcome), end, cut_off)
+        if len(rewards) > len(found.responses):
+            raise ValueError("there are more rewards than responses")
+        return found

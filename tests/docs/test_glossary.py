@@ -41,6 +41,36 @@ class Silent(fg.Judge):
         return {**super().counters(), "asked": float(self.asked)}
 
 
+class Guessing(fg.ConversationEnv):
+    """Two turns; its episodes count what they hear."""
+
+    metric_meanings: ClassVar = {"episode/heard": "Letters that an episode heard, a count, mean over the episodes."}
+    default_turns = 2
+
+    def tasks(self, split: Any) -> list[fg.Task]:
+        return [fg.Task(f"{split} {i}") for i in range(8)]
+
+    def begin(self, task: fg.Task) -> fg.Episode:
+        return Guess()
+
+    def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
+        return fg.Verdict.scored(len(set(transcript.response)) / 8)
+
+    def demonstrations(self, count: int, rng: Any) -> list[tuple[str, str]]:
+        return [("train 1", "abc")] * count
+
+
+class Guess(fg.Episode):
+    heard = 0
+
+    def reply(self, response: str) -> str:
+        self.heard += len(response)
+        return " more "
+
+    def outcome(self) -> dict[str, int]:
+        return {"heard": self.heard}
+
+
 class WithoutEffect(type(fg.get_objective("rloo"))):
     """A loss whose derivative is 0, which is an event."""
 
@@ -60,6 +90,7 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
         "objective": {"name": WithoutEffect},
         "trainer": {"max_unscored": 1.0},
     },
+    "several turns": {"env": {"id": Guessing}},
     "truncated sampling": {
         "env": ADDITION,
         "engine": {"top_p": 0.9, "top_k": 8},
@@ -81,6 +112,8 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "curriculum": {"env": {"id": "math/Arithmetic-v0", "curriculum": True, "level": 2, "train_tasks": 20}},
     "constrained": {"env": {"id": "safety/Constrained-v0"}},
+    "escalation": {"env": {"id": "safety/Escalation-v0"}, "model": {"embedded": {"context": 192}}},
+    "tools": {"env": {"id": "tools/Calculator-v0", "tools_text": "", "right": 1.0, "train_tasks": 20}},
     "flattery": {"env": {"id": "safety/Flattery-v0"}, "objective": {"name": "grpo", "beta": 0.04}},
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
     "pairwise": {"env": {"id": "safety/Preference-v0", "judge": {"name": "pairwise", "judge": "rule"}}},
@@ -114,7 +147,8 @@ def trained(tables: dict[str, Any], folder: Path) -> tuple[RunConfig, RunFolder]
         "evaluate_every": 0, "checkpoint_every": 0,
     } | tables.get("trainer", {})  # fmt: skip
     engine = {"max_new_tokens": 4} | tables.get("engine", {})
-    config = parse_config(tables | {"model": {"embedded": TINY}, "engine": engine, "trainer": trainer})
+    embedded = TINY | tables.get("model", {}).get("embedded", {})
+    config = parse_config(tables | {"model": {"embedded": embedded}, "engine": engine, "trainer": trainer})
     run = RunFolder.create(folder, config.resolved())
     config.trainer.build().fit(config, folder)
     return config, run
@@ -195,6 +229,7 @@ def test_every_metric_that_a_plugin_explains_is_written(written):
 def test_every_key_of_an_evaluation_has_a_meaning(results):
     classes, record = results
     keys = {*record, *record["metrics"], *(f"env/{name}" for name in record["env_metrics"])}
+    assert record["episode_metrics"] == {}
     assert unexplained(keys, classes) == []
     documented = {term.key for term in GLOSSARY if term.where == RESULTS}
     assert unwritten({*record, *record["metrics"]}, documented) == []

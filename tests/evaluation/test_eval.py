@@ -37,34 +37,8 @@ class Echo(fg.TextEnv):
         return {"questions": sum(s["response"] == "?" for s in samples) / len(samples)}
 
 
-class Again(fg.Episode):
-    def __init__(self, right):
-        self.right = right
-
-    def reply(self, response):
-        return None if response == self.right else " again "
-
-
-class Talk(fg.ConversationEnv):
-    """Asks for the text twice if the first response is wrong; the last one counts."""
-
-    default_turns = 2
-
-    class Options(fg.ConversationEnv.Options):
-        right: str = "{}"
-
-    def tasks(self, split):
-        return Echo().tasks(split)
-
-    def begin(self, task):
-        return Again(task.answer)
-
-    def score(self, task, transcript):
-        return fg.Verdict.scored(float(transcript.response == task.answer))
-
-
-class Other(Echo):
-    """Another environment with the same tasks and scores."""
+class Same(Echo):
+    """Another name for it."""
 
 
 class Letters:
@@ -117,8 +91,7 @@ def plugins():
     with discovery.registry.scoped() as registry:
         registrar = Registrar(registry, "test:eval")
         registrar.add("environment", "test/Echo-v0", Echo)
-        registrar.add("environment", "test/Talk-v0", Talk)
-        registrar.add("environment", "test/Other-v0", Other)
+        registrar.add("environment", "test/Same-v0", Same)
         registrar.add("engine", "scripted", Scripted)
         registrar.add("verifier", "suffix", Suffix)
         Scripted.calls, Scripted.stop_after = [], None
@@ -217,8 +190,8 @@ def test_a_run_folder_gives_its_newest_checkpoint_environment_and_engine(tmp_pat
     older, _ = configure(str(tmp_path / "checkpoints" / "step-000005"), overrides=["engine.right=2"])
     assert older.model.name_or_path.endswith("step-000005/model")
     assert older.engine.options.right == 2
-    other, trained_on = configure(str(tmp_path), "test/Talk-v0")
-    assert other.env.name == "test/Talk-v0"
+    other, trained_on = configure(str(tmp_path), "test/Same-v0")
+    assert other.env.name == "test/Same-v0"
     assert other.env.options.right == "{}"
     assert trained_on["id"] == "test/Echo-v0"
 
@@ -258,18 +231,7 @@ class TestRescore:
         assert {d["response"] for d in verified.disagreements()} == {"?"}
         assert verified.disagreements()[0]["old"]["status"] == "unscorable"
         assert verified.disagreements()[0]["new"]["score"] == 0.0
-        assert rescore(tmp_path / "e", "test/Other-v0").summary()["disagreements"] == 0
-
-    def test_samples_that_cannot_be_rescored_are_refused(self, tmp_path):
-        evaluate(plan("test/Talk-v0", ["engine.right=4"]), tmp_path / "right")
-        assert rescore(tmp_path / "right").summary()["samples"] == 24
-        evaluate(plan("test/Talk-v0", ["engine.right=1"]), tmp_path / "mixed")
-        done = rescore(tmp_path / "mixed").summary()
-        assert done["samples"] == 6
-        assert done["refused"] == {"of several turns: only the last response is saved": 18}
-        evaluate(plan("test/Talk-v0", ["engine.right=0"]), tmp_path / "wrong")
-        with pytest.raises(fg.TrainerError, match="24 of several turns"):
-            rescore(tmp_path / "wrong")
+        assert rescore(tmp_path / "e", "test/Same-v0").summary()["disagreements"] == 0
 
     def test_a_changed_task_is_refused(self, tmp_path):
         done = evaluate(plan(), tmp_path / "e")

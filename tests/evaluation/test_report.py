@@ -63,6 +63,20 @@ def test_ratios_to_the_old_policy_are_drawn_where_a_step_takes_several_updates()
     assert titles(4.0) == {"Loss"} | several
 
 
+def test_turns_and_outcomes_are_drawn_of_environments_of_several_turns():
+    one = {"step": 1, "loss": 0.5, "response/cut_off": 0.0, "response/tokens": 3.0}
+    several = one | {"episode/turns": 2.0, "episode/truncated": 0.5, "episode/environment_tokens": 4.0}
+
+    def titles(line):
+        return list(plots_of([Curves("run", [line], [], {})]))
+
+    turns = ["Turns of an episode", "Truncated episodes", "Tokens of an episode"]
+    assert titles(one) == ["Loss", "Response length"]
+    assert titles(several) == [*titles(one), *turns]
+    assert titles(several | {"episode/calls": 1.0}) == [*titles(several), "Outcomes of episodes"]
+    assert titles(several | {"episode/$\\frac{": 1.0, "episode/\u202e": 1.0}) == titles(several)
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -86,7 +100,8 @@ def test_a_text_is_cut_and_shows_what_cannot_be_seen():
 def complete(step, task, score=0.0, response="r"):
     record = sample(step, "sampled", task, score) | {"prompt": "p" + task, "answer": "a", "response": response}
     record["verdict"]["status"] = "scored"
-    return record
+    messages = (fg.Message("user", "p" + task), fg.Message("assistant", response))
+    return record | {"transcript": fg.Transcript(messages, 1).to_dict()}
 
 
 def test_samples_with_missing_keys_are_left_out():
@@ -94,6 +109,7 @@ def test_samples_with_missing_keys_are_left_out():
     bad = [{"a": 1}, {**good, "step": "x"}, {**good, "verdict": {}}, {**good, "verdict": 3}, {**good, "response": None}]
     bad += [{k: v for k, v in good.items() if k != key} for key in ("split", "mode", "task_hash", "prompt")]
     bad += [{**good, "verdict": {"score": "1"}}, {**good, "verdict": {"score": True}}]
+    bad += [{**good, "transcript": None}, {**good, "transcript": good["transcript"] | {"end": "lost"}}]
     assert complete_samples([*bad, good]) == [good]
 
 

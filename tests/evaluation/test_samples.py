@@ -11,8 +11,8 @@ from fdiv_gym.models import ChatEncoder
 from fdiv_gym.types import Sampling
 
 KEYS = [
-    "step", "split", "mode", "index", "sample", "task_hash", "prompt", "answer", "data", "response", "vote",
-    "tokens", "turns", "logprob", "stop_reason", "verdict",
+    "step", "split", "mode", "index", "sample", "task_hash", "prompt", "answer", "data", "response", "transcript",
+    "truncated", "vote", "tokens", "turns", "environment_tokens", "logprob", "stop_reason", "verdict",
 ]  # fmt: skip
 
 
@@ -71,6 +71,10 @@ def test_every_key_is_present_with_the_position_of_the_response():
     assert record() == {
         **record(), "prompt": "task 0", "answer": "0", "data": {"i": 0}, "response": "a", "vote": "a", "tokens": 1,
         "turns": 1, "logprob": -1.0, "stop_reason": "eos", "verdict": fg.Verdict.scored(0.5).to_dict(),
+        "truncated": False, "environment_tokens": 0, "transcript": {
+            "messages": [{"role": "user", "content": "task 0"}, {"role": "assistant", "content": "a"}],
+            "opening": 1, "rewards": [], "outcome": {}, "end": "done", "cut_off": False,
+        },
     }  # fmt: skip
 
 

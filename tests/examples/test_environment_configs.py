@@ -18,7 +18,6 @@ TINY = [
 SMALL = {
     "reasoning.toml": ["env.train_tasks=8", "env.heldout_tasks=4"],
     "arithmetic.toml": ["env.train_tasks=50"],
-    "hints.toml": ["env.train_tasks=50"],
     "polynomials.toml": ["env.train_tasks=50"],
 }
 
@@ -36,9 +35,7 @@ def quiet(monkeypatch):
     monkeypatch.chdir(FOLDER.parents[1])
 
 
-@pytest.mark.parametrize(
-    "name", ["arithmetic.toml", "dataset.toml", "hints.toml", "polynomials.toml", "reasoning.toml"]
-)
+@pytest.mark.parametrize("name", ["arithmetic.toml", "dataset.toml", "polynomials.toml", "reasoning.toml"])
 def test_it_trains(name, tmp_path):
     result = fit(name, tmp_path / "run")
     assert (result.status, result.steps) == ("finished", 2)
@@ -49,7 +46,7 @@ def test_it_trains(name, tmp_path):
 
 
 def test_every_example_is_valid_and_listed_here():
-    tested = {"arithmetic.toml", "dataset.toml", "hints.toml", "polynomials.toml", "reasoning.toml", "gsm8k.toml"}
+    tested = {"arithmetic.toml", "dataset.toml", "polynomials.toml", "reasoning.toml", "gsm8k.toml"}
     assert {path.name for path in FOLDER.glob("*.toml")} == tested
     for path in FOLDER.glob("*.toml"):
         assert load_config(path).env is not None

@@ -282,8 +282,22 @@ def test_what_a_model_without_a_template_is_told():
     assert Tools(tools_text="Add!").reset(options={"task": 0})[0] == "Add!\ntrain 0"
 
 
+def shown_by(encoder, message, tools):
+    return encoder.tokenizer.decode(encoder.prompt((message,), {}, tools))
+
+
 @pytest.mark.slow
 def test_schemas_go_to_a_template_that_shows_tools():
+    from fdiv_gym.models.chat import ChatEncoder
+    from fdiv_gym.models.embedded import character_tokenizer
+
+    tokenizer = character_tokenizer()
+    tokenizer.chat_template = (
+        "{% for tool in tools or [] %}{{ tool.function.name }};{% endfor %}"
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}{% endfor %}"
+    )
+    encoder = ChatEncoder(tokenizer)
+    assert encoder.shows_tools
     for env, function in ((Tools(), add), (Shop(), Basket.put)):
         env.tools_given = (add,)
         env.use_template(True, None)
@@ -294,6 +308,7 @@ def test_schemas_go_to_a_template_that_shows_tools():
         names = ["a", "b"] if function is add else ["price"]
         assert list(schema["function"]["parameters"]["properties"]) == names
         assert schema["function"]["parameters"]["required"] == names[:1]
+        assert shown_by(encoder, user, env.tools) == f"{function.__name__};user:train 0"
         env.use_template(False, None)
         assert len(env.reset(options={"task": 0})[1]["messages"]) == 2
         assert env.tools == ()
@@ -355,7 +370,6 @@ def test_functions_that_cannot_be_tools():
 
 
 def test_closures_are_not_kept_alive():
-    import gc
     import weakref
 
     def tool():
@@ -369,5 +383,4 @@ def test_closures_are_not_kept_alive():
     kept = weakref.ref(function)
     assert signature_of(function) is signature_of(function)
     del function
-    gc.collect()
     assert kept() is None

@@ -159,6 +159,49 @@ def test_what_may_differ_between_two_ways_to_decode(tiny, groups):
     assert body_of(replace(turns, loss_mask=(False,) * 6)) == []
 
 
+def conversation(tokenizer, rows, texts, stop_reason="eos"):
+    """A trajectory of rows of (text, whether it was sampled); an end token follows ``$``."""
+    ids, mask, starts = [], [], []
+    for row in rows:
+        starts.append(len(ids))
+        for text, sampled in row:
+            end = [tokenizer.eos_token_id] if text.endswith("$") else []
+            tokens = [*tokenizer.encode(text.removesuffix("$")), *end]
+            ids += tokens
+            mask += [sampled] * len(tokens)
+    said = [message for text in texts for message in (fg.Message("assistant", text), fg.Message("user", "+"))]
+    return fg.Trajectory(
+        tuple(ids), (0.0,) * len(ids), tuple(mask), texts[-1], stop_reason, fg.Verdict.scored(0.0), len(texts),
+        tuple(starts), fg.Transcript((fg.Message("user", "1"), *said[:-1]), 1),
+    )  # fmt: skip
+
+
+def test_every_turn_is_compared_in_every_row(tiny):
+    tokenizer = tiny[1]
+    rows = [
+        [("1", False), ("12$", True), ("+", False), ("34", True)],  # the second ran out of tokens
+        [("1", False), ("12", False), ("+", False), ("56$", True)],  # rendered anew
+    ]
+
+    def fault(rows, *texts):
+        return text_fault([fg.TrajectoryGroup(fg.Task("1"), (conversation(tokenizer, rows, texts),))], tokenizer)
+
+    assert body_of(conversation(tokenizer, rows, ["12", "34", "56"])) == tokenizer.encode("56")
+    assert fault(rows, "12", "34", "56") is None
+    found = fault(rows, "12", "3", "56")
+    assert (found.count, found.responses, found.finding) == (1, 3, "the texts end before their tokens do")
+    assert found.example.startswith("response 0, turn 2, has the text '3'")
+    assert fault(rows, "34", "12", "56").finding == "the texts are those of other responses of the batch"
+    # An end token that is not the tokenizer's own.
+    other = [[("1", False), ("12<pad>", True), ("+", False), ("34$", True)]]
+    assert fault(other, "12", "34") is None
+    assert fault(other, "1", "34") is not None
+    # Nothing between two responses: the end token divides them, and without one they are not compared.
+    assert fault([[("1", False), ("12$", True), ("34$", True)]], "12", "34") is None
+    assert fault([[("1", False), ("12$", True), ("34$", True)]], "12", "35") is not None
+    assert fault([[("1", False), ("12", True), ("34$", True)]], "12", "35") is None
+
+
 def test_swapped_texts_are_told_from_lost_ones(tiny, groups):
     """One of two responses is empty, so that one of the swapped texts is."""
     ids = tiny[1].encode("12")

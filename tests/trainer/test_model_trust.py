@@ -230,13 +230,15 @@ def test_a_template_that_is_too_large_is_refused(monkeypatch, text, problem):
 
 
 def test_a_template_that_is_slow_for_one_prompt_only_is_ended(monkeypatch):
-    encoder = ChatEncoder(with_template("{% if 'bomb' in messages[0].content %}" + LOOP + "{% endif %}x"))
+    encoder = ChatEncoder(
+        with_template("{% if 'bomb' in messages[0].content %}" + LOOP + "{% endif %}{{ messages[0].content }}x")
+    )
     monkeypatch.setattr(template, "RENDER_S", 0.3)
     begun = time.monotonic()
     with pytest.raises(fg.ConfigError, match=r"chat template takes more than 0.3 s for a chat of 1 messages"):
         encoder.prompt("a bomb")
     assert time.monotonic() - begun < 3
-    assert encoder.prompt("a flower") == encoder.tokenizer.encode("x", add_special_tokens=False)
+    assert encoder.prompt("a flower") == encoder.tokenizer.encode("a flowerx", add_special_tokens=False)
 
 
 def test_data_sets_with_scripts_are_not_read_by_an_old_package(tmp_path, monkeypatch):

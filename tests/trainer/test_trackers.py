@@ -11,12 +11,13 @@ from conftest_trainer import tiny_config, train
 import fdiv_gym as fg
 from fdiv_gym.runs import TrackerConfig
 from fdiv_gym.runs.folder import RunFolder
-from fdiv_gym_accelerate.tables import COLUMNS, NAME, WRITERS, markdown_table, send_samples, without_tables
+from fdiv_gym_accelerate.tables import COLUMNS, NAME, WRITERS, markdown_table, rows_of, send_samples, without_tables
 from fdiv_gym_accelerate.trackers import check_tracker, finish
 
+TRANSCRIPT = fg.Transcript((fg.Message("user", "1 | 2\n= "), fg.Message("assistant", "<b>*3*</b>")), 1)
 SAMPLE = {
-    "prompt": "1 | 2\n= ", "response": "<b>*3*</b>", "verdict": {"score": None, "status": "timeout"},
-    "stop_reason": "eos", "tokens": 3,
+    "verdict": {"score": None, "status": "timeout"}, "turns": 1, "truncated": False, "stop_reason": "eos", "tokens": 3,
+    "transcript": TRANSCRIPT.to_dict(),
 }  # fmt: skip
 
 
@@ -59,11 +60,23 @@ def test_without_samples_there_is_no_table(tmp_path):
 
 
 def test_text_of_a_response_stays_text():
-    assert markdown_table([["1 | 2\n= ", "<b>*3*</b>", None, "timeout", "eos", 3]]).splitlines() == [
-        "| prompt | response | score | status | stop reason | tokens |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| 1 &#124; 2<br>= | &lt;b&gt;&#42;3&#42;&lt;/b&gt; |  | timeout | eos | 3 |".replace("= |", "=  |"),
+    assert markdown_table([ROW]).splitlines() == [
+        "| prompt | response | score | status | turns | truncated | stop reason | tokens |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| 1 &#124; 2<br>=  | &lt;b&gt;&#42;3&#42;&lt;/b&gt; |  | timeout | 1 | False | eos | 3 |",
     ]
+
+
+def test_a_conversation_is_shown_turn_by_turn():
+    said = (
+        fg.Message("system", "Obey."), fg.Message("user", "1+1?"), fg.Message("assistant", "<tool_call>{}</tool_call>"),
+        fg.Message("tool", "2"), fg.Message("assistant", "two"),
+    )  # fmt: skip
+    transcript = fg.Transcript(said, 2, end="turns").to_dict()
+    ((prompt, response, *rest),) = rows_of([SAMPLE | {"transcript": transcript, "turns": 2, "truncated": True}])
+    assert prompt == "system: Obey.\n\nuser: 1+1?"
+    assert response == "assistant: <tool_call>{}</tool_call>\n\ntool: 2\n\nassistant: two"
+    assert rest == [None, "timeout", 2, True, "eos", 3]
 
 
 @pytest.fixture
@@ -95,7 +108,7 @@ def started(name):
     return tracker
 
 
-ROW = ["1 | 2\n= ", "<b>*3*</b>", None, "timeout", "eos", 3]
+ROW = ["1 | 2\n= ", "<b>*3*</b>", None, "timeout", 1, False, "eos", 3]
 
 
 def test_wandb_gets_a_table(stubs):

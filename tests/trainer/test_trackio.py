@@ -71,7 +71,16 @@ def test_trackio_holds_every_metric_and_the_samples(trackio, tmp_path):
     for step, table in tables.items():
         kept = [s for s in run.lines("samples.jsonl") if s["split"] == "train" and s["step"] == step]
         assert [[row[name] for name in COLUMNS] for row in table] == [
-            [s["prompt"], s["response"], s["verdict"]["score"], s["verdict"]["status"], s["stop_reason"], s["tokens"]]
+            [
+                s["prompt"],
+                s["response"],
+                s["verdict"]["score"],
+                s["verdict"]["status"],
+                s["turns"],
+                s["truncated"],
+                s["stop_reason"],
+                s["tokens"],
+            ]
             for s in kept
         ]
         assert len(kept) == 8

@@ -75,15 +75,17 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
         return None  # the fault is in another process, or beyond these tokens: here everything explains everything
     logits = response_logits(updater, suspects.padded)
     chosen = suspects.padded.ids[:, 1:][suspects.padded.mask]
-    of_rows = [[row[m] for row, m in zip(values, mask, strict=True)] for values in (policy, engine)]
-    in_rows = [[values[i] for i in suspects.rows] for values in of_rows]
+    places = [(i, place) for i in range(len(mask)) for place in responses_of(mask[i])]
+    of_responses = [[values[i, place] for i, place in places] for values in (policy, engine)]
+    looked_at = [k for row in suspects.rows for k, (i, _) in enumerate(places) if i == row]
+    in_rows = [[values[k] for k in looked_at] for values in of_responses]
     found = [
         causes.constant(p, q),
         causes.factor(p, q),
         causes.temperature(logits, chosen, q, updater.temperature),
         causes.truncation(logits / updater.temperature, chosen, q),
         causes.shifted(*in_rows),
-        causes.reordered(of_rows[0], of_rows[1], suspects.rows),
+        causes.reordered(of_responses[0], of_responses[1], looked_at),
         fitting_prompts(updater, stream, suspects.rows[:RESPONSES]),
     ]
     if stream.ref_logps is not None:
@@ -96,6 +98,13 @@ def likely_cause(updater: Updater, stream: StreamBatch, bound: Bound) -> Cause |
     if again.remaining <= limit:  # then the explanations from these logits hold as well, and mean nothing
         return again
     return best if best.remaining <= limit else None
+
+
+def responses_of(mask: Tensor) -> list[slice]:
+    """Where the responses of a trajectory stand: the runs of its sampled tokens; ``mask`` [T-1]."""
+    edges = mask.int().diff(prepend=mask.new_zeros(1).int(), append=mask.new_zeros(1).int())
+    begins, ends = (edges == 1).nonzero().flatten().tolist(), (edges == -1).nonzero().flatten().tolist()
+    return [slice(begin, end) for begin, end in zip(begins, ends, strict=True)]
 
 
 def suspects_of(stream: StreamBatch, policy: Tensor, gaps: Tensor) -> Suspects:

@@ -122,7 +122,7 @@ def before_and_after(evaluations: Sequence[Mapping[str, Any]], step: int) -> dic
         step: the last step; ``after`` is empty if it was not evaluated.
     """
     first, last = (evaluations[0], evaluations[-1]) if evaluations else ({}, {})
-    shown = ("env/", "drift/", "preference/")
+    shown = ("env/", "episode/", "drift/", "preference/")
     keys = ["score/sampled", "score/greedy", *(key for key in first if key.startswith(shown))]
     return {
         "before": {key: first[key] for key in keys if key in first},

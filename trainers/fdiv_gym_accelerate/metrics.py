@@ -11,20 +11,23 @@ import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.objectives import Stream
 from fdiv_gym.registry import boundary, state_of
+from fdiv_gym.rollouts import episode_metrics, is_masked
 from fdiv_gym_accelerate.streams import StreamBatch
 from fdiv_gym_accelerate.update import Gradients
 
 
 def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
-    """Rewards, all-equal groups, unscored responses, lengths and entropy of this process's rollouts."""
+    """Rewards, all-equal groups, unscored and masked responses, lengths and entropy of this process's rollouts."""
     scores = [[r for r in group.rewards if r is not None] for group in groups]
     flat = [r for group in scores for r in group]
     count = sum(len(group.trajectories) for group in groups)
     trajectories = [t for group in groups for t in group.trajectories]
+    masked = sum(is_masked(t.verdict) for t in trajectories)
     line = {
         "reward/mean": sum(flat) / len(flat) if flat else math.nan,
         "groups/all_equal": sum(1 for s in scores if not s or min(s) == max(s)) / len(groups),
-        "verdicts/unscored": 1 - len(flat) / count,
+        "verdicts/unscored": (count - len(flat) - masked) / count,
+        "verdicts/masked": masked / count,
         "verdicts/timeout": sum(t.verdict is not None and t.verdict.status == "timeout" for t in trajectories) / count,
         "response/tokens": sum(t.response_length for t in trajectories) / count,
         "response/cut_off": sum(t.stop_reason == "length" for t in trajectories) / count,
@@ -36,6 +39,13 @@ def rollout_line(groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
         parts = [t.verdict.components[name] for t in trajectories if t.verdict and name in t.verdict.components]
         line[f"component/{name}"] = sum(parts) / len(parts)
     return line
+
+
+def episode_line(env: fg.Environment, groups: Sequence[fg.TrajectoryGroup]) -> dict[str, float]:
+    """Turns, truncations, the environment's tokens and outcomes of this process's conversations."""
+    trajectories = [t for group in groups for t in group.trajectories if t.transcript is not None]
+    transcripts = [t.transcript for t in trajectories if t.transcript is not None]
+    return episode_metrics(env, transcripts, [t.environment_tokens for t in trajectories])
 
 
 def curriculum_line(env: fg.Environment | None) -> dict[str, float]:
@@ -118,8 +128,9 @@ def check_unscored(step: int, unscored: float, limit: float, groups: Sequence[fg
 def _first_detail(groups: Sequence[fg.TrajectoryGroup]) -> str:
     for group in groups:
         for trajectory in group.trajectories:
-            if trajectory.verdict is not None and trajectory.verdict.score is None:
-                return f"{trajectory.verdict.status}: {trajectory.verdict.detail}"
+            verdict = trajectory.verdict
+            if verdict is not None and verdict.score is None and not is_masked(verdict):
+                return f"{verdict.status}: {verdict.detail}"
     return "no detail"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from accelerate.utils import gather_object
 
 import fdiv_gym as fg
+from fdiv_gym.rollouts import is_masked
 from fdiv_gym_accelerate.streams import StreamBatch
 
 
@@ -22,8 +23,8 @@ class Reading:
         mixed: groups whose scores are not all equal.
         varied: groups whose responses are not all the same tokens.
         responses: their number.
-        unscored: responses without a score.
-        timeouts: those of them whose verdict took too long.
+        unscored: responses without a score, the masked ones left out.
+        timeouts: unscored responses whose verdict took too long.
         reward: sum of the scores.
         lowest: the lowest score; inf without any.
         highest: the highest score; -inf without any.
@@ -34,6 +35,7 @@ class Reading:
         trained: these tokens.
         agreeing: the part of ``pushed`` that raises responses above their group's mean and lowers those below.
         pushed: sum over responses of how strongly the reward moves their log-probs; 0 where it was not measured.
+        masked: responses without a score because env.score_truncated says so.
     """
 
     groups: int = 0
@@ -51,6 +53,7 @@ class Reading:
     trained: int = 0
     agreeing: float = 0.0
     pushed: float = 0.0
+    masked: int = 0
 
     def merged(self, other: Reading) -> Reading:
         """The reading of the rollouts of both."""
@@ -67,7 +70,7 @@ class Reading:
     @property
     def mean_reward(self) -> float | None:
         """Mean score; None without any."""
-        scored = self.responses - self.unscored
+        scored = self.responses - self.unscored - self.masked
         return self.reward / scored if scored else None
 
     @property
@@ -102,13 +105,15 @@ def reading_of(
     scores = [[r for r in group.rewards if r is not None] for group in groups]
     flat = [score for group in scores for score in group]
     trajectories = [t for group in groups for t in group.trajectories]
+    masked = sum(is_masked(t.verdict) for t in trajectories)
     old, ref = stream.sequence_sum(stream.old_logps), stream.sequence_sum(stream.ref_logps)
     return Reading(
         groups=len(groups),
         mixed=sum(1 for group in scores if group and min(group) != max(group)),
         varied=sum(1 for group in groups if len({t.token_ids for t in group.trajectories}) > 1),
         responses=len(trajectories),
-        unscored=len(trajectories) - len(flat),
+        unscored=len(trajectories) - len(flat) - masked,
+        masked=masked,
         timeouts=sum(t.verdict is not None and t.verdict.status == "timeout" for t in trajectories),
         reward=math.fsum(flat),
         lowest=min(flat, default=math.inf),

@@ -54,7 +54,8 @@ class Rollouts:
         watch.after(drawn.sampled)
         parts.callbacks.call("after_verdicts", step, drawn.groups)
         parts.tasks.observe(drawn.sampled)
-        line = {**metrics.rollout_line(drawn.sampled), **drawn.line}
+        episodes = metrics.episode_line(parts.env, drawn.sampled)
+        line = {**metrics.rollout_line(drawn.sampled), **episodes, **drawn.line}
         metrics.check_unscored(step, line["verdicts/unscored"], settings.max_unscored, drawn.sampled)
         return Drawn(drawn.groups, drawn.sampled, line)
 

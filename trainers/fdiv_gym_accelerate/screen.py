@@ -186,7 +186,7 @@ def _selected(metrics: Mapping[str, float]) -> list[tuple[str, str, str, float]]
 def score_line(metrics: Mapping[str, float]) -> str:
     """The metrics of an evaluation on one line."""
     shown = {"sampled": "score/sampled", "greedy": "score/greedy"}
-    shown |= {name.partition("/")[2]: name for name in metrics if name.startswith("env/")}
+    shown |= {name.partition("/")[2]: name for name in metrics if name.startswith(("env/", "episode/"))}
     shown |= {name.replace("/", " "): name for name in metrics if name.startswith(("drift/", "preference/"))}
     text = "  ".join(f"{label} {metrics[name]:.3f}" for label, name in shown.items() if name in metrics)
     return text + (f"  unscored {metrics['unscored']:.1%}" if metrics.get("unscored") else "")

@@ -6,17 +6,38 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-COLUMNS = ("prompt", "response", "score", "status", "stop reason", "tokens")
+import fdiv_gym as fg
+
+COLUMNS = ("prompt", "response", "score", "status", "turns", "truncated", "stop reason", "tokens")
 NAME = "samples/train"
 """Of the table in every tracker."""
 
 
 def rows_of(samples: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """One row for each sample record, see ``COLUMNS``; a response without a score has None there."""
+    """One row for each sample record, see ``COLUMNS``; a response without a score has None there.
+
+    Of several turns, ``prompt`` and ``response`` hold all messages before the first response and from it on, each
+    behind its role.
+    """
     return [
-        [s["prompt"], s["response"], s["verdict"]["score"], s["verdict"]["status"], s["stop_reason"], s["tokens"]]
+        [
+            *_said(s), s["verdict"]["score"], s["verdict"]["status"], s["turns"], s["truncated"], s["stop_reason"],
+            s["tokens"],
+        ]
         for s in samples
-    ]
+    ]  # fmt: skip
+
+
+def _said(sample: Mapping[str, Any]) -> tuple[str, str]:
+    """What stands before the first response, and what was said from it on."""
+    transcript = fg.Transcript.from_dict(sample["transcript"])
+    begin, rest = transcript.messages[: transcript.opening], transcript.messages[transcript.opening :]
+    before = begin[0].content if len(begin) == 1 else _roles(begin)
+    return before, transcript.response if len(rest) <= 1 else _roles(rest)
+
+
+def _roles(messages: Sequence[fg.Message]) -> str:
+    return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
 
 
 def markdown_table(rows: Sequence[Sequence[Any]]) -> str:

@@ -1,0 +1,139 @@
+"""Options of chats: a template from a file, its variables, the system prompt, and messages as prompts."""
+
+import os
+
+import pytest
+from chat_templates import need_trl, rendering, template, tokenizer
+
+import fdiv_gym as fg
+from fdiv_gym.models.chat import ChatEncoder
+from fdiv_gym.models.config import ModelConfig
+from fdiv_gym.models.embedded import character_tokenizer
+from fdiv_gym.types import Message
+
+SHOWN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ '<assistant>' }}"
+
+
+def encoder_of(**options):
+    return ChatEncoder.of(character_tokenizer(), ModelConfig(**options))
+
+
+def test_a_template_from_a_file_is_used(tmp_path):
+    path = tmp_path / "own.jinja"
+    path.write_text(SHOWN)
+    encoder = encoder_of(chat_template=str(path))
+    assert encoder.tokenizer.decode(encoder.prompt("2+2")) == "<user>2+2<assistant>"
+    chat = [Message("system", "s"), Message("user", "u"), Message("tool", "t")]
+    assert encoder.tokenizer.decode(encoder.prompt(chat)) == "<system>s<user>u<tool>t<assistant>"
+
+
+REFUSED = {
+    "missing": (None, r"cannot be used: .*No such file"),
+    "empty": (b" \n", "cannot be used: it is empty"),
+    "no text": (b"\xff\xfe\x00", "cannot be used: 'utf-8' codec"),
+    "too long": (b"{# " + b"a" * 300_000 + b" #}", "cannot be used: it has more than 200000 characters"),
+    "broken": (b"{% for m in messages %}{{ m.content }}", "TemplateSyntaxError: Unexpected end of template"),
+    "shows nothing": (b"hi", "does not show the user's message 'hello'"),
+    "too large": (b"{{ 'a' * 2000000 }}", "makes 2000000 characters"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_file_that_is_no_template_is_refused(tmp_path, kind):
+    content, problem = REFUSED[kind]
+    path = tmp_path / "own.jinja"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(fg.ConfigError, match=problem):
+        encoder_of(chat_template=str(path))
+
+
+def test_a_template_that_reads_the_inside_of_objects_fails_at_its_first_prompt(tmp_path):
+    path = tmp_path / "own.jinja"
+    path.write_text("{{ messages.__class__.__mro__ }}")
+    encoder = encoder_of(chat_template=str(path))
+    with pytest.raises(fg.ConfigError, match=r"fails for a chat of 1 messages: .*; set model.chat_template to"):
+        encoder.prompt("hello")
+
+
+def test_what_is_not_a_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero", "a\0b"):
+        with pytest.raises(fg.ConfigError, match=r"model.chat_template = .* cannot be used: "):
+            encoder_of(chat_template=str(path))
+
+
+@need_trl
+def test_a_variable_of_the_template_changes_the_prompt(trusted):
+    tok, chat = tokenizer(template("qwen3")), [Message("user", "c")]
+    plain, silent = ChatEncoder(tok), ChatEncoder(tok, options={"enable_thinking": False})
+    begin = "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n"
+    assert tok.decode(plain.prompt("c")) == rendering(tok, chat) == begin
+    assert tok.decode(silent.prompt("c")) == rendering(tok, chat, enable_thinking=False)
+    assert tok.decode(silent.prompt("c")) == begin + "<think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"enable_thinkng": False}, "has 'enable_thinkng', and the chat template names no such variable"),
+        ({"messages": "x"}, "may not set 'messages'"),
+        ({"chat_template": "{{ x }}"}, "may not set 'chat_template'"),
+        ({"add_generation_prompt": False}, "may not set 'add_generation_prompt'"),
+    ],
+)
+def test_an_option_that_no_template_reads_is_refused(tmp_path, options, problem):
+    path = tmp_path / "own.jinja"
+    path.write_text(SHOWN + "{{ enable_thinking }}")
+    with pytest.raises(fg.ConfigError, match=problem):
+        encoder_of(chat_template=str(path), chat_template_options=options)
+
+
+def test_options_without_a_template_are_refused(tmp_path):
+    with pytest.raises(fg.ConfigError, match="the tokenizer has no chat template"):
+        encoder_of(chat_template_options={"enable_thinking": False})
+    for given in ({"chat_template": "x.jinja"}, {"chat_template_options": {"a": 1}}):
+        with pytest.raises(ValueError, match='chat = "never" uses no chat template'):
+            ModelConfig(chat="never", **given)
+
+
+class Talk(fg.TextEnv):
+    """Prompts of one text, of messages, and with a system message of its own."""
+
+    def tasks(self, split):
+        own = (Message("system", "mine"), Message("user", "b"))
+        return [
+            fg.Task("a"),
+            fg.Task((Message("user", "x"), Message("assistant", "y"), Message("tool", "z"))),
+            fg.Task(own),
+        ]
+
+    def score(self, task, response):
+        return fg.Verdict.scored(1.0)
+
+
+class Heard(fg.Engine):
+    """Keeps the prompts, and answers with ``1``."""
+
+    def generate(self, prompts, n, sampling):
+        self.heard = [self.tokenizer.decode(list(p)) for p in prompts]
+        tokens = (self.tokenizer.convert_tokens_to_ids("1"), self.tokenizer.eos_token_id)
+        return [[fg.Completion(tokens, (-1.0, -1.0), "1", "eos")] * n for _ in prompts]
+
+
+@pytest.mark.parametrize(("system", "before"), [(None, ""), ("be brief", "<system>be brief")])
+def test_the_system_prompt_stands_before_the_first_message(system, before):
+    from fdiv_gym.rollouts import run_episodes
+
+    engine, env = Heard(), Talk(system_prompt=system, isolate=False)
+    engine.tokenizer = character_tokenizer()
+    engine.tokenizer.chat_template = SHOWN
+    tasks = env.task_list("train")
+    groups = run_episodes(env, engine, ChatEncoder(engine.tokenizer), tasks, 1, engine.sampling(0))
+    assert engine.heard == [
+        f"{before}<user>a<assistant>", f"{before}<user>x<assistant>y<tool>z<assistant>",
+        "<system>mine<user>b<assistant>",
+    ]  # fmt: skip
+    opening = [group.trajectories[0].transcript.opening for group in groups]
+    assert opening == [1 + bool(system), 3 + bool(system), 2]
+    assert [group.trajectories[0].transcript.responses for group in groups] == [("1",)] * 3

@@ -1,0 +1,70 @@
+"""The examples of games and hints: each for two steps with a tiny model, and what they learn."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fdiv_gym.runs.config import load_config
+from fdiv_gym.runs.folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "conversations"
+NAMES = ("hints", "mastermind", "nim")
+TINY = [
+    "model.embedded.layers=1", "model.embedded.warm_start_steps=2", "model.embedded.warm_start_batch=4",
+    "trainer.steps=2", "trainer.prompts_per_step=2", "trainer.group_size=2", "trainer.evaluate_tasks=4",
+    "trainer.evaluate_samples=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FDIV_GYM_QUIET", "1")
+    config = load_config(FOLDER / f"{name}.toml", TINY)
+    run = RunFolder.create(tmp_path / "run", config.resolved())
+    result = config.trainer.build().fit(config, run.path)
+    assert (result.status, result.steps) == ("finished", 2)
+    lines = run.lines("metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(line["verdicts/unscored"] == 0 for line in lines)
+
+
+def learns(name, seed, tmp_path):
+    """Train an example in a process of its own; its summary, and the best of its untrained model by temperature."""
+    folder = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads beside other work wait for each other
+
+    def command(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "fdiv_gym", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    command("train", f"examples/conversations/{name}.toml", "--output", str(folder), "--set", f"seed={seed}")
+    control = command("eval", str(folder), "--step", "0", "--temperature", "0.1,0.5,1", "--samples", "8", "--json")
+    return json.loads((folder / "summary.json").read_text()), json.loads(control)["best"]["single"]["value"]
+
+
+def check_learning(name, seed, tmp_path):
+    summary, untrained = learns(name, seed, tmp_path)
+    before, after = summary["before"], summary["after"]
+    for score in ("score/greedy", "score/sampled"):
+        assert after[score] - before[score] >= 0.3, (score, before[score], after[score])
+    # No temperature of the untrained model comes near what training gives.
+    assert after["score/sampled"] - untrained >= 0.25, (untrained, after["score/sampled"])
+
+
+@pytest.mark.slow
+def test_the_quickest_learns(tmp_path):
+    check_learning("nim", 0, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["hints", "mastermind"])
+def test_the_others_learn(name, tmp_path):
+    check_learning(name, 0, tmp_path)
