@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -62,6 +62,15 @@ class ToolEnv(ConversationEnv):
         ``timeout``."""
 
     options: Options
+
+    metric_meanings: ClassVar[Mapping[str, str]] = {
+        "episode/calls": "Well-formed tool calls in an episode, a count, mean over the episodes.",
+        "episode/malformed": "Tool calls in an episode that were malformed, and so told to the model and not made, a "
+        "count, mean over the episodes.",
+        "episode/failed": "Tool calls in an episode that raised an error, a count, mean over the episodes.",
+        "episode/timeouts": "Tool calls in an episode that took too long, a count, mean over the episodes.",
+        "episode/refused": "Tool calls in an episode beyond env.max_calls, a count, mean over the episodes.",
+    }
 
     # ---- implemented by a subclass ----------------------------------------------------------------
 
