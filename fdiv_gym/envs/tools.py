@@ -62,14 +62,12 @@ class ToolEnv(ConversationEnv):
         ``timeout``."""
 
     options: Options
-
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        "episode/calls": "Well-formed tool calls in an episode, a count, mean over the episodes.",
-        "episode/malformed": "Tool calls in an episode that were malformed, and so told to the model and not made, a "
-        "count, mean over the episodes.",
-        "episode/failed": "Tool calls in an episode that raised an error, a count, mean over the episodes.",
-        "episode/timeouts": "Tool calls in an episode that took too long, a count, mean over the episodes.",
-        "episode/refused": "Tool calls in an episode beyond env.max_calls, a count, mean over the episodes.",
+        "episode/calls": "Well-formed tool calls in an episode.",
+        "episode/malformed": "Malformed tool calls in an episode, which the model was told of.",
+        "episode/failed": "Tool calls in an episode whose function raised.",
+        "episode/timeouts": "Tool calls in an episode that took too long.",
+        "episode/refused": "Tool calls in an episode beyond max_calls, which were not made.",
     }
 
     # ---- implemented by a subclass ----------------------------------------------------------------
