@@ -112,6 +112,15 @@ class SeededByInstance(Digits):
         return type("Wordy", (Secret,), {"opening": lambda episode: self.word})(task.answer)
 
 
+class Moody(Digits):
+    """Answers with a word that does not follow from the task."""
+
+    class episode(Secret):  # noqa: N801
+        def reply(self, response):
+            word = f"word {np.random.default_rng().integers(10**9)}"
+            return None if super().reply(response) is None else word
+
+
 class NeverEnds(Digits):
     class episode(Secret):  # noqa: N801
         def reply(self, response):
@@ -297,7 +306,7 @@ def test_an_episode_that_hangs_is_left():
 
 
 @pytest.mark.plugin_checks
-@pytest.mark.parametrize(("env", "check"), [(NotMaximal, "reference_player"), (Counts, "repeatable")])
+@pytest.mark.parametrize(("env", "check"), [(NotMaximal, "reference_player"), (Moody, "repeatable")])
 def test_the_checks_before_a_run_refuse_a_fault(env, check):
     said: list[str] = []
     testing.check_run_plugins(parse_config({"env": {"id": Digits}}), said.append, seconds=20)
