@@ -32,8 +32,8 @@ from fdiv_gym_accelerate.streams import rollout_stream
 #: rows: trajectories of one, two and three rows
 CASES = (
     "f-grpo", "dapo", "f-hal", "f-grpo silent", "dapo silent", "f-hal silent", "f-grpo packed", "f-grpo recomputed",
-    "f-grpo rows", "dapo rows silent", "f-grpo lora", "dapo lora silent", "f-hal lora", "f-grpo dora recomputed", "f-grpo bf16",
-    "f-grpo lora bf16",
+    "f-grpo rows", "dapo rows silent", "f-grpo lora", "dapo lora silent", "f-hal lora", "f-grpo dora recomputed",
+    "f-grpo bf16", "f-grpo lora bf16",
 )  # fmt: skip
 LORA = {"lora": LoraOptions(rank=4), "dora": LoraOptions(rank=4, dora=True, modules_to_save=["norm"])}
 
