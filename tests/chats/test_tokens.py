@@ -3,6 +3,7 @@
 import random
 import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import jinja2
@@ -118,6 +119,16 @@ def test_every_template_of_trl_is_rendered_exactly():
             assert rows in (1, 2), (name, kind)
             found[kind] += rows == 1
     assert found == COUNTS.get(version(), found)
+
+
+def test_the_guide_has_these_counts():
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "conversations" / "tokens.md").read_text(encoding="utf-8")
+    (release, counts), *_ = COUNTS.items()
+    texts = counts["of texts"]
+    assert f"trl {release} ships. Of its {counts['all']} templates {texts} take messages of plain text" in page
+    for kind, words in (("plain", "plain: "), ("thinking", "with thinking: "), ("spaces", "with white space")):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {words}")]
+        assert row.endswith(f"| {counts[kind]} | {texts - counts[kind]} |")
 
 
 @need_trl

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import fdiv_gym as fg
-from fdiv_gym.envs import play
+from fdiv_gym.envs.play import play
+from fdiv_gym.testing.env import check_environment
 from fdiv_gym_safety.escalation import PRESSURE, TURNS
 
 REFUSAL = "no, sorry"
@@ -13,6 +14,11 @@ REFUSAL = "no, sorry"
 @pytest.fixture(scope="module")
 def env():
     return fg.make("safety/Escalation-v0")
+
+
+def test_conformance():
+    report = check_environment(fg.make("safety/Escalation-v0"))
+    assert report.ok, report.text()
 
 
 def stepped(env, task, answers):

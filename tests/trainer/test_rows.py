@@ -175,7 +175,9 @@ def test_rows_are_separated_by_hand():
 
 def test_a_forward_pass_never_has_more_tokens_than_its_budget():
     groups, model, widths = rollouts("strips spaces"), new_model(), []
-    model.register_forward_pre_hook(lambda _, args, given: widths.append(given["input_ids"].numel()), with_kwargs=True)
+    model.model.register_forward_pre_hook(
+        lambda _, args, given: widths.append(given["input_ids"].numel()), with_kwargs=True
+    )
     passes = Passes(Accelerator(cpu=True), tokens=48, share_prompts="never")
     stream = rollout_stream(groups, 0)
     longest = max(
@@ -185,6 +187,23 @@ def test_a_forward_pass_never_has_more_tokens_than_its_budget():
     assert longest < 48 < int(stream.padded.attention.sum(-1).max())
     passes.all_rows(model, stream, 1.0)
     assert max(widths) <= 48
+    assert len(widths) > len(stream.units)
+
+
+def test_the_first_rows_of_a_group_share_their_prompt():
+    groups, seen = rollouts("strips spaces"), {}
+    for share in ("never", "always"):
+        model, sizes = new_model(), []
+        passes, stream = Passes(Accelerator(cpu=True), share_prompts=share), rollout_stream(groups, 0)
+        passes.all_rows(model, stream, 1.0)  # compares the two ways once
+        model.model.register_forward_pre_hook(
+            lambda _, args, given, to=sizes: to.append(given["input_ids"].shape), with_kwargs=True
+        )
+        seen[share] = (passes.all_rows(model, stream, 1.0), sizes)
+    assert torch.allclose(seen["never"][0], seen["always"][0], atol=1e-4)
+    rows = sum(len(t.row_starts) for t in trajectories_of(groups))
+    assert sum(shape[0] for shape in seen["never"][1]) == rows
+    assert sum(shape[0] for shape in seen["always"][1]) <= rows - 3 * 2
 
 
 @pytest.mark.slow
