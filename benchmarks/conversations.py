@@ -2,8 +2,8 @@
 
     python benchmarks/conversations.py [--episodes 2000] [--turns 4] [--rounds 5]
 
-The policy is a script that answers at once, so that the time is that of the runner and of the tool. Every round
-runs the same episodes again; threads, open files and memory are counted after each.
+The policy is a script that answers at once, so that the time is that of the runner and of the tool. Further
+rounds of the same episodes show whether threads, open files, asyncio tasks or memory are left of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import gc
 import os
+import random
 import resource
 import threading
 import time
@@ -27,6 +28,7 @@ from fdiv_gym.types import Completion, Sampling, TrajectoryGroup
 RESULT = Path(__file__).parent / "results" / "conversations.md"
 TOOL_S = 0.01
 GROUP = 4
+LEAK_ROUNDS = 8
 SEQUENTIAL = 50
 """Episodes of the sequential side; its turns per second do not depend on their number."""
 
@@ -92,6 +94,25 @@ class FreeAwaited(Tool):
         return self.answer(response)
 
 
+class Uneven(Tool):
+    """An asynchronous tool whose times are drawn from an exponential distribution, a seed for each episode."""
+
+    mean_s = TOOL_S
+
+    def __init__(self, turns: int) -> None:
+        super().__init__(turns)
+        Uneven.count += 1
+        draw = random.Random(Uneven.count)
+        self.times = [draw.expovariate(1 / self.mean_s) for _ in range(turns)]
+
+    count = 0
+
+    async def reply(self, response: str) -> str | None:
+        """Wait for the time of this turn."""
+        await asyncio.sleep(self.times[len(self.times) - self.left])
+        return self.answer(response)
+
+
 class Tools(fg.ConversationEnv):
     """Episodes of one class."""
 
@@ -149,11 +170,16 @@ class State:
 
 def round_seconds(kind: type[Tool], episodes: int, turns: int) -> float:
     """Wall-clock time of one round, scoring included."""
+    return timed_round(kind, episodes, turns)[0]
+
+
+def timed_round(kind: type[Tool], episodes: int, turns: int) -> tuple[float, float]:
+    """Wall-clock and processor time of one round, scoring included."""
     env = Tools(kind, turns)
     tasks = [fg.Task(f"episode {i}") for i in range(episodes // GROUP)]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     groups = run_episodes(env, Script(), ChatEncoder(Characters()), tasks, GROUP, Sampling(max_new_tokens=8))
-    elapsed = time.perf_counter() - begun
+    elapsed = time.perf_counter() - begun, time.process_time() - used
     check(groups, turns)
     return elapsed
 
@@ -165,42 +191,76 @@ def check(groups: Sequence[TrajectoryGroup], turns: int) -> None:
             raise SystemExit(f"an episode ended after {trajectory.turns} turns with {trajectory.verdict}")
 
 
+def free_seconds(episodes: int, turns: int) -> float:
+    """Wall-clock time of the same uneven tools where each episode goes on alone, with a policy that costs nothing."""
+
+    async def one(tool: Uneven) -> None:
+        while await tool.reply("call") is not None:
+            pass
+
+    async def every() -> None:
+        await asyncio.gather(*(one(tool) for tool in tools))
+
+    Uneven.count = 0
+    tools = [Uneven(turns) for _ in range(episodes)]
+    begun = time.perf_counter()
+    asyncio.run(every())
+    return time.perf_counter() - begun
+
+
+def uneven_rows(turns: int, repeats: int = 3) -> list[str]:
+    """The table of turns in step against episodes that go on alone."""
+    table = ["| episodes | mean of a tool, s | in step, s | each alone, s | difference, s |", "|---|---|---|---|---|"]
+    for episodes, mean_s in ((256, 0.1), (2000, 0.1), (256, 0.5)):
+        Uneven.mean_s = mean_s
+        step, free = [], []
+        for _ in range(repeats):
+            Uneven.count = 0
+            step.append(round_seconds(Uneven, episodes, turns))
+            free.append(free_seconds(episodes, turns))
+        a, b = sorted(step)[repeats // 2], sorted(free)[repeats // 2]
+        table.append(f"| {episodes} | {mean_s:g} | {a:.2f} | {b:.2f} | {a - b:.2f} |")
+    return table
+
+
 def rows(episodes: int, turns: int, rounds: int) -> list[str]:
     """The table of throughput and that of leaks."""
     table = [
-        "| tool | episodes at once | s, median | lowest to highest | episodes/s | turns/s | against one by one |",
-        "|---|---|---|---|---|---|---|",
+        "| tool | at once | s, median | lowest to highest | CPU s | episodes/s | turns/s | against one by one |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     alone = SEQUENTIAL // GROUP * GROUP
     sides = [
         ("one by one (blocking)", Blocking, alone),
         ("awaited", Awaited, episodes),
-        ("blocking, in threads", Threaded, episodes),
+        ("blocking, in 64 threads", Threaded, episodes),
         ("awaited, 0 ms", FreeAwaited, episodes),
         ("blocking, 0 ms", Free, episodes),
     ]
     for _, kind, _count in sides:
         round_seconds(kind, GROUP, 1)  # starts the watchdog, the event loop and its threads
-    states, speed = [State.now()], 0.0
-    times: dict[str, list[float]] = {name: [] for name, _, _ in sides}
+    speed = 0.0
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in sides}
     for _ in range(rounds):
         for name, kind, count in sides:
-            times[name].append(round_seconds(kind, count, turns))
-        states.append(State.now())
+            times[name].append(timed_round(kind, count, turns))
     for name, _, count in sides:
-        found = sorted(times[name])
-        median = found[len(found) // 2]
+        found = sorted(wall for wall, _ in times[name])
+        median, used = found[len(found) // 2], sorted(cpu for _, cpu in times[name])[len(found) // 2]
         rate = count * turns / median
         speed = speed or rate
         table.append(
             f"| {name} | {count if name != sides[0][0] else 1} | {median:.2f} | {found[0]:.2f} to {found[-1]:.2f} "
-            f"| {count / median:.0f} | {rate:.0f} | {rate / speed:.1f} x |"
+            f"| {used:.2f} | {count / median:.0f} | {rate:.0f} | {rate / speed:.1f} x |"
         )
-    leaks = ["| after round | threads | open files | asyncio tasks | resident, MiB |", "|---|---|---|---|---|"]
+    states = [State.now()]
+    for _ in range(LEAK_ROUNDS):
+        round_seconds(FreeAwaited, episodes, turns)
+        states.append(State.now())
+    leaks = ["| after further rounds | threads | open files | asyncio tasks | resident, MiB |", "|---|---|---|---|---|"]
     for number, state in enumerate(states):
-        leaks.append(
-            f"| {number or 'warm-up'} | {state.threads} | {state.files} | {state.tasks} | {state.resident_mib:.0f} |"
-        )
+        counts = f"{state.threads} | {state.files} | {state.tasks} | {state.resident_mib:.0f}"
+        leaks.append(f"| {number or 'those above'} | {counts} |")
     return [*table, "", *leaks]
 
 
@@ -212,6 +272,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
     given = parser.parse_args()
+    load = os.getloadavg()[0]
     tables = rows(given.episodes, given.turns, given.rounds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     alone = SEQUENTIAL // GROUP * GROUP
@@ -222,9 +283,15 @@ def main() -> None:
         f"of {1000 * TOOL_S:.0f} ms, in one process on two CPU cores; {given.rounds} rounds, the sides in turn. The "
         f"policy is a script that answers at once. One by one: {alone} episodes, in which each call waits for the one "
         "before. "
-        f"Peak memory of the process: {peak:.0f} MiB.",
+        f"Peak memory of the process: {peak:.0f} MiB. Load average at the start: {load:.1f}.",
         "",
         *tables,
+        "",
+        f"Tools of uneven duration (exponential, equal draws on both sides, {given.turns} turns, medians of 3): turns "
+        "in step, by the runner, against episodes that go on alone, without a runner and with a policy that costs "
+        "nothing.",
+        "",
+        *uneven_rows(given.turns),
     ]
     print("\n".join(lines))
     if given.write:

@@ -25,6 +25,7 @@ machine with two CPU cores. `make bench` runs the first three.
 | `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
 | `python benchmarks/isolation.py` | a batch scored in a process of its own against one scored in the run | `benchmarks/results/isolation.md` |
+| `python benchmarks/conversations.py --write` | 2 000 live episodes with a tool of 10 ms: throughput, memory, leaks; turns in step against episodes that go on alone | `benchmarks/results/conversations.md` |
 | `python benchmarks/reliability.py` | random kills of runs, planted faults of scorers, minutes of load (`make soak`); prints its tables | `benchmarks/results/reliability.md` |
 | `python benchmarks/logprob_memory.py` | log-probs in chunks against whole logits: peak memory and time | `benchmarks/results/logprob_memory.md` |
 | `python benchmarks/vs_trl.py` | steps of the trainer against those of TRL's GRPOTrainer; with `--model FOLDER` on that model | `benchmarks/results/vs_trl.md`, `vs_trl_model.md` |

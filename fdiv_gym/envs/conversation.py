@@ -91,10 +91,18 @@ class ConversationEnv(Environment):
             player = self.reference_player(tasks[int(index)])
             if player is None:
                 raise EnvError("there is no reference player to demonstrate: override demonstrations()")
-            found.append(play(self, tasks[int(index)], player).messages)
+            found.append(self.play(tasks[int(index)], player).messages)
         return found
 
     # ---- called by the runner and by users --------------------------------------------------------
+
+    def play(self, task: Task, player: Player) -> Transcript:
+        """A conversation with a player, e.g. for ``demonstrations``.
+
+        Raises:
+            PluginError: code of the environment failed.
+        """
+        return play(self, task, player)
 
     def said(self, transcript: Transcript) -> Transcript:
         """The whole transcript is judged."""

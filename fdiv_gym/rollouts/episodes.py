@@ -10,7 +10,7 @@ from fdiv_gym.envs.calls import Failed
 from fdiv_gym.envs.play import Conversation, advance, close_all
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.models.chat import ChatEncoder
-from fdiv_gym.registry.guard import completions_of
+from fdiv_gym.registry.guard import boundary, completions_of
 from fdiv_gym.rollouts.engine import Engine
 from fdiv_gym.rollouts.judging import judge
 from fdiv_gym.rollouts.rows import Rows
@@ -70,7 +70,8 @@ def run_episodes(
         EnvError: the environment broke the Verdict contract.
         PluginError: code of the engine or the environment failed.
     """
-    env.use_template(encoder.shows_tools, encoder.parse_calls if encoder.declares_calls else None)
+    with boundary(env, "use_template"):
+        env.use_template(encoder.shows_tools, encoder.parse_calls if encoder.declares_calls else None)
     live = [_Live(talk) for talk in Conversation.begin(env, [task for task in tasks for _ in range(n)])]
     try:
         turn = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.play import Conversation, advance, close_all
-from fdiv_gym.registry.guard import texts_of
+from fdiv_gym.registry.guard import boundary, texts_of
 from fdiv_gym.rollouts.judging import judge
 from fdiv_gym.rollouts.scoring import TimeoutLedger
 from fdiv_gym.rollouts.seeds import derive_seed
@@ -77,7 +77,8 @@ def run_text_episodes(
         EnvError: the environment broke the Verdict contract.
         PluginError: code of the engine or the environment failed.
     """
-    env.use_template(False, None)
+    with boundary(env, "use_template"):
+        env.use_template(False, None)
     live = [_Live(talk) for talk in Conversation.begin(env, [task for task in tasks for _ in range(n)])]
     try:
         turn = 0

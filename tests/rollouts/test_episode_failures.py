@@ -188,6 +188,16 @@ def test_episodes_are_closed_where_scoring_breaks_its_contract():
     assert [episode.closed for episode in env.episodes] == [1, 1]
 
 
+@pytest.mark.parametrize("runner", [run, run_text], ids=["tokens", "text"])
+def test_a_failure_to_take_the_template_names_the_environment(runner):
+    class Fails(Talks):
+        def use_template(self, shows_tools, parse_calls):
+            raise OSError("no")
+
+    with pytest.raises(fg.PluginError, match="environment 'Fails' failed in use_template: OSError: no"):
+        runner(Fails(), tasks_of(1))
+
+
 def test_scoring_that_raises_costs_its_own_verdict():
     class Fails(Talks):
         def score(self, task, transcript):
