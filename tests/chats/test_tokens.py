@@ -167,7 +167,7 @@ PROPERTY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, He
 
 
 @given(st.sampled_from(TEMPLATES), conversations(), st.integers(0, 2**16))
-@settings(max_examples=60, **PROPERTY)
+@settings(max_examples=40, **PROPERTY)
 def test_random_conversations_are_exact(text, chat, seed):
     check_conversation(text, *chat, seed)
 

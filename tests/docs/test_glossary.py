@@ -114,6 +114,8 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "constrained": {"env": {"id": "safety/Constrained-v0"}},
     "escalation": {"env": {"id": "safety/Escalation-v0"}, "model": {"embedded": {"context": 192}}},
     "tools": {"env": {"id": "tools/Calculator-v0", "tools_text": "", "right": 1.0, "train_tasks": 20}},
+    "mastermind": {"env": {"id": "games/Mastermind-v0"}, "model": {"embedded": {"context": 256}}},
+    "nim": {"env": {"id": "games/Nim-v0"}, "model": {"embedded": {"context": 256}}},
     "flattery": {"env": {"id": "safety/Flattery-v0"}, "objective": {"name": "grpo", "beta": 0.04}},
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
     "pairwise": {"env": {"id": "safety/Preference-v0", "judge": {"name": "pairwise", "judge": "rule"}}},

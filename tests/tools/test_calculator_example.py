@@ -48,7 +48,7 @@ def test_the_policy_learns_to_call_the_tool_rightly(tmp_path, cache_folder):
     summary = json.loads((folder / "summary.json").read_text())
     for kind in ("score/greedy", "score/sampled"):
         assert summary["after"][kind] - summary["before"][kind] >= 0.3
-    options = ("--temperature", "0.1,0.5,1", "--samples", "16", "--tasks", "64", "--json")
+    options = ("--temperature", "0.1,0.5,1", "--samples", "8", "--tasks", "64", "--json")
     untrained = json.loads(command(environment, "eval", folder, "--step", "0", *options))["best"]
     for way in ("single", "majority"):
         assert summary["after"]["score/greedy"] - untrained[way]["value"] >= 0.3
