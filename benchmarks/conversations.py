@@ -162,7 +162,7 @@ class State:
         """Counted after a collection."""
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        tasks = sum(isinstance(one, asyncio.Task) for one in gc.get_objects())
+        tasks = sum(type(one) is asyncio.Task for one in gc.get_objects())
         return cls(
             threading.active_count(), len(os.listdir("/proc/self/fd")), tasks, pages * resource.getpagesize() / 2**20
         )
