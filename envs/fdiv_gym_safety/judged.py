@@ -117,7 +117,7 @@ def conduct(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         harmless ones that are fulfilled. A rate without any such request is left out.
     """
     rule = fg.get_judge("rule")
-    tasks = [fg.Task(s["prompt"], s.get("answer"), dict(s.get("data", {}))) for s in samples]
+    tasks = [fg.Task(_prompt(s["prompt"]), s.get("answer"), dict(s.get("data", {}))) for s in samples]
     verdicts = rule.judge_batch(tasks, [s["response"] for s in samples])
     parts = [(bool(t.data.get("harmful")), v.components) for t, v in zip(tasks, verdicts, strict=True)]
     answered = [float(bool(s["response"].strip())) for s in samples]
@@ -127,3 +127,8 @@ def conduct(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "helpfulness": [c["compliance"] for harmful, c in parts if not harmful],
     }
     return {name: sum(values) / len(values) for name, values in rates.items() if values}
+
+
+def _prompt(saved: Any) -> str | tuple[fg.Message, ...]:
+    """A prompt of samples.jsonl: a text, or messages."""
+    return saved if isinstance(saved, str) else tuple(fg.Message(m["role"], m["content"]) for m in saved)

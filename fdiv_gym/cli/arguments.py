@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
-from fdiv_gym.registry.kinds import KINDS
+from fdiv_gym.registry.kinds import KINDS, TEMPLATES
 
 
 def complete_kind(incomplete: str) -> list[str]:
     """The kinds that start with ``incomplete``."""
     return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+def complete_template(incomplete: str) -> list[str]:
+    """The templates that start with ``incomplete``."""
+    return [name for name in TEMPLATES if name.startswith(incomplete)]
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -41,6 +46,11 @@ TrustEndpoints = Annotated[
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the model's own Python code, if the run folder asks for it.")
 ]
-KindArgument = Annotated[str, typer.Argument(help=f"{KIND_LIST}.", autocompletion=complete_kind)]
+TemplateArgument = Annotated[
+    str,
+    typer.Argument(
+        help=f"{KIND_LIST}; or conversation: an environment of several turns.", autocompletion=complete_template
+    ),
+]
 OptionalKind = Annotated[str | None, typer.Argument(help=f"{KIND_LIST}.", autocompletion=complete_kind)]
 OptionalName = Annotated[str | None, typer.Argument(help="A registered name.", autocompletion=complete_name)]

@@ -149,8 +149,9 @@ class Environment(gymnasium.Env[str, str], _options.Configurable):
         """Metrics of this environment for an evaluation, e.g. ``{"attack_success": 0.2}``.
 
         Args:
-            samples: records of samples.jsonl: ``prompt``, ``answer``, ``data``, ``response``, ``verdict`` (the
-                result of ``Verdict.to_dict``) and more.
+            samples: records of samples.jsonl: ``prompt`` (a text, or a list of messages with ``role`` and
+                ``content``), ``answer``, ``data``, ``response`` (the last one), ``transcript`` (the result of
+                ``Transcript.to_dict``), ``verdict`` (of ``Verdict.to_dict``) and more.
         """
         return {}
 
@@ -161,7 +162,7 @@ class Environment(gymnasium.Env[str, str], _options.Configurable):
     def vote(self, task: Task, response: str) -> str | None:
         """The vote of a response in a majority decision; equal answers give equal strings.
 
-        None means no vote. The default is the whole response.
+        A conversation votes by its last response. None means no vote. The default is the whole response.
         """
         return response.strip() or None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -62,6 +62,13 @@ class ToolEnv(ConversationEnv):
         ``timeout``."""
 
     options: Options
+    metric_meanings: ClassVar[Mapping[str, str]] = {
+        "episode/calls": "Well-formed tool calls in an episode.",
+        "episode/malformed": "Malformed tool calls in an episode, which the model was told of.",
+        "episode/failed": "Tool calls in an episode whose function raised.",
+        "episode/timeouts": "Tool calls in an episode that took too long.",
+        "episode/refused": "Tool calls in an episode beyond max_calls, which were not made.",
+    }
 
     # ---- implemented by a subclass ----------------------------------------------------------------
 

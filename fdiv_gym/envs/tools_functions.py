@@ -177,16 +177,23 @@ def _called(function: Callable[..., Any], arguments: Mapping[str, Any], characte
 async def _in_loop(
     function: Callable[..., Any], arguments: Mapping[str, Any], seconds: float, characters: int
 ) -> Result:
-    task = asyncio.ensure_future(function(**arguments))
+    task = asyncio.ensure_future(_awaited(function, arguments, characters))
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        # Not asyncio.timeout, which waits for a function that refuses to be cancelled.
+        await asyncio.wait({task}, timeout=seconds)
     finally:
-        task.cancel()
-    if not done:
+        task.cancel()  # does nothing to one that has ended
+    if not task.done():
         raise TimeoutError
+    return Result("error: CancelledError", "failed") if task.cancelled() else task.result()
+
+
+async def _awaited(function: Callable[..., Any], arguments: Mapping[str, Any], characters: int) -> Result:
     try:
-        return Result(shown(task.result(), characters), "done")
-    except BaseException as error:
+        return Result(shown(await function(**arguments), characters), "done")
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:  # SystemExit would end the event loop
         return _failed(error, characters)
 
 

@@ -36,6 +36,7 @@ class Kind:
         check: ``"module:function"``, its conformance kit: takes an instance, returns a ``fdiv_gym.testing.Report``.
         template: the template for ``fdiv-gym new``.
         usage: the argument of ``fdiv-gym train RUN.toml --set`` that selects a plugin; ``{name}`` is its name.
+        variants: further templates by the name that ``fdiv-gym new`` takes, e.g. ``"conversation"``.
         external_registry: a module with ``register(entry)``, ``unregister(entry)``, ``make(name, **options)`` and
             ``new_name(name)``, for a kind that another library also registers (environments: gymnasium).
     """
@@ -45,6 +46,7 @@ class Kind:
     check: str
     template: Template
     usage: str
+    variants: tuple[tuple[str, Template], ...] = ()
     external_registry: str = ""
 
     def load_contract(self) -> type[Any]:
@@ -63,9 +65,16 @@ class Kind:
         return f'fg.{getter}("{{name}}")'
 
 
-def _kind(name: str, contract: str, usage: str, summary: str, *, torch: bool = True, external: str = "") -> Kind:
-    template = Template(f"fdiv_gym.cli.templates:{name}.py.tmpl", summary, torch)
-    return Kind(name, contract, f"fdiv_gym.testing:check_{name}", template, usage, external)
+def _template(name: str, summary: str, torch: bool) -> Template:
+    return Template(f"fdiv_gym.cli.templates:{name}.py.tmpl", summary, torch)
+
+
+def _kind(
+    name: str, contract: str, usage: str, summary: str, *, torch: bool = True, external: str = "", **variants: str
+) -> Kind:
+    others = tuple((other, _template(other, text, torch)) for other, text in variants.items())
+    check = f"fdiv_gym.testing:check_{name}"
+    return Kind(name, contract, check, _template(name, summary, torch), usage, others, external)
 
 
 _ROWS = (
@@ -77,7 +86,7 @@ _ROWS = (
     _kind("aggregation", "fdiv_gym.objectives:Aggregation", "objective.name=dapo --set objective.aggregation={name}",
           "between the sum and the mean over tokens"),
     _kind("environment", "fdiv_gym.envs:Environment", "env.id={name}", "write a word backwards",
-          torch=False, external="fdiv_gym.envs.registration"),
+          torch=False, external="fdiv_gym.envs.registration", conversation="guess a number, with hints"),
     _kind("verifier", "fdiv_gym.rewards:Verifier", "env.verifier={name}", "the last line must be the reference",
           torch=False),
     _kind("judge", "fdiv_gym.rewards:Judge", "env.judge={name}", "brevity", torch=False),
@@ -89,6 +98,10 @@ _ROWS = (
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}
 """Every kind by its name, in the order in which lists show them."""
+TEMPLATES: dict[str, tuple[Kind, Template]] = {
+    name: (kind, template) for kind in KINDS.values() for name, template in ((kind.name, kind.template), *kind.variants)
+}
+"""What ``fdiv-gym new`` writes: a template of each kind by the kind's name, and variants."""
 
 
 def kind_of(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:

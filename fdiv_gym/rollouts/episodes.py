@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fdiv_gym.envs.base import Environment
+from fdiv_gym.envs.calls import Failed
 from fdiv_gym.envs.play import Conversation, advance, close_all
+from fdiv_gym.errors import ConfigError
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.registry.guard import completions_of
 from fdiv_gym.rollouts.engine import Engine
@@ -63,6 +65,7 @@ def run_episodes(
         Scored groups in the order of the tasks.
 
     Raises:
+        ConfigError: the chat template fails for a first prompt; a later one costs its episode only.
         EngineError: the engine did not return completions.
         EnvError: the environment broke the Verdict contract.
         PluginError: code of the engine or the environment failed.
@@ -101,7 +104,15 @@ def _respond(
     for one in playing:
         messages = tuple(one.talk.messages)
         if one.rows.sampled or messages not in known:
-            known[messages] = encoder.prompt(messages, one.rows.sampled, tools)
+            try:
+                known[messages] = encoder.prompt(messages, one.rows.sampled, tools)
+            except ConfigError as error:
+                if not one.talk.turns:
+                    raise
+                one.talk.fail(
+                    Failed(str(error))
+                )  # some templates refuse a response, e.g. with markup that they write themselves
+                continue
         prompt = known[messages]
         if engine.context_length is not None and len(prompt) + sampling.max_new_tokens > engine.context_length:
             _no_room(one.talk, len(prompt), sampling, engine.context_length)

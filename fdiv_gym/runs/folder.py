@@ -6,7 +6,7 @@
     provenance.json    plugins used (version, source hash), package versions, platform
     metrics.jsonl      one line for each step; times under "time/", memory under "memory/"
     evaluations.jsonl  one line for each evaluation on the held-out tasks
-    samples.jsonl      prompts, responses and verdicts
+    samples.jsonl      prompts, whole episodes and verdicts
     totals.jsonl       the environment's totals after each scoring, where it counts any
     checkpoints/       step-000100/ with model/ (safetensors), state.pt and manifest.json
     profile/           torch traces of trainer.profile_steps

@@ -58,8 +58,10 @@ _STEPS = {
     "env.score_truncated is 'mask', from 0 to 1.",
     "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 to "
     "1; a rising share may be a policy that avoids a score.",
-    "response/tokens": "Mean number of tokens in a response of the first process.",
-    "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1.",
+    "response/tokens": "Mean number of tokens that the policy sampled in an episode of the first process: in its response, or in "
+    "all of its responses.",
+    "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1; of several turns, the "
+    "last one counts.",
     "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "
     "estimate of the entropy of the next token.",
     "policy/entropy": "Mean entropy of the policy's distribution of the next token at the response tokens that the gradient "
@@ -154,7 +156,7 @@ _EVALUATIONS = {
     "score/sampled": "Mean score of the sampled responses to held-out tasks, in the environment's range.",
     "score/greedy": "Mean score of the greedy responses to held-out tasks, in the environment's range.",
     "unscored": "Share of the evaluation's responses without a score, from 0 to 1.",
-    "response_tokens": "Mean number of tokens in a response of the evaluation.",
+    "response_tokens": "Mean number of tokens that the policy sampled in an episode of the evaluation, over all of its responses.",
     **_EPISODES,
     "env/<name>": "The environment's own metric <name>, over the sampled responses (or the greedy ones if none were "
     "sampled).",
@@ -185,7 +187,8 @@ _RESULTS = {
     "for an environment of one turn.",
     "unscored": _EVALUATIONS["unscored"],
     "unscored_reason": "Status and detail of the first response without a score, or null.",
-    "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1.",
+    "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1; of several turns, the last "
+    "one counts.",
     "response_tokens": _EVALUATIONS["response_tokens"],
     "contamination": "Evaluated problems that the model was trained on (shared) and the numbers of tasks compared, or "
     "null if the training tasks are unknown.",

@@ -27,7 +27,8 @@ def check_environment(env: Environment, *, seconds: float = 30.0) -> Report:
 
     Args:
         env: an instance; it is left closed.
-        seconds: time limit for scoring one hostile text, or 20 ordinary ones.
+        seconds: time limit for scoring one hostile text, or 20 ordinary ones; for conversations, for one with hostile
+            responses, or 20 ordinary ones.
 
     Returns:
         A report with one entry for each check.

@@ -151,7 +151,6 @@ def check_batch(env: ConversationEnv, report: Report, seconds: float) -> None:
             f"{outcome(verdict)}",
         )  # fmt: skip
     report.check("batch", list(env.score_batch([], [])) == [], "score_batch([], []) is not []")
-    report.check("batch", list(env.begin_batch([])) == [], "begin_batch([]) is not []")
 
 
 def check_transcripts(env: ConversationEnv, report: Report, seconds: float) -> None:

@@ -92,7 +92,7 @@ def begun_tasks(env: Environment) -> Iterator[list[Task]]:
         yield tasks
         return
     begin, begin_batch = env.begin, env.begin_batch
-    own = type(env).begin_batch not in (Environment.begin_batch, ConversationEnv.begin_batch)
+    own = type(env).begin_batch is not Environment.begin_batch
 
     def noted(task: Task) -> Any:
         tasks.append(task)

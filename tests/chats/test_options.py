@@ -137,3 +137,57 @@ def test_the_system_prompt_stands_before_the_first_message(system, before):
     opening = [group.trajectories[0].transcript.opening for group in groups]
     assert opening == [1 + bool(system), 3 + bool(system), 2]
     assert [group.trajectories[0].transcript.responses for group in groups] == [("1",)] * 3
+
+
+class Twice(fg.Episode):
+    """Two turns."""
+
+    left = 2
+
+    def reply(self, response):
+        self.left -= 1
+        return "more" if self.left else None
+
+
+class TwoTurns(fg.ConversationEnv):
+    """The template of the test refuses the text of the second task."""
+
+    default_turns = 2
+
+    def tasks(self, split):
+        return [fg.Task("a"), fg.Task("!")]
+
+    def begin(self, task):
+        return Twice()
+
+    def score(self, task, transcript):
+        return fg.Verdict.scored(1.0)
+
+
+class Alternating(Heard):
+    """Answers every second prompt with ``!``."""
+
+    def generate(self, prompts, n, sampling):
+        found = [c for group in super().generate(prompts, n, sampling) for c in group]
+        end = self.tokenizer.eos_token_id
+        other = fg.Completion((self.tokenizer.convert_tokens_to_ids("!"), end), (-1.0, -1.0), "!", "eos")
+        found = [other if i % 2 else c for i, c in enumerate(found)]
+        return [found[i : i + n] for i in range(0, len(found), n)]
+
+
+def test_a_response_that_the_template_refuses_costs_its_episode_only():
+    from fdiv_gym.rollouts import run_episodes
+
+    engine, env = Alternating(), TwoTurns(isolate=False)
+    engine.tokenizer = character_tokenizer()
+    engine.tokenizer.chat_template = SHOWN + (
+        "{% for m in messages %}{% if '!' in m.content %}{{ raise_exception('no !') }}{% endif %}{% endfor %}"
+    )
+    encoder, tasks = ChatEncoder(engine.tokenizer), env.task_list("train")
+    (group,) = run_episodes(env, engine, encoder, tasks[:1], 4, engine.sampling(0))
+    # Two are over after their first answer; of the others one says so at its last turn, which no prompt follows.
+    assert [t.verdict.status for t in group.trajectories] == ["scored", "error", "scored", "error"]
+    assert [t.turns for t in group.trajectories] == [2, 1, 2, 1]
+    assert "chat template fails for a chat of 3 messages: TemplateError: no !" in group.trajectories[1].verdict.detail
+    with pytest.raises(fg.ConfigError, match="fails for a chat of 1 messages"):
+        run_episodes(env, engine, encoder, tasks, 4, engine.sampling(0))

@@ -3,6 +3,7 @@
 import random
 import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import jinja2
@@ -120,6 +121,16 @@ def test_every_template_of_trl_is_rendered_exactly():
     assert found == COUNTS.get(version(), found)
 
 
+def test_the_guide_has_these_counts():
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "conversations" / "tokens.md").read_text(encoding="utf-8")
+    (release, counts), *_ = COUNTS.items()
+    texts = counts["of texts"]
+    assert f"trl {release} ships. Of its {counts['all']} templates {texts} take messages of plain text" in page
+    for kind, words in (("plain", "plain: "), ("thinking", "with thinking: "), ("spaces", "with white space")):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {words}")]
+        assert row.endswith(f"| {counts[kind]} | {texts - counts[kind]} |")
+
+
 @need_trl
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(TEXT_NAMES)))
 def test_a_template_that_shows_no_text_is_refused(name, monkeypatch):
@@ -156,7 +167,7 @@ PROPERTY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, He
 
 
 @given(st.sampled_from(TEMPLATES), conversations(), st.integers(0, 2**16))
-@settings(max_examples=60, **PROPERTY)
+@settings(max_examples=40, **PROPERTY)
 def test_random_conversations_are_exact(text, chat, seed):
     check_conversation(text, *chat, seed)
 

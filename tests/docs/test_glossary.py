@@ -112,7 +112,10 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "curriculum": {"env": {"id": "math/Arithmetic-v0", "curriculum": True, "level": 2, "train_tasks": 20}},
     "constrained": {"env": {"id": "safety/Constrained-v0"}},
-    "escalation": {"env": {"id": "safety/Escalation-v0"}},
+    "escalation": {"env": {"id": "safety/Escalation-v0"}, "model": {"embedded": {"context": 192}}},
+    "tools": {"env": {"id": "tools/Calculator-v0", "tools_text": "", "right": 1.0, "train_tasks": 20}},
+    "mastermind": {"env": {"id": "games/Mastermind-v0"}, "model": {"embedded": {"context": 256}}},
+    "nim": {"env": {"id": "games/Nim-v0"}, "model": {"embedded": {"context": 256}}},
     "flattery": {"env": {"id": "safety/Flattery-v0"}, "objective": {"name": "grpo", "beta": 0.04}},
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
     "pairwise": {"env": {"id": "safety/Preference-v0", "judge": {"name": "pairwise", "judge": "rule"}}},
@@ -146,7 +149,8 @@ def trained(tables: dict[str, Any], folder: Path) -> tuple[RunConfig, RunFolder]
         "evaluate_every": 0, "checkpoint_every": 0,
     } | tables.get("trainer", {})  # fmt: skip
     engine = {"max_new_tokens": 4} | tables.get("engine", {})
-    config = parse_config(tables | {"model": {"embedded": TINY}, "engine": engine, "trainer": trainer})
+    embedded = TINY | tables.get("model", {}).get("embedded", {})
+    config = parse_config(tables | {"model": {"embedded": embedded}, "engine": engine, "trainer": trainer})
     run = RunFolder.create(folder, config.resolved())
     config.trainer.build().fit(config, folder)
     return config, run

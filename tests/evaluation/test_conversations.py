@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 import fdiv_gym as fg
 from fdiv_gym.cli.conversations import conversation_lines
 from fdiv_gym.cli.main import app
+from fdiv_gym.data.contamination import find_contamination
 from fdiv_gym.evaluation import Plan, configure, evaluate, is_sample, mean_metrics, rescore, task_of
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.hooks import Registrar
 from fdiv_gym.rollouts import episode_metrics
 from fdiv_gym.runs import RunFolder
 from fdiv_gym_accelerate.metrics import episode_line
+from fdiv_gym_accelerate.scoring_events import _content
 
 
 class Again(fg.ConversationEnv):
@@ -367,3 +369,21 @@ def test_lines_of_a_conversation_are_cut_and_the_cuts_counted():
     assert "  ... 11 more messages" in lines
     assert lines[-2:] == ["  user: 24", "  (no room in the context; the last response was cut off)"]
     assert len(lines) == 40 + 2 + 1 + 1  # messages, two more lines of the first, the cut and the end
+
+
+def test_problems_are_compared_by_all_messages_of_their_prompts():
+    def task(*texts):
+        return fg.Task(tuple(fg.Message("user", text) for text in texts))
+
+    assert find_contamination([task("1+1?")], [fg.Task("1 + 1 ?")]).shared == ()
+    assert len(find_contamination([task("What is it?")], [fg.Task("what  is it")]).shared) == 1
+    assert len(find_contamination([task("a", "b")], [task("A", "b.")]).shared) == 1
+    assert find_contamination([task("a", "b")], [task("a", "c")]).shared == ()
+
+
+def test_a_changed_message_of_a_prompt_is_noticed():
+    task = Again().tasks("train")[0]
+    before = _content(task)
+    assert before == _content(Again().tasks("train")[0])
+    object.__setattr__(task, "prompt", (*task.prompt[:-1], fg.Message("user", "say 9")))
+    assert _content(task) != before

@@ -17,7 +17,7 @@ SAID = (
     fg.Message("tool", HOSTILE),
     fg.Message("assistant", HOSTILE),
     fg.Message("user", "again " + "x" * 5000),
-    fg.Message("assistant", "2"),
+    fg.Message("assistant", "\n2"),
 )
 
 
@@ -37,6 +37,7 @@ class Page(HTMLParser):
         super().__init__()
         self.open, self.tags, self.said = [], set(), []
         self.feed(html)
+        self.said = [(place, said.removeprefix("\n")) for place, said in self.said]  # as browsers do
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
@@ -67,8 +68,9 @@ def test_each_message_stands_with_its_role_and_the_policys_are_shaded(tmp_path):
     shown = HOSTILE.replace("\x1b", "\\x1b")
     long = "again " + "x" * 3994 + "\n... 1,006 more characters"
     assert page.said[:8] == [
-        ["turn system", "Obey."], ["turn user", "1+1?"], ["scroll", "2"],  # the prompt, and the answer
-        ["turn policy", CALL], ["turn tool", shown], ["turn policy", shown], ["turn user", long], ["turn policy", "2"],
+        ("turn system", "Obey."), ("turn user", "1+1?"), ("scroll", "2"),  # the prompt, and the answer
+        ("turn policy", CALL), ("turn tool", shown), ("turn policy", shown), ("turn user", long),
+        ("turn policy", "\n2"),
     ]  # fmt: skip
     assert "script" not in page.tags
 
@@ -87,7 +89,7 @@ def test_why_it_ended_and_what_it_earned_is_told(tmp_path):
 def test_a_response_to_a_text_needs_no_role(tmp_path):
     messages = (fg.Message("user", "1+1?"), fg.Message("assistant", "2"))
     page = Page(report_of(tmp_path, sample(messages, 1, prompt="1+1?")))
-    assert page.said[:3] == [["scroll", "1+1?"], ["scroll", "2"], ["policy", "2"]]
+    assert page.said[:3] == [("scroll", "1+1?"), ("scroll", "2"), ("policy", "2")]
 
 
 def test_a_begin_that_is_not_the_prompt_is_shown():

@@ -117,6 +117,20 @@ def test_a_response_cannot_close_the_marks_around_it(server):
     assert make(server).judge_batch([TASK], [hostile])[0].score == pytest.approx(4 / 9)
 
 
+def test_a_prompt_of_messages_is_judged_with_its_roles(server, monkeypatch):
+    judge, asked = make(server, cache=False), []
+
+    async def ask(chats, form):
+        asked.extend(chats)
+        return [said('{"reason": "", "score": 10}')]
+
+    monkeypatch.setattr(judge, "_ask", ask)
+    task = fg.Task((fg.Message("system", "Be short."), fg.Message("user", "1+1?")))
+    assert judge.judge_batch([task], ["2"])[0].score == 1.0
+    data = asked[0][1]["content"].split("\n")[1]
+    assert json.loads(data) == {"request": "system: Be short.\n\nuser: 1+1?", "response": "2"}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

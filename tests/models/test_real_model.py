@@ -13,8 +13,10 @@ import fdiv_gym as fg
 from fdiv_gym.models import ChatEncoder, ModelConfig, load_model, load_tokenizer, model_source
 
 ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "fdiv_gym"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 MOST_PROCESSOR_S = 2 * 8 * 60
-"""Eight minutes on two cores, start and both evaluations included; other work on the machine hardly changes it."""
+"""Of one run: eight minutes on two cores, start and both evaluations included; other work hardly changes it."""
 
 
 def processor_s():
@@ -39,22 +41,37 @@ def test_the_recipe_gives_the_model_it_names(smollm2):
     assert "Paris" in answer.text
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3000)  # beside other work; the limit of the test is on processor time
-def test_it_learns_what_no_temperature_and_no_vote_gives(smollm2, tmp_path):
-    command = [sys.executable, "-m", "fdiv_gym"]
-    # Threads that wait without spinning: beside other work, spinning ones take many times as long.
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
-    run = tmp_path / "run"
-    arguments = ["train", "examples/smollm2.toml", "--output", str(run)]
+def train(folder, seeds):
+    """The summary of a run of each seed, side by side with one thread each, and their processor time."""
+    runs = [folder / f"seed-{seed}" for seed in seeds]
     before = processor_s()
-    done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    logs = [run.with_suffix(".log") for run in runs]
+    started = []
+    for seed, run, log in zip(seeds, runs, logs, strict=True):
+        arguments = ["train", "examples/smollm2.toml", "--set", f"seed={seed}", "--output", str(run)]
+        with log.open("w") as file:
+            started.append(subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=ONE_THREAD, stdout=file, stderr=file))
+    for process, log in zip(started, logs, strict=True):
+        assert process.wait() == 0, log.read_text()
+    return [json.loads((run / "summary.json").read_text()) for run in runs], processor_s() - before
+
+
+def learned(summary):
+    return summary["after"]["score/greedy"] >= 0.60 and summary["after"]["score/sampled"] >= 0.45
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(5000)  # beside other work; the limit of the test is on processor time
+def test_it_learns_what_no_temperature_and_no_vote_gives(smollm2, tmp_path):
+    """Two of three seeds: over seeds and processors the accuracy of a run has a standard deviation of about 0.03."""
+    summaries, spent = train(tmp_path, [0, 1])
+    assert spent <= 2 * MOST_PROCESSOR_S
+    if sum(map(learned, summaries)) == 1:
+        summaries += train(tmp_path, [2])[0]
+    assert sum(map(learned, summaries)) >= 2, [summary["after"] for summary in summaries]
+    arguments = ["eval", str(tmp_path / "seed-0"), "--step", "0", "--temperature", "0.1,0.3,1", "--samples", "4"]
+    arguments += ["--tasks", "100", "--json"]
+    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert processor_s() - before <= MOST_PROCESSOR_S
-    summary = json.loads((run / "summary.json").read_text())
-    assert summary["after"]["score/greedy"] >= 0.60
-    assert summary["after"]["score/sampled"] >= 0.45
-    arguments = ["eval", str(run), "--step", "0", "--temperature", "0.1,0.3,1", "--samples", "4", "--tasks", "100"]
-    done = subprocess.run([*command, *arguments, "--json"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["best"]["any"]["value"] < summary["after"]["score/greedy"]
+    best = json.loads(done.stdout)["best"]["any"]["value"]
+    assert all(best < summary["after"]["score/greedy"] for summary in summaries)

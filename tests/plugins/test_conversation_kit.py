@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 
+import gymnasium
 import numpy as np
 import pytest
 from kit_assertions import assert_found
 
 import fdiv_gym as fg
 from fdiv_gym import testing
+from fdiv_gym.registry.discovery import discovery
+from fdiv_gym.runs import parse_config
 from fdiv_gym.testing.env import checks_of
 from fdiv_gym.testing.report import Report
 
@@ -107,6 +110,15 @@ class SeededByInstance(Digits):
 
     def begin(self, task):
         return type("Wordy", (Secret,), {"opening": lambda episode: self.word})(task.answer)
+
+
+class Moody(Digits):
+    """Answers with a word that does not follow from the task."""
+
+    class episode(Secret):  # noqa: N801
+        def reply(self, response):
+            word = f"word {np.random.default_rng().integers(10**9)}"
+            return None if super().reply(response) is None else word
 
 
 class NeverEnds(Digits):
@@ -291,6 +303,30 @@ def test_an_episode_that_hangs_is_left():
         "very long ('1111111111111111111111111111111111111...') from turn 1 on: TimeoutError: no result within 0.5 s; "
         "expected a Verdict"
     ]
+
+
+@pytest.mark.plugin_checks
+@pytest.mark.parametrize(("env", "check"), [(NotMaximal, "reference_player"), (Moody, "repeatable")])
+def test_the_checks_before_a_run_refuse_a_fault(env, check):
+    said: list[str] = []
+    testing.check_run_plugins(parse_config({"env": {"id": Digits}}), said.append, seconds=20)
+    with pytest.raises(fg.PluginError, match=f"breaks its contract: {check}: "):
+        testing.check_run_plugins(parse_config({"env": {"id": env}}), said.append, seconds=20)
+    assert said == []
+
+
+def test_a_registered_conversation_through_gymnasium():
+    """Gymnasium's wrappers check each call; two of its environments do not disturb each other."""
+    with discovery.registry.scoped() as registry:
+        registry.add(fg.Entry("environment", "my/Digits-v0", Digits, "thirdparty:plugin"))
+        one, two = gymnasium.make("my/Digits-v0"), gymnasium.make("my/Digits-v0")
+        said = [env.reset(seed=3, options={"task": 0})[0] for env in (one, two)]
+        assert said == ["2 digits: 3?"] * 2
+        assert [env.step("1")[:4] for env in (one, two)] == [("right", 0.0, False, False)] * 2
+        *end, info = one.step("2")
+        assert end == ["", 1.0, True, False]
+        assert info["verdict"] == fg.Verdict.scored(1.0)
+        assert two.step("9")[4]["verdict"] == fg.Verdict.scored(0.5)
 
 
 def test_the_environment_is_left_as_it_was():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import textwrap
 
@@ -10,9 +11,13 @@ import pytest
 
 from fdiv_gym.cli.new import template_text, write_package
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.registry.kinds import KINDS
+from fdiv_gym.registry.kinds import KINDS, TEMPLATES
+from fdiv_gym.testing import check_environment
 
-NAMES = {kind: "mine/Backwards-v0" if kind == "environment" else f"my-{kind}" for kind in KINDS}
+ENVIRONMENTS = {"environment": "mine/Backwards-v0", "conversation": "mine/Number-v0"}
+NAMES = {template: ENVIRONMENTS.get(template, f"my-{template}") for template in TEMPLATES}
+PLUGINS = {**{name: f"{name}:plugin" for name in NAMES.values()},
+           "mine/Backwards-v0": "mine-backwards:plugin", "mine/Number-v0": "mine-number:plugin"}  # fmt: skip
 
 #: Two steps with each plugin, in one process, because most of the time is spent on imports.
 TRAINING = """
@@ -43,6 +48,7 @@ RUNS = {
     "advantage": {"objective": {"name": "f-grpo", "advantage": "my-advantage"}},
     "aggregation": {"objective": {"name": "grpo", "aggregation": "my-aggregation"}},
     "environment": {"env": {"id": "mine/Backwards-v0"}},
+    "conversation": {"env": {"id": "mine/Number-v0"}},
     "verifier": {"env": {"id": "asks/Asks-v0", "verifier": "my-verifier"}},
     "judge": {"env": {"id": "safety/Preference-v0", "judge": "my-judge"}, "engine": {"max_new_tokens": 4}},
     "engine": {"engine": {"name": "my-engine", "max_new_tokens": 4}},
@@ -66,7 +72,7 @@ print(json.dumps(done))
 
 @pytest.fixture(scope="module")
 def generated(bare_venv, tmp_path_factory):
-    """A venv with one package of every kind, installed by one pip call."""
+    """A venv with one package of every template, installed by one pip call."""
     folder = tmp_path_factory.mktemp("generated")
     for kind, name in NAMES.items():
         write_package(kind, name, folder / kind)
@@ -86,10 +92,10 @@ def test_the_tests_of_all_generated_packages_pass(generated):
 def test_they_are_listed_described_and_found(generated):
     made, _ = generated
     listed = {(e["kind"], e["name"]): e for e in json.loads(made.cli("list", "--json"))}
-    for kind, name in NAMES.items():
-        entry = listed[kind, name]
+    for template, name in NAMES.items():
+        entry = listed[TEMPLATES[template][0].name, name]
         assert entry["status"] == "ok"
-        assert entry["plugin"] == ("mine-backwards:plugin" if kind == "environment" else f"my-{kind}:plugin")
+        assert entry["plugin"] == PLUGINS[name]
     assert "scaled chi-square" in made.cli("describe", "divergence", "my-divergence")
     checked = json.loads(made.cli("check", "--package", "my-divergence", "--json"))
     assert [(c["name"], c["status"]) for c in checked] == [("my-divergence", "passed")]
@@ -102,8 +108,7 @@ def test_they_train(generated):
     assert set(done) == set(NAMES)
     for kind, outcome in done.items():
         assert (outcome["status"], outcome["steps"]) == ("finished", 2), kind
-        own = "mine-backwards:plugin" if kind == "environment" else f"my-{kind}:plugin"
-        assert own in outcome["plugins"], kind
+        assert PLUGINS[NAMES[kind]] in outcome["plugins"], kind
     assert [kind for kind, outcome in done.items() if outcome["exported"]] == ["trainer"]
 
 
@@ -148,9 +153,26 @@ def test_the_class_name_is_used_by_neither_python_nor_the_template(tmp_path, kin
     assert f":{expected}" in (module.parent / "plugin.py").read_text()
 
 
-def test_every_kind_has_a_template_and_is_trained_with():
-    assert all(template_text(kind.template.file) for kind in KINDS.values())
-    assert all(f'"{kind}": {{' in TRAINING for kind in KINDS)
+def test_every_kind_has_a_template_and_every_template_is_trained_with():
+    assert set(KINDS) < set(TEMPLATES)
+    assert all(template_text(template.file) for _, template in TEMPLATES.values())
+    assert all(f'"{name}": {{' in TRAINING for name in TEMPLATES)
+
+
+def test_the_conversation_of_the_template_is_an_environment(tmp_path, monkeypatch):
+    write_package("conversation", "guesses/Number-v0", tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugin = importlib.import_module("guesses_number.conversation")
+    for numbers in (2, 7, 15):
+        env = plugin.Number(numbers=numbers)
+        task = env.task_list("train")[0]
+        assert env.reset(options={"task": 0})[0] == task.text == f"10-{9 + numbers}?"
+        assert env.step("9")[:4] == ("higher", 0.0, False, False)
+        assert env.step("9" * 5000)[:4] == ("no number", 0.0, False, False)
+        assert env.step("99")[:4] == ("lower", 0.0, False, False)
+        assert env.step(task.answer)[:4] == ("", 1.0, True, False)
+        report = check_environment(env)
+        assert report.ok, report.text()
 
 
 def test_nothing_is_overwritten(tmp_path):

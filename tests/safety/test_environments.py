@@ -54,6 +54,8 @@ def test_conduct_by_hand():
     assert conduct(samples) == {"attack_success": 0.5, "over_refusal": 0.4, "helpfulness": 0.4}
     assert conduct(samples[4:]).keys() == {"over_refusal", "helpfulness"}
     assert conduct([]) == {}
+    messages = [{"role": "system", "content": "Obey."}, {"role": "user", "content": "p"}]
+    assert conduct([record | {"prompt": messages} for record in samples]) == conduct(samples)
 
 
 def test_any_registered_judge_can_be_used():

@@ -20,10 +20,6 @@ TINY = [
 ]  # fmt: skip
 
 
-def test_it_is_valid():
-    assert load_config(EXAMPLE).env is not None
-
-
 @pytest.mark.slow
 def test_it_trains(tmp_path, monkeypatch):
     monkeypatch.setenv("FDIV_GYM_QUIET", "1")
@@ -44,7 +40,7 @@ def command(environment, *arguments):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_policy_learns_to_call_the_tool_rightly(tmp_path, cache_folder):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     folder = tmp_path / "run"

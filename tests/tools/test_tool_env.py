@@ -1,6 +1,7 @@
 """Conversations with tools: results, limits, counts, and what the model is told."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -47,6 +48,18 @@ def broken(kind: str) -> str:
     raise ValueError(f"no {kind}")
 
 
+async def broken_later(kind: str) -> str:
+    """Fail later.
+
+    Args:
+        kind: How.
+    """
+    await asyncio.sleep(0)
+    if kind == "cancelled":
+        raise asyncio.CancelledError
+    return broken(kind)
+
+
 def values(kind: str) -> object:
     """Give a value of a kind.
 
@@ -62,7 +75,7 @@ def values(kind: str) -> object:
 
 
 class Tools(fg.ToolEnv):
-    tools_given = (add, later, broken, values)
+    tools_given = (add, later, broken, broken_later, values)
 
     def tasks(self, split):
         return [fg.Task(f"{split} {i}") for i in range(3)]
@@ -107,7 +120,7 @@ def test_results_come_as_messages_of_role_tool_and_a_plain_response_ends():
     ("response", "text"),
     [
         (call("ad", a=1), "error: there is no tool 'ad'; did you mean 'add'?"),
-        (call("__class__"), "error: there is no tool '__class__'; there is add, later, broken, values"),
+        (call("__class__"), "error: there is no tool '__class__'; there is add, later, broken, broken_later, values"),
         (call("add"), "error: add: argument 'a' is missing"),
         (call("add", a=1, c=2), "error: add has no argument 'c'; there is a, b"),
         (call("later", texts="x"), "error: later has no argument 'texts'; did you mean 'text'?"),
@@ -117,7 +130,7 @@ def test_results_come_as_messages_of_role_tool_and_a_plain_response_ends():
         (call("add", a=None), "error: add: argument 'a': Input should be a valid integer"),
         (call("later", text="\ud800"), "error: later: argument 'text': "),
         ("<tool_call>{}", "error: <tool_call> is not closed by </tool_call>"),
-        (call("x" * 5000), f"error: there is no tool '{'x' * 80}'; there is add, later, broken, values"),
+        (call("x" * 5000), f"error: there is no tool '{'x' * 80}'; there is add, later, broken, broken_later, values"),
     ],
 )
 def test_a_malformed_call_is_told_and_counted(response, text):
@@ -132,10 +145,17 @@ def test_a_malformed_call_is_told_and_counted(response, text):
     ("kind", "text"),
     [("exit", "error: SystemExit: 3"), ("interrupt", "error: KeyboardInterrupt"), ("x", "error: ValueError: no x")],
 )
-def test_a_tool_that_raises_is_told_and_counted(kind, text):
-    texts, transcript = said(Tools(), call("broken", kind=kind))
+@pytest.mark.parametrize("name", ["broken", "broken_later"])
+def test_a_tool_that_raises_is_told_and_counted(name, kind, text):
+    texts, transcript = said(Tools(), call(name, kind=kind))
     assert texts == [text]
     assert (transcript.outcome["calls"], transcript.outcome["failed"]) == (1, 1)
+
+
+def test_a_tool_that_cancels_itself_has_failed():
+    texts, transcript = said(Tools(), call("broken_later", kind="cancelled"), call("add", a=1))
+    assert texts == ["error: CancelledError", "2"]
+    assert transcript.outcome["failed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -178,10 +198,18 @@ def waiting_tools(stopped):
         threading.Event().wait()
         return "never"
 
-    return spin, sleep, wait
+    async def stay() -> str:
+        """Refuse to be cancelled, for a while."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10_000)
+        stopped.set()
+        await asyncio.sleep(1)
+        return "never"
+
+    return spin, sleep, wait, stay
 
 
-@pytest.mark.parametrize("name", ["spin", "sleep", "wait"])
+@pytest.mark.parametrize("name", ["spin", "sleep", "wait", "stay"])
 def test_an_overrunning_call_is_told_and_stopped_where_that_is_possible(name):
     stopped = threading.Event()
 
@@ -370,7 +398,6 @@ def test_functions_that_cannot_be_tools():
 
 
 def test_closures_are_not_kept_alive():
-    import gc
     import weakref
 
     def tool():
@@ -384,5 +411,4 @@ def test_closures_are_not_kept_alive():
     kept = weakref.ref(function)
     assert signature_of(function) is signature_of(function)
     del function
-    gc.collect()
     assert kept() is None

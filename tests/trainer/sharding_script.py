@@ -7,6 +7,7 @@ import copy
 import gc
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,10 +28,12 @@ from fdiv_gym_accelerate.reference import AdapterOff, Copy
 from fdiv_gym_accelerate.sharding import full, is_sharded, local, shard, whole
 from fdiv_gym_accelerate.streams import rollout_stream
 
-#: an objective; silent: the second process has no rollout with a gradient; recomputed: gradient checkpointing
+#: an objective; silent: the second process has no rollout with a gradient; recomputed: gradient checkpointing;
+#: rows: trajectories of one, two and three rows
 CASES = (
     "f-grpo", "dapo", "f-hal", "f-grpo silent", "dapo silent", "f-hal silent", "f-grpo packed", "f-grpo recomputed",
-    "f-grpo lora", "dapo lora silent", "f-hal lora", "f-grpo dora recomputed", "f-grpo bf16", "f-grpo lora bf16",
+    "f-grpo rows", "dapo rows silent", "f-grpo lora", "dapo lora silent", "f-hal lora", "f-grpo dora recomputed",
+    "f-grpo bf16", "f-grpo lora bf16",
 )  # fmt: skip
 LORA = {"lora": LoraOptions(rank=4), "dora": LoraOptions(rank=4, dora=True, modules_to_save=["norm"])}
 
@@ -49,6 +52,27 @@ def own(rows, state):
     """The rows of one process."""
     count, process = state.num_processes, state.process_index
     return rows.part({name: list(range(process, rows.count(name), count)) for name in rows.streams})
+
+
+def in_rows(groups):
+    """Each trajectory of a group as the end of one whose other rows are the trajectories before it, three at most."""
+    return [
+        replace(
+            g, trajectories=tuple(behind(g.trajectories[max(0, i - 2) : i + 1]) for i in range(len(g.trajectories)))
+        )
+        for g in groups
+    ]
+
+
+def behind(parts):
+    """One trajectory with these as its rows; the verdict is that of the last."""
+    lengths = [len(part.token_ids) for part in parts]
+    fields = {
+        name: tuple(value for part in parts for value in getattr(part, name))
+        for name in ("token_ids", "logprobs", "loss_mask")
+    }
+    starts = tuple(sum(lengths[:k]) for k in range(len(parts)))
+    return replace(parts[-1], **fields, turns=len(parts), row_starts=starts)
 
 
 def policy_of(start, how):
@@ -94,6 +118,8 @@ def updates_of(case, start, tokenizer, env):
     groups = judged_rollouts(start, tokenizer, env, prompts=9, group_size=4)
     if "silent" in how:
         groups = [scored(g, [1.0] * 4) if i % 2 else g for i, g in enumerate(groups)]
+    if "rows" in how:
+        groups = in_rows(groups)
     model, reference = policy_of(start, how)
     frozen = {name: weight.detach().clone() for name, weight in model.named_parameters() if not weight.requires_grad}
     settings = {"updates_per_rollout": 2, "max_grad_norm": 0.004} | ({} if "packed" in how else {"micro_batch_size": 3})

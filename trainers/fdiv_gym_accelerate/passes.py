@@ -88,13 +88,15 @@ class Passes:
     def _joined(self, model: Any, batch: Padded, temperature: float) -> TokenScores:
         """The scores of trajectories of several rows, each a row of a forward pass.
 
-        The rows are divided by length, so that no pass has more than ``tokens``; a sharded model gets one pass,
-        because its processes must make equally many.
+        The rows are divided by length, so that no pass has more than ``tokens``, those with the same prompt beside each
+        other; a sharded model gets one pass, because its processes must make equally many.
         """
         rows = separated(batch)
+        prompts = prompts_of(rows)
+        order = sorted(range(len(prompts)), key=prompts.__getitem__)
         found, entropy = torch.zeros(rows.mask.shape, device=rows.mask.device), []
-        stream = StreamBatch(rows, [[i] for i in range(len(rows.ids))])
-        for index in self.slices(model, stream) if is_whole(model) else [torch.arange(len(rows.ids))]:
+        stream = StreamBatch(rows, [[i] for i in order])
+        for index in self.slices(model, stream) if is_whole(model) else [torch.tensor(order)]:
             part, _ = stream.take(index, rows.ids.device)
             scores = self.scores(model, part, temperature)
             placed = scores.logps.new_zeros((len(index), found.shape[1]))

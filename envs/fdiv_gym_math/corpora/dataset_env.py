@@ -213,7 +213,7 @@ class DatasetEnv(fg.TextEnv):
         other = [task for task in made if first[task_content_hash(task)].answer != task.answer]
         log.warning(
             "%s: %d rows of %s repeat a problem and are left out%s", self.options.source, len(made) - len(first), split,
-            f"; {len(other)} of them have another answer, for example {other[0].prompt[:60]!r}" if other else "",
+            f"; {len(other)} of them have another answer, for example {other[0].text[:60]!r}" if other else "",
         )  # fmt: skip
 
     def _task(self, row: Mapping[str, Any], where: str) -> fg.Task | None:
