@@ -1,4 +1,4 @@
-"""The examples of games and hints: each for two steps with a tiny model; Nim learns."""
+"""The examples of games and hints: each for two steps with a tiny model; Nim and hints learn."""
 
 import json
 import os
@@ -62,3 +62,8 @@ def check_learning(name, seed, tmp_path):
 @pytest.mark.slow
 def test_nim_learns(tmp_path):
     check_learning("nim", 0, tmp_path)
+
+
+@pytest.mark.full
+def test_hints_learn(tmp_path):
+    check_learning("hints", 0, tmp_path)
