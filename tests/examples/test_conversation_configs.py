@@ -1,4 +1,4 @@
-"""The examples of games and hints: each for two steps with a tiny model, and what they learn."""
+"""The examples of games and hints: each for two steps with a tiny model; Nim and hints learn."""
 
 import json
 import os
@@ -60,11 +60,10 @@ def check_learning(name, seed, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_quickest_learns(tmp_path):
+def test_nim_learns(tmp_path):
     check_learning("nim", 0, tmp_path)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["hints", "mastermind"])
-def test_the_others_learn(name, tmp_path):
-    check_learning(name, 0, tmp_path)
+def test_hints_learn(tmp_path):
+    check_learning("hints", 0, tmp_path)
