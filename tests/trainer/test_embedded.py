@@ -1,5 +1,7 @@
 """Risk: a cached embedded model is taken for one that was built from other demonstrations."""
 
+import pytest
+
 import fdiv_gym as fg
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import EnvDemonstrations, embedded_model_folder
@@ -26,3 +28,10 @@ def test_other_demonstrations_of_the_same_options_are_another_recipe(tmp_path, m
     env = fg.make("math/Addition-v0", digits=1)
     monkeypatch.setattr(type(env), "demonstrations", lambda env, count, rng: [("1+1=", "3")] * count)
     assert folder(env) != first
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
+def test_a_warm_start_may_have_few_steps(tmp_path, monkeypatch, steps):
+    monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
+    few = TINY.model_copy(update={"warm_start_steps": steps})
+    assert (embedded_model_folder(few, EnvDemonstrations(fg.make("math/Addition-v0"))) / "recipe.json").is_file()
