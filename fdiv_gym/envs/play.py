@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -293,6 +294,8 @@ def with_returns(env: Environment, transcript: Transcript, verdict: Verdict) -> 
     rewards = transcript.rewards or (0.0,) * len(transcript.responses)
     total = sum(discount**turn * reward for turn, reward in enumerate(rewards))
     total += discount ** max(len(transcript.responses) - 1, 0) * verdict.score
+    if not math.isfinite(total):
+        return Verdict.error(f"{label_of(env)}: the rewards of the turns add up to {total}")
     return Verdict(total, verdict.status, {**verdict.components, "final": verdict.score}, verdict.detail)
 
 

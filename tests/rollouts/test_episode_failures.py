@@ -112,6 +112,48 @@ def test_a_reply_of_a_wrong_type_is_named(answer, said, asynchronous):
     assert "environment 'Talks': " in found[1].verdict.detail
 
 
+def nested(levels):
+    found = []
+    for _ in range(levels - 1):
+        found = [found]
+    return found
+
+
+def test_an_outcome_of_64_levels_is_read():
+    outcome = {"x": nested(63)}
+    (found,) = run(Talks(type("Deep", (Counter,), {"outcome": lambda self: outcome})), tasks_of(1))
+    assert found.transcript.outcome == outcome
+
+
+class Unreadable(list):
+    """A list that raises when it is read."""
+
+    def __iter__(self):
+        raise RuntimeError("unreadable")
+
+
+def test_an_answer_that_cannot_be_read_costs_its_episode():
+    class Wrong(Counter):
+        def reply(self, response):
+            return Unreadable() if self.task.prompt == "t1" else super().reply(response)
+
+    found = run(Talks(Wrong), tasks_of(2, 2))
+    assert statuses(found) == ["scored", "error"]
+    assert found[1].verdict.detail.endswith("failed in reply: RuntimeError: unreadable")
+
+
+@pytest.mark.parametrize(("returns", "expected"), [("final", "scored"), ("sum", "error"), ("discounted", "error")])
+def test_rewards_whose_sum_is_too_large_cost_their_episode(returns, expected):
+    class Generous(Counter):
+        def reply(self, response):
+            said = super().reply(response)
+            return fg.Reply(said, 1.7e308, said is None) if self.task.prompt == "t1" else said
+
+    found = run(Talks(Generous, returns=returns), tasks_of(3, 3))
+    assert statuses(found) == ["scored", expected]
+    assert ("the rewards of the turns add up to inf" in found[1].verdict.detail) == (expected == "error")
+
+
 @pytest.mark.parametrize(
     ("method", "value", "said"),
     [
@@ -122,7 +164,11 @@ def test_a_reply_of_a_wrong_type_is_named(answer, said, asynchronous):
         ("outcome", {"x": float("nan")}, "outcome must hold JSON values"),
         ("outcome", {"x": object()}, "outcome must hold JSON values"),
         ("outcome", None, "outcome must return a mapping, got None"),
+        ("outcome", {"x": nested(64)}, "outcome has more than 64 levels of lists and objects"),
+        ("outcome", {"x": nested(300)}, "outcome has more than 64 levels of lists and objects"),
+        ("outcome", {"x": nested(100_000)}, "outcome has more than 64 levels of lists and objects"),
     ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_an_opening_or_outcome_of_a_wrong_type_is_named(method, value, said):
     def returns(self):

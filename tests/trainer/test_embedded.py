@@ -1,10 +1,15 @@
 """Risk: a cached embedded model is taken for one that was built from other demonstrations."""
 
+import numpy as np
 import pytest
 
 import fdiv_gym as fg
+from fdiv_gym.data import PreferenceData
+from fdiv_gym.models import ChatEncoder
 from fdiv_gym.models.config import EmbeddedModelConfig
-from fdiv_gym.models.embedded import EnvDemonstrations, embedded_model_folder
+from fdiv_gym.models.embedded import EnvDemonstrations, character_tokenizer, embedded_model_folder, spoken
+from fdiv_gym.types.preference import PreferenceUnit
+from fdiv_gym_accelerate.sources import PreferenceDemonstrations
 
 TINY = EmbeddedModelConfig(layers=1, heads=1, head_dim=32, warm_start_steps=1, warm_start_batch=2)
 
@@ -35,3 +40,16 @@ def test_a_warm_start_may_have_few_steps(tmp_path, monkeypatch, steps):
     monkeypatch.setenv("FDIV_GYM_CACHE", str(tmp_path))
     few = TINY.model_copy(update={"warm_start_steps": steps})
     assert (embedded_model_folder(few, EnvDemonstrations(fg.make("math/Addition-v0"))) / "recipe.json").is_file()
+
+
+def test_preferences_with_chats_are_demonstrations_too():
+    chat = (fg.Message("system", "Help."), fg.Message("user", "2?"), fg.Message("tool", "4"))
+    units = (PreferenceUnit("1?", "1", None), PreferenceUnit(chat, "yes", "no"))
+    source = PreferenceDemonstrations(PreferenceData(units, (), {}, False, "x"))
+    drawn = source.draw(60, np.random.default_rng(0))
+    said = {side: (*chat, fg.Message("assistant", side)) for side in ("yes", "no")}
+    assert set(drawn) == {("1?", "1"), *said.values()}
+    assert all(15 <= drawn.count(example) <= 25 for example in set(drawn))
+    encoder = ChatEncoder(character_tokenizer())
+    text = "".join(text for text, _ in spoken(said["yes"])[:-1])
+    assert encoder.prompt(chat) == encoder.prompt(text)

@@ -246,6 +246,14 @@ def test_no_response_at_all_in_a_batch(rows):
     assert not Passes(Accelerator(cpu=True), rows).all_rows(new_model(), stream, 1.0).any()
 
 
+def test_episodes_without_room_for_a_response_have_one_token_each():
+    # What run_episodes gives where no first prompt fits: the first token of each, and nothing sampled.
+    stream = StreamBatch.of([Row([3], [False], [0.0])] * 4, [[i] for i in range(4)], 0)
+    for share_prompts in ("auto", "always", "never"):
+        found = Passes(Accelerator(cpu=True), share_prompts=share_prompts).all_rows(new_model(), stream, 1.0)
+        assert found.shape == (4, 0)
+
+
 FAULTS = {"constant": Offset, "temperature": Hot, "base": BaseTwo, "shifted": Late, "order": Permuted}
 
 

@@ -61,7 +61,8 @@ def pair_cost_of(model: Any) -> float:
 def prompts_of(batch: Padded) -> list[tuple[int, ...]]:
     """The tokens of each row before its first response token; all of its tokens if it has none."""
     lengths, prompts = batch.attention.sum(-1).tolist(), []
-    begins = torch.where(batch.mask.any(-1), batch.mask.int().argmax(-1) + 1, batch.ids.shape[1]).tolist()
+    sampled = torch.nn.functional.pad(batch.mask.int(), (1, 0))  # [b, T]: rows of one token have no predicted one
+    begins = torch.where(sampled.any(-1), sampled.argmax(-1), batch.ids.shape[1]).tolist()
     for ids, length, begin in zip(batch.ids.tolist(), lengths, begins, strict=True):
         prompts.append(tuple(ids[: min(begin, length)]))
     return prompts

@@ -174,14 +174,12 @@ class PreferenceDemonstrations:
         """The inputs that determine the demonstrations."""
         return {"preferences": self._data.fingerprint}
 
-    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """Pairs (prompt, response), chosen and rejected ones equally often."""
-        pairs = [
-            (unit.prompt, text)
+    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str] | tuple[fg.Message, ...]]:
+        """Pairs (prompt, response), or conversations; chosen and rejected responses equally often."""
+        said = [
+            (unit.prompt, text) if isinstance(unit.prompt, str) else (*unit.prompt, fg.Message("assistant", text))
             for unit in self._data.units
             for text in (unit.chosen, unit.rejected)
-            if text is not None and isinstance(unit.prompt, str)
+            if text is not None
         ]
-        if not pairs:
-            raise fg.ConfigError("the embedded model needs plain text prompts, these are chats: set model.name_or_path")
-        return [pairs[int(i)] for i in rng.integers(len(pairs), size=count)]
+        return [said[int(i)] for i in rng.integers(len(said), size=count)]

@@ -15,6 +15,8 @@ from fdiv_gym.types.verdict import is_finite_number
 
 SPOKEN = ("system", "user", "tool")
 """Roles of an environment's messages between two responses; the assistant is the policy."""
+DEEPEST = 64
+"""Levels of lists and objects in an outcome; more could not be written and read everywhere."""
 
 
 def check_said(
@@ -31,6 +33,7 @@ def check_said(
 
     Raises:
         EnvError: it is something else, or a message has another role.
+        PluginError: it cannot be read.
     """
     what = f"{label_of(env)}: {call}"
     if isinstance(said, str):
@@ -39,6 +42,8 @@ def check_said(
         said = (said,)
     if not isinstance(said, Sequence):
         raise EnvError(f"{what} must return a text, messages, a Reply or None, got {shorten(said)}")
+    with boundary(env, call):
+        said = tuple(said)
     changed, messages = 0, []
     for message in said:
         if not isinstance(message, Message) or not isinstance(message.content, str):
@@ -83,13 +88,35 @@ def check_outcome(env: Plugin, outcome: object) -> dict[str, Any]:
     """The outcome of an episode.
 
     Raises:
-        EnvError: it is no mapping of JSON values.
+        EnvError: it is no mapping of JSON values, or has more than ``DEEPEST`` levels.
+        PluginError: it cannot be read.
     """
     if not isinstance(outcome, Mapping):
         raise EnvError(f"{label_of(env)}: outcome must return a mapping, got {shorten(outcome)}")
+    with boundary(env, "outcome"):
+        items = dict(outcome)
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(outcome), allow_nan=False))
+        plain: dict[str, Any] = json.loads(json.dumps(items, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise EnvError(f"{label_of(env)}: outcome must hold JSON values: {error}") from None
+    except RecursionError:
+        raise EnvError(_too_deep(env)) from None
+    if _levels_exceed(plain, DEEPEST):
+        raise EnvError(_too_deep(env))
     valid: dict[str, Any] = normalised_json(plain)[0]
     return valid
+
+
+def _too_deep(env: Plugin) -> str:
+    return f"{label_of(env)}: outcome has more than {DEEPEST} levels of lists and objects"
+
+
+def _levels_exceed(value: object, limit: int) -> bool:
+    """Whether JSON values are nested more deeply; without recursion."""
+    level = [value]
+    for _ in range(limit + 1):
+        nested = [one for one in level if isinstance(one, (dict, list))]
+        level = [child for one in nested for child in (one.values() if isinstance(one, dict) else one)]
+        if not nested:
+            return False
+    return True
