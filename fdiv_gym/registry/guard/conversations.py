@@ -31,6 +31,7 @@ def check_said(
 
     Raises:
         EnvError: it is something else, or a message has another role.
+        PluginError: it is a sequence of the environment's own, and iterating over it failed.
     """
     what = f"{label_of(env)}: {call}"
     if isinstance(said, str):
@@ -39,6 +40,8 @@ def check_said(
         said = (said,)
     if not isinstance(said, Sequence):
         raise EnvError(f"{what} must return a text, messages, a Reply or None, got {shorten(said)}")
+    with boundary(env, call):
+        said = tuple(said)
     changed, messages = 0, []
     for message in said:
         if not isinstance(message, Message) or not isinstance(message.content, str):
@@ -65,6 +68,16 @@ def check_reward(env: Plugin, reward: object) -> float:
     return float(reward)  # type: ignore[arg-type]
 
 
+def check_done(env: Plugin, done: object) -> bool:
+    """Whether a reply ends its conversation.
+
+    Raises:
+        PluginError: it is neither true nor false, e.g. an array of several values.
+    """
+    with boundary(env, "reply"):
+        return bool(done)
+
+
 def max_turns_of(env: Any) -> int:
     """``env.max_turns``, checked.
 
@@ -83,13 +96,15 @@ def check_outcome(env: Plugin, outcome: object) -> dict[str, Any]:
     """The outcome of an episode.
 
     Raises:
-        EnvError: it is no mapping of JSON values.
+        EnvError: it is no mapping of JSON values, or is nested too deeply.
+        PluginError: it is a mapping of the environment's own, and reading it failed.
     """
     if not isinstance(outcome, Mapping):
         raise EnvError(f"{label_of(env)}: outcome must return a mapping, got {shorten(outcome)}")
+    with boundary(env, "outcome"):
+        plain = dict(outcome)
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(outcome), allow_nan=False))
-    except (TypeError, ValueError) as error:
+        valid: dict[str, Any] = normalised_json(json.loads(json.dumps(plain, allow_nan=False)))[0]
+    except (TypeError, ValueError, RecursionError) as error:
         raise EnvError(f"{label_of(env)}: outcome must hold JSON values: {error}") from None
-    valid: dict[str, Any] = normalised_json(plain)[0]
     return valid
