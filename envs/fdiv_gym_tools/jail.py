@@ -189,6 +189,7 @@ def supervise() -> None:
 
 def leave_with(child: int) -> None:
     """Wait for a child and end as it did; whatever else is reaped is not ours to report."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the code may send it to this process if it has the same user
     os.closerange(3, OPEN_FILES)
     while True:
         ended, status = os.wait()
@@ -309,7 +310,7 @@ def described(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
+    except BaseException:
         text = "(no text)"
     where = "" if line is None else f"line {line}: "
     return f"{where}{type(error).__name__}: {text}" if text else f"{where}{type(error).__name__}"
@@ -319,12 +320,14 @@ def main() -> None:
     """Read the request, cut off, report what holds, and run the code."""
     request = json.load(sys.stdin.buffer)
     signal.alarm(request["seconds"] + 5)  # for a parent that was killed
+    report = os.dup(request["status"])  # the lowest number that is free, so that closerange reaches it below
+    os.close(request["status"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     held = {"network": False, "files": False, "processes": False, "memory": False}
     problems: list[str] = []
     cut_off(request, held, problems)
     refused = request["require"] and not all(held[name] for name in ("network", "files", "processes"))
-    os.write(request["status"], json.dumps({"held": held, "problems": problems, "refused": refused}).encode())
+    os.write(report, json.dumps({"held": held, "problems": problems, "refused": refused}).encode())
     os.closerange(3, OPEN_FILES)
     if refused:
         os._exit(0)
@@ -333,7 +336,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except Exception:
+    except BaseException:
         status = status or 1
     os._exit(status & 255)
 

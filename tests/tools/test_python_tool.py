@@ -9,6 +9,7 @@ import pytest
 
 import fdiv_gym as fg
 from fdiv_gym_tools import python
+from fdiv_gym_tools.jail import OPEN_FILES
 from fdiv_gym_tools.python import Isolation, isolation, python_tool, run_python
 
 JAIL = python.JAIL
@@ -148,6 +149,39 @@ def test_open_files_of_the_parent_stay_there(tmp_path):
         os.set_inheritable(file.fileno(), True)
         code = "import os\nfor n in range(3, 1000):\n    try: os.read(n, 9); print(n)\n    except OSError: pass"
         assert PATIENT(code) == "[no output]"
+
+
+@pytest.fixture
+def many_open():
+    """So many open files that the one for the report has a number above the limit of the code's process."""
+    found = [os.open(os.devnull, os.O_RDONLY) for _ in range(2 * OPEN_FILES)]
+    yield
+    for descriptor in found:
+        os.close(descriptor)
+
+
+@pytest.mark.usefixtures("many_open")
+def test_the_code_cannot_write_to_the_report():
+    code = "import os\nfor n in range(3, 1000):\n    try: os.write(n, b'forged'); print(n)\n    except OSError: pass"
+    assert PATIENT(code) == "[no output]"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class E(Exception):\n    def __str__(self): raise KeyboardInterrupt\nraise E",
+        "import sys\nclass S:\n    write = print\n    def flush(self): raise KeyboardInterrupt\nsys.stdout = S()",
+    ],
+)
+def test_no_trace_of_the_jail_is_told(code):
+    assert JAIL.name not in PATIENT(code)
+
+
+@ISOLATED
+def test_the_code_cannot_interrupt_its_supervisors(altered):
+    # Without a user of its own, as where fdiv-gym itself does not run as root.
+    altered("drop = jail.drop_privileges\njail.drop_privileges = lambda user: drop(None)")
+    assert PATIENT("import os, signal\nsignal.signal(2, signal.SIG_IGN)\nos.kill(0, 2)\nos.kill(1, 2)") == "[no output]"
 
 
 @ISOLATED
