@@ -48,10 +48,11 @@ class EventLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def run(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, start: Callable[[], Coroutine[Any, Any, Any]], *, lets_end: bool = False) -> Any:
         """The result of a coroutine; the calling thread may have a running loop of its own.
 
-        An exception in this thread, such as Ctrl-C, cancels the coroutine.
+        An exception in this thread, such as Ctrl-C, cancels the coroutine; with ``lets_end``, only if it has not ended
+        ``UNWIND_S`` seconds later, or at a second one.
         """
         loop, thread = self._running()
         if threading.current_thread() is thread:  # an episode that runs episodes: waiting here would stop the loop
@@ -68,9 +69,13 @@ class EventLoop:
         try:
             return future.result()
         except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(UNWIND_S)
+            try:
+                if lets_end:
+                    concurrent.futures.wait([future], UNWIND_S)
+            finally:
+                if not future.done():
+                    future.cancel()
+                    ended.wait(UNWIND_S)
             raise
 
     def close(self) -> None:
@@ -115,13 +120,16 @@ event_loop = EventLoop()
 atexit.register(event_loop.close)
 
 
-def awaited(calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[[], object]) -> list[Any]:
+def awaited(
+    calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[[], object], *, lets_end: bool = False
+) -> list[Any]:
     """The results of calls that are awaited together, in their order; ``Raised`` in place of a result.
 
     Args:
         calls: coroutines, futures or other awaitables.
         limit_s: seconds for each; a call that takes longer is cancelled, and has raised a ``LateError``.
         progress: called in the loop whenever a call begins or ends.
+        lets_end: whether the calls may end after Ctrl-C; see ``EventLoop.run``.
     """
     begun = False
 
@@ -131,7 +139,7 @@ def awaited(calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[
         return list(await asyncio.gather(*(_limited(call, limit_s, progress) for call in calls)))
 
     try:
-        return list(event_loop.run(together))
+        return list(event_loop.run(together, lets_end=lets_end))
     finally:
         if not begun:
             abandon(calls)

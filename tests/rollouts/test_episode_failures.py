@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import logging
+import os
+import signal
 from collections.abc import Mapping
 
 import numpy as np
@@ -231,6 +233,20 @@ def interrupting(method, asynchronous):
 @pytest.mark.parametrize("method", ["opening", "reply", "outcome", "close"])
 def test_ctrl_c_ends_the_run_and_closes_every_episode_once(method, asynchronous):
     env = interrupting(method, asynchronous)
+    with pytest.raises(KeyboardInterrupt):
+        run(env, tasks_of(2, 2, 2))
+    assert [episode.closed for episode in env.episodes] == [1, 1, 1]
+
+
+def test_ctrl_c_while_episodes_close_lets_them_end():
+    class Closing(Counter):
+        async def close(self):
+            if self.task.prompt == "t1":
+                os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.5)
+            super().close()
+
+    env = Talks(Closing)
     with pytest.raises(KeyboardInterrupt):
         run(env, tasks_of(2, 2, 2))
     assert [episode.closed for episode in env.episodes] == [1, 1, 1]
