@@ -45,6 +45,7 @@ class EventLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner = 0
+        self._nested = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -56,6 +57,12 @@ class EventLoop:
         """
         loop, thread = self._running()
         if threading.current_thread() is thread:  # an episode that runs episodes: waiting here would stop the loop
+            self._nested += 1
+            try:
+                return run_async(start)
+            finally:
+                self._nested -= 1
+        if self._nested:  # perhaps by what the loop itself waits for: an episode in an episode that runs episodes
             return run_async(start)
         ended = threading.Event()
 
@@ -92,7 +99,7 @@ class EventLoop:
 
     def _running(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
         if self._owner != os.getpid():  # forked: the thread was not, and the lock may be held by one that was not
-            self._lock, self._loop, self._thread = threading.Lock(), None, None
+            self._lock, self._loop, self._thread, self._nested = threading.Lock(), None, None, 0
         with self._lock:
             if self._loop is None or self._thread is None:
                 self._owner = os.getpid()
