@@ -349,3 +349,17 @@ def test_an_error_without_a_text_costs_no_other_episode():
     found = run(planted("reply", Wordless(), False), tasks_of(2, 2))
     assert statuses(found) == ["scored", "error"]
     assert found[1].verdict.detail.endswith("failed in reply: Wordless")
+
+
+def test_a_step_whose_judgement_fails_ends_the_episode():
+    class Fails(Talks):
+        def score(self, task, transcript):
+            raise ValueError("broken")
+
+    env = Fails()
+    env.reset(options={"task": 0})
+    with pytest.raises(fg.PluginError, match="failed in score: ValueError: broken"):
+        env.step("a")
+    with pytest.raises(fg.EnvError, match="the episode is over"):
+        env.step("b")
+    assert [len(episode.said) for episode in env.episodes] == [1]
