@@ -64,24 +64,34 @@ class EventLoop:
                 self._nested -= 1
         if self._nested:  # perhaps by what the loop itself waits for: an episode in an episode that runs episodes
             return run_async(start)
-        ended = threading.Event()
+        # Ctrl-C may come before the future is known here, and the coroutine run already: it tells its task itself.
+        tasks: list[asyncio.Task[Any] | None] = []
+        ended, stopped = threading.Event(), threading.Event()
 
         async def tell() -> Any:
+            tasks.append(asyncio.current_task())
             try:
+                if stopped.is_set():
+                    raise asyncio.CancelledError
                 return await start()
             finally:
                 ended.set()
 
-        future = asyncio.run_coroutine_threadsafe(tell(), loop)
+        def cancel() -> None:
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
+
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(tell(), loop).result()
         except BaseException:
             try:
                 if lets_end:
-                    concurrent.futures.wait([future], UNWIND_S)
+                    ended.wait(UNWIND_S)
             finally:
-                if not future.done():
-                    future.cancel()
+                if not ended.is_set():
+                    stopped.set()
+                    loop.call_soon_threadsafe(cancel)
                     ended.wait(UNWIND_S)
             raise
 

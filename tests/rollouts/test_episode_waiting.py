@@ -306,6 +306,30 @@ def test_an_interrupt_in_the_waiting_thread_cancels_the_calls(monkeypatch):
     loop.close()
 
 
+def test_an_interrupt_before_the_future_is_known_cancels_the_calls(monkeypatch):
+    loop, began, state = EventLoop(), threading.Event(), []
+
+    async def waits():
+        began.set()
+        try:
+            await asyncio.sleep(GENEROUS_S)
+        finally:
+            state.append("ended")
+
+    submit = asyncio.run_coroutine_threadsafe
+
+    def interrupted(*given):
+        submit(*given)
+        assert began.wait(GENEROUS_S)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(waits)
+    assert state == ["ended"]
+    loop.close()
+
+
 def test_a_forked_process_has_an_event_loop_of_its_own():
     assert event_loop.run(lambda: asyncio.sleep(0, 1)) == 1
     child = os.fork()
