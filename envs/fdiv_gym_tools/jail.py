@@ -56,6 +56,25 @@ FORBIDDEN = {
     "memfd_create": (319, 279),
 }
 """System calls that the code may not make, with their numbers on either machine."""
+AIMED = {
+    "kill": (62, 129),
+    "tkill": (200, 130),
+    "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_open": (434, 434),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "prlimit64": (302, 261),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+}
+"""System calls whose first argument names a process: the code may name its own, or 0."""
+NEW_RULES, ADD_RULE, OBEY_RULES = 444, 445, 446
+"""The system calls of Landlock, with the same numbers on every machine."""
+READ_FILES, READ_FOLDERS = 4, 8
 OPEN_FILES = 32
 FIRST_USER = 1 << 30
 """User ids from here on belong to nobody; each process of root's takes its own, so that limits count it alone."""
@@ -107,7 +126,7 @@ def enter_namespaces() -> bool:
 
 
 def forbid_calls() -> None:
-    """A filter that refuses the system calls of ``FORBIDDEN``, and all of another architecture.
+    """A filter that refuses the system calls of ``FORBIDDEN``, those of ``AIMED`` at others, and another architecture.
 
     Raises:
         OSError: the system does not allow it, or its numbers of calls are not known here.
@@ -118,11 +137,17 @@ def forbid_calls() -> None:
     architecture, column = ARCHITECTURES[machine]
     load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06
     numbers = [row[column] for row in FORBIDDEN.values()]
-    refused = len(numbers) + 1  # steps from the first number to the last step of the program
-    program = [(load, 0, 0, 4), (equal, 0, refused + 2, architecture), (load, 0, 0, 0)]
-    program += [(at_least, refused, 0, 0x40000000)]  # the second set of numbers of x86_64
-    program += [(equal, refused - 1 - i, 0, number) for i, number in enumerate(numbers)]
-    program += [(end, 0, 0, 0x7FFF0000), (end, 0, 0, 0x00050000 | errno.EPERM)]
+    aimed = [row[column] for row in AIMED.values()]
+    allow = 4 + len(numbers) + len(aimed)  # the places of three parts of the program
+    check, refuse = allow + 1, allow + 4
+    program = [(load, 0, 0, 4), (equal, 0, refuse - 2, architecture), (load, 0, 0, 0)]
+    program += [(at_least, refuse - 4, 0, 0x40000000)]  # the second set of numbers of x86_64
+    for numbered, place in ((numbers, refuse), (aimed, check)):
+        for number in numbered:
+            program.append((equal, place - len(program) - 1, 0, number))
+    program += [(end, 0, 0, 0x7FFF0000)]
+    program += [(load, 0, 0, 16), (equal, 2, 0, 0), (equal, 1, 0, os.getpid())]  # the first argument
+    program += [(end, 0, 0, 0x00050000 | errno.EPERM), (end, 0, 0, 0x7FFF0000)]
     packed = b"".join(struct.pack("=HBBI", *step) for step in program)
     steps = ctypes.create_string_buffer(packed)
     header = struct.pack("@HP", len(program), ctypes.addressof(steps))
@@ -174,8 +199,32 @@ def kept_flags(path: str) -> int:
     return flags & (8 | 1024 | 2048) | relative  # no programs, no access times
 
 
+def confine_files() -> None:
+    """With Landlock: no files but those of the standard library can be opened, made or removed.
+
+    They can still be seen, and their modes and times changed. Source:
+    https://docs.kernel.org/userspace-api/landlock.html.
+
+    Raises:
+        OSError: the kernel has no Landlock.
+    """
+    version = libc.syscall(NEW_RULES, None, ctypes.c_size_t(0), 1)
+    kinds = {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)  # of access to files that this version knows
+    handled = struct.pack("=QQQ", (1 << kinds) - 1, 0, 2)  # also no signals to others, from version 6 on
+    rules = libc.syscall(NEW_RULES, handled, ctypes.c_size_t(24 if version >= 6 else 8), 0)
+    if version < 1 or rules < 0:
+        raise OSError("the kernel has no Landlock")
+    for folder in library_folders():
+        opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        call("syscall", ADD_RULE, rules, 1, struct.pack("=Qi", READ_FILES | READ_FOLDERS, opened), 0)
+        os.close(opened)
+    call("syscall", OBEY_RULES, rules, 0)
+    os.close(rules)
+
+
 def supervise() -> None:
     """Fork twice; returns in the process that runs the code, the others end with its exit status."""
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of code with the same user, to all of its group
     child = os.fork()
     if child:
         signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
@@ -185,6 +234,7 @@ def supervise() -> None:
     grandchild = os.fork()
     if grandchild:
         leave_with(grandchild)
+    signal.signal(signal.SIGINT, usual)
 
 
 def leave_with(child: int) -> None:
@@ -259,6 +309,9 @@ def cut_off(request: dict[str, Any], held: dict[str, bool], problems: list[str])
         drop_privileges(user if as_root and (private or library_is_public()) else None)
         held["files"] = private
         call("prctl", NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        if not private:
+            with reported(problems):
+                confine_files()
         forbid_calls()
         held["network"] = True  # no sockets
         held["memory"] = not can_start_processes()
@@ -309,7 +362,7 @@ def described(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
+    except BaseException:
         text = "(no text)"
     where = "" if line is None else f"line {line}: "
     return f"{where}{type(error).__name__}: {text}" if text else f"{where}{type(error).__name__}"
@@ -319,12 +372,14 @@ def main() -> None:
     """Read the request, cut off, report what holds, and run the code."""
     request = json.load(sys.stdin.buffer)
     signal.alarm(request["seconds"] + 5)  # for a parent that was killed
+    report = os.dup(request["status"])  # the lowest number that is free, so that closerange reaches it below
+    os.close(request["status"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     held = {"network": False, "files": False, "processes": False, "memory": False}
     problems: list[str] = []
     cut_off(request, held, problems)
     refused = request["require"] and not all(held[name] for name in ("network", "files", "processes"))
-    os.write(request["status"], json.dumps({"held": held, "problems": problems, "refused": refused}).encode())
+    os.write(report, json.dumps({"held": held, "problems": problems, "refused": refused}).encode())
     os.closerange(3, OPEN_FILES)
     if refused:
         os._exit(0)
@@ -333,7 +388,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except Exception:
+    except BaseException:
         status = status or 1
     os._exit(status & 255)
 

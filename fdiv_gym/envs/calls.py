@@ -61,7 +61,8 @@ def called(env: Plugin, name: str, calls: Sequence[Callable[[], Any]], limit_s: 
             raise
         waiting = [i for i, result in enumerate(results) if inspect.isawaitable(result)]
         if waiting:
-            found = awaited([results[i] for i in waiting], limit_s, watch.progress)
+            # Ctrl-C does not cancel what releases something.
+            found = awaited([results[i] for i in waiting], limit_s, watch.progress, lets_end=name == "close")
             for i, result in zip(waiting, found, strict=True):
                 results[i] = _settled(env, name, result, late)
     return results

@@ -160,8 +160,10 @@ class ConversationEnv(Environment):
         info: dict[str, Any] = {"task_hash": live.task.hash, "turn": live.turns, "messages": said}
         if live.end is None:
             return texts(said), 0.0, False, False, info
-        verdict = judged_alone(self, live)
-        self._leave()
+        try:
+            verdict = judged_alone(self, live)
+        finally:
+            self._leave()
         reward = self.unscorable_reward if verdict.score is None else verdict.score
         return texts(said), reward, live.end == "done", live.end != "done", {**info, "verdict": verdict}
 

@@ -14,6 +14,7 @@ from fdiv_gym.envs.episode import Episode, OneTurn, Reply
 from fdiv_gym.errors import FdivGymError, PluginError
 from fdiv_gym.registry.guard import (
     boundary,
+    check_done,
     check_outcome,
     check_reward,
     check_said,
@@ -90,12 +91,13 @@ class Conversation:
         reply = answer if isinstance(answer, Reply) else Reply(answer, done=answer is None)  # type: ignore[arg-type]
         try:
             said = () if reply.said is None else check_said(self.env, "reply", reply.said)
+            done = check_done(self.env, reply.done)
             self._rewards.append(check_reward(self.env, reply.reward))
         except FdivGymError as error:
             self.fail(Failed(str(error)))
             return
         self.messages += said
-        if reply.done or not said:
+        if done or not said:
             self.end = "done"
 
     def stop(self, end: End) -> None:

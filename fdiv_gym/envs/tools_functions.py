@@ -9,7 +9,7 @@ import inspect
 import json
 import typing
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,7 +43,8 @@ class Signature:
     """What is the same for all bound methods of one function.
 
     Raises:
-        EnvError: the function has no docstring, or a parameter has no type, or is positional-only or variadic.
+        EnvError: the function has no docstring, or yields; or a parameter has no type, or is positional-only or
+            variadic.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -52,12 +53,14 @@ class Signature:
         self._schema: dict[str, Any] | None = None
         try:
             self.signature = inspect.signature(function, eval_str=True)
-            hints = typing.get_type_hints(function)
-        except (NameError, TypeError, ValueError) as error:
+            hints = typing.get_type_hints(function, include_extras=True)
+        except (NameError, TypeError, ValueError, AttributeError, SyntaxError) as error:
             raise EnvError(f"tool {self.name!r}: its types cannot be read: {cause_of(error)}") from None
         self.text = inspect.getdoc(function) or ""
         if not self.text:
             raise EnvError(f"tool {self.name!r} has no docstring, which says what it does")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise EnvError(f"tool {self.name!r} yields, so it has no result: return a value instead")
         self._types = {name: self._type(parameter, hints) for name, parameter in self.signature.parameters.items()}
 
     def _type(self, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> pydantic.TypeAdapter[Any]:
@@ -150,7 +153,8 @@ async def run_tool(
     """Call a function within limits; nothing that it does raises.
 
     Args:
-        function: ``async def`` functions run in the event loop, others in threads; see ``in_thread``.
+        function: ``async def`` functions run in the event loop, others in threads; see ``in_thread``. What one of these
+            returns to be awaited, e.g. a decorated ``async def``, is awaited in the loop.
         arguments: by name, checked.
         seconds: the deadline.
         characters: length of the text, at most; a longer one is cut, with a note.
@@ -159,25 +163,25 @@ async def run_tool(
     name = function.__name__
     try:
         if inspect.iscoroutinefunction(function):
-            return await _in_loop(function, arguments, seconds, characters)
-        return await in_thread(lambda: _called(function, arguments, characters), seconds, label)
+            return await _in_loop(function(**arguments), seconds, characters)
+        found = await in_thread(lambda: _called(function, arguments, characters), seconds, label)
+        return found if isinstance(found, Result) else await _in_loop(found, seconds, characters)
     except TimeoutError:
         return Result(f"error: {name} took more than {seconds:g} s", "timeout")
 
 
-def _called(function: Callable[..., Any], arguments: Mapping[str, Any], characters: int) -> Result:
+def _called(function: Callable[..., Any], arguments: Mapping[str, Any], characters: int) -> Result | Awaitable[object]:
     try:
-        return Result(shown(function(**arguments), characters), "done")
+        value = function(**arguments)
+        return value if inspect.isawaitable(value) else Result(shown(value, characters), "done")
     except InterruptedCallError:
         raise
     except BaseException as error:  # SystemExit ends a thread of the model's tool only
         return _failed(error, characters)
 
 
-async def _in_loop(
-    function: Callable[..., Any], arguments: Mapping[str, Any], seconds: float, characters: int
-) -> Result:
-    task = asyncio.ensure_future(_awaited(function, arguments, characters))
+async def _in_loop(value: Awaitable[object], seconds: float, characters: int) -> Result:
+    task = asyncio.ensure_future(_awaited(value, characters))
     try:
         # Not asyncio.timeout, which waits for a function that refuses to be cancelled.
         await asyncio.wait({task}, timeout=seconds)
@@ -188,9 +192,9 @@ async def _in_loop(
     return Result("error: CancelledError", "failed") if task.cancelled() else task.result()
 
 
-async def _awaited(function: Callable[..., Any], arguments: Mapping[str, Any], characters: int) -> Result:
+async def _awaited(value: Awaitable[object], characters: int) -> Result:
     try:
-        return Result(shown(await function(**arguments), characters), "done")
+        return Result(shown(await value, characters), "done")
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:  # SystemExit would end the event loop

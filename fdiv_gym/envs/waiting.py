@@ -45,32 +45,54 @@ class EventLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner = 0
+        self._nested = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def run(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, start: Callable[[], Coroutine[Any, Any, Any]], *, lets_end: bool = False) -> Any:
         """The result of a coroutine; the calling thread may have a running loop of its own.
 
-        An exception in this thread, such as Ctrl-C, cancels the coroutine.
+        An exception in this thread, such as Ctrl-C, cancels the coroutine; with ``lets_end``, only if it has not ended
+        ``UNWIND_S`` seconds later, or at a second one.
         """
         loop, thread = self._running()
         if threading.current_thread() is thread:  # an episode that runs episodes: waiting here would stop the loop
+            self._nested += 1
+            try:
+                return run_async(start)
+            finally:
+                self._nested -= 1
+        if self._nested:  # perhaps by what the loop itself waits for: an episode in an episode that runs episodes
             return run_async(start)
-        ended = threading.Event()
+        # Ctrl-C may come before the future is known here, and the coroutine run already: it tells its task itself.
+        tasks: list[asyncio.Task[Any] | None] = []
+        ended, stopped = threading.Event(), threading.Event()
 
         async def tell() -> Any:
+            tasks.append(asyncio.current_task())
             try:
+                if stopped.is_set():
+                    raise asyncio.CancelledError
                 return await start()
             finally:
                 ended.set()
 
-        future = asyncio.run_coroutine_threadsafe(tell(), loop)
+        def cancel() -> None:
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
+
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(tell(), loop).result()
         except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(UNWIND_S)
+            try:
+                if lets_end:
+                    ended.wait(UNWIND_S)
+            finally:
+                if not ended.is_set():
+                    stopped.set()
+                    loop.call_soon_threadsafe(cancel)
+                    ended.wait(UNWIND_S)
             raise
 
     def close(self) -> None:
@@ -87,7 +109,7 @@ class EventLoop:
 
     def _running(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
         if self._owner != os.getpid():  # forked: the thread was not, and the lock may be held by one that was not
-            self._lock, self._loop, self._thread = threading.Lock(), None, None
+            self._lock, self._loop, self._thread, self._nested = threading.Lock(), None, None, 0
         with self._lock:
             if self._loop is None or self._thread is None:
                 self._owner = os.getpid()
@@ -115,13 +137,16 @@ event_loop = EventLoop()
 atexit.register(event_loop.close)
 
 
-def awaited(calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[[], object]) -> list[Any]:
+def awaited(
+    calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[[], object], *, lets_end: bool = False
+) -> list[Any]:
     """The results of calls that are awaited together, in their order; ``Raised`` in place of a result.
 
     Args:
         calls: coroutines, futures or other awaitables.
         limit_s: seconds for each; a call that takes longer is cancelled, and has raised a ``LateError``.
         progress: called in the loop whenever a call begins or ends.
+        lets_end: whether the calls may end after Ctrl-C; see ``EventLoop.run``.
     """
     begun = False
 
@@ -131,7 +156,7 @@ def awaited(calls: Sequence[Awaitable[Any]], limit_s: float, progress: Callable[
         return list(await asyncio.gather(*(_limited(call, limit_s, progress) for call in calls)))
 
     try:
-        return list(event_loop.run(together))
+        return list(event_loop.run(together, lets_end=lets_end))
     finally:
         if not begun:
             abandon(calls)

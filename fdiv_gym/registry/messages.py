@@ -35,7 +35,9 @@ def cause_of(error: BaseException) -> str:
     """An exception as one printable line: its type and its message; its ``__str__`` may raise."""
     try:
         text = printable(" ".join(str(error).split()))
-    except Exception:
+    except INTERRUPTS:
+        raise
+    except BaseException:
         text = ""
     text = text if len(text) <= LONGEST_CAUSE else text[: LONGEST_CAUSE - 3] + "..."
     notes = "".join(f" ({printable(str(note))})" for note in getattr(error, "__notes__", [])[:1])

@@ -3,7 +3,11 @@
 import asyncio
 import inspect
 import logging
+import os
+import signal
+from collections.abc import Mapping
 
+import numpy as np
 import pytest
 from episodes_harness import Counter, Script, Talks, TextScript, run, run_text, statuses, tasks_of
 
@@ -280,6 +284,20 @@ def test_ctrl_c_ends_the_run_and_closes_every_episode_once(method, asynchronous)
     assert [episode.closed for episode in env.episodes] == [1, 1, 1]
 
 
+def test_ctrl_c_while_episodes_close_lets_them_end():
+    class Closing(Counter):
+        async def close(self):
+            if self.task.prompt == "t1":
+                os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.5)
+            super().close()
+
+    env = Talks(Closing)
+    with pytest.raises(KeyboardInterrupt):
+        run(env, tasks_of(2, 2, 2))
+    assert [episode.closed for episode in env.episodes] == [1, 1, 1]
+
+
 def test_ctrl_c_in_begin_closes_what_had_begun():
     class Interrupted(Talks):
         def begin(self, task):
@@ -320,3 +338,74 @@ def test_reset_raises_where_the_episode_cannot_begin_and_closes_it():
     assert observation == "train 2"
     env.close()
     assert [episode.closed for episode in env.episodes] == [1, 1]
+
+
+class Unreadable(Mapping):
+    """A mapping that names what it does not hold."""
+
+    def __getitem__(self, name):
+        raise KeyError(name)
+
+    def __iter__(self):
+        return iter(["a"])
+
+    def __len__(self):
+        return 1
+
+
+class Uniterable(list):
+    def __iter__(self):
+        raise ValueError("not twice")
+
+
+def nested(depth):
+    found = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+ODD = {
+    "outcome nested": ("outcome", lambda: nested(100_000), "outcome must hold JSON values: maximum recursion depth"),
+    "outcome unreadable": ("outcome", Unreadable, "failed in outcome: KeyError: 'a'"),
+    "reply uniterable": ("reply", lambda: Uniterable([Message("user", "x")]), "failed in reply: ValueError: not twice"),
+    "done is an array": ("reply", lambda: fg.Reply("x", done=np.array([True, False])), "failed in reply: ValueError: "),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_value_costs_one_error_and_all_are_closed(odd):
+    place, value, told = ODD[odd]
+
+    def returning(self, *arguments):
+        return value() if self.task.prompt == "t0" else getattr(Counter, place)(self, *arguments)
+
+    env = Talks(type("Odd", (Counter,), {place: returning}))
+    found = run(env, tasks_of(2, 2))
+    assert statuses(found) == ["error", "scored"]
+    assert told in found[0].verdict.detail
+    assert [episode.closed for episode in env.episodes] == [1, 1]
+
+
+def test_an_error_without_a_text_costs_no_other_episode():
+    class Wordless(BaseException):
+        def __str__(self):
+            raise SystemExit(3)
+
+    found = run(planted("reply", Wordless(), False), tasks_of(2, 2))
+    assert statuses(found) == ["scored", "error"]
+    assert found[1].verdict.detail.endswith("failed in reply: Wordless")
+
+
+def test_a_step_whose_judgement_fails_ends_the_episode():
+    class Fails(Talks):
+        def score(self, task, transcript):
+            raise ValueError("broken")
+
+    env = Fails()
+    env.reset(options={"task": 0})
+    with pytest.raises(fg.PluginError, match="failed in score: ValueError: broken"):
+        env.step("a")
+    with pytest.raises(fg.EnvError, match="the episode is over"):
+        env.step("b")
+    assert [len(episode.said) for episode in env.episodes] == [1]

@@ -240,6 +240,20 @@ def test_an_episode_may_play_another_environment():
     assert [t.verdict.detail for t in found] == [""] * 2
 
 
+def test_what_an_episode_plays_may_play_another_environment():
+    loop, found = EventLoop(), []
+
+    async def level(depth):
+        await asyncio.sleep(0)
+        return 1 + (loop.run(lambda: level(depth - 1)) if depth else 0)
+
+    thread = threading.Thread(target=lambda: found.append(loop.run(lambda: level(3))), daemon=True)
+    thread.start()
+    thread.join(GENEROUS_S)
+    assert found == [4]
+    loop.close()
+
+
 def test_a_task_of_an_episode_that_exits_ends_its_episode_only(caplog):
     class Exits(Counter):
         async def reply(self, response):
@@ -289,6 +303,30 @@ def test_an_interrupt_in_the_waiting_thread_cancels_the_calls(monkeypatch):
     monkeypatch.undo()
     loop.close()
     assert loop.run(lambda: asyncio.sleep(0, "again")) == "again"  # another one
+    loop.close()
+
+
+def test_an_interrupt_before_the_future_is_known_cancels_the_calls(monkeypatch):
+    loop, began, state = EventLoop(), threading.Event(), []
+
+    async def waits():
+        began.set()
+        try:
+            await asyncio.sleep(GENEROUS_S)
+        finally:
+            state.append("ended")
+
+    submit = asyncio.run_coroutine_threadsafe
+
+    def interrupted(*given):
+        submit(*given)
+        assert began.wait(GENEROUS_S)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(waits)
+    assert state == ["ended"]
     loop.close()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import fdiv_gym as fg
 from fdiv_gym_tools import python
+from fdiv_gym_tools.jail import OPEN_FILES
 from fdiv_gym_tools.python import Isolation, isolation, python_tool, run_python
 
 JAIL = python.JAIL
@@ -109,7 +110,7 @@ def test_the_order_of_a_set_is_the_same_every_time():
         ("import threading\nthreading.Thread(target=print).start()", "RuntimeError: can't start new thread"),
         ("import subprocess; subprocess.run(['sh'])", "Error"),
         ("import os; os.execv('/bin/sh', ['sh'])", "PermissionError"),
-        ("import os; os.kill(-1, 9)", "ProcessLookupError"),
+        ("import os; os.kill(-1, 9)", "PermissionError"),
         ("import os; os.kill(os.getppid(), 9); print('it lives')", "Error"),
         ("x = [0] * 10**9", "MemoryError"),
         ("import mmap; mmap.mmap(-1, 1 << 40)", "Error"),
@@ -148,6 +149,39 @@ def test_open_files_of_the_parent_stay_there(tmp_path):
         os.set_inheritable(file.fileno(), True)
         code = "import os\nfor n in range(3, 1000):\n    try: os.read(n, 9); print(n)\n    except OSError: pass"
         assert PATIENT(code) == "[no output]"
+
+
+@pytest.fixture
+def many_open():
+    """So many open files that the one for the report has a number above the limit of the code's process."""
+    found = [os.open(os.devnull, os.O_RDONLY) for _ in range(2 * OPEN_FILES)]
+    yield
+    for descriptor in found:
+        os.close(descriptor)
+
+
+@pytest.mark.usefixtures("many_open")
+def test_the_code_cannot_write_to_the_report():
+    code = "import os\nfor n in range(3, 1000):\n    try: os.write(n, b'forged'); print(n)\n    except OSError: pass"
+    assert PATIENT(code) == "[no output]"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class E(Exception):\n    def __str__(self): raise KeyboardInterrupt\nraise E",
+        "import sys\nclass S:\n    write = print\n    def flush(self): raise KeyboardInterrupt\nsys.stdout = S()",
+    ],
+)
+def test_no_trace_of_the_jail_is_told(code):
+    assert JAIL.name not in PATIENT(code)
+
+
+@ISOLATED
+def test_the_code_cannot_interrupt_its_supervisors(altered):
+    # Without a user of its own, as where fdiv-gym itself does not run as root.
+    altered("drop = jail.drop_privileges\njail.drop_privileges = lambda user: drop(None)")
+    assert PATIENT("import os, signal\nsignal.signal(2, signal.SIG_IGN)\nos.kill(0, 2)") == "[no output]"
 
 
 @ISOLATED
@@ -225,6 +259,46 @@ def test_a_system_without_namespaces_is_told(altered):
         assert PATIENT("1 + 2") == "3"  # the warning comes once
     assert "Error" in PATIENT("import socket; socket.socket().connect(('127.0.0.1', 22))")
     assert "PermissionError" in PATIENT("import os; os.fork()")
+
+
+@pytest.mark.filterwarnings("ignore:the Python tool runs code")
+def test_without_namespaces_other_processes_are_left_alone(altered):
+    altered("jail.enter_namespaces = fail")
+    parent = os.getpid()
+    for code in (
+        f"import os; os.kill({parent}, 0)",
+        f"import os; os.kill(-{parent}, 0)",
+        "import os; os.kill(-1, 0)",
+        f"import os; os.pidfd_open({parent})",
+        f"import resource as r; r.prlimit({parent}, r.RLIMIT_CORE)",
+        f"import os; os.sched_setaffinity({parent}, {{0}})",
+    ):
+        assert "PermissionError" in PATIENT(code), code
+    assert PATIENT("import resource as r; r.getrlimit(r.RLIMIT_NOFILE)") == "(32, 32)"
+    assert PATIENT("import os; os.kill(os.getpid(), 9)") == "[ended by SIGKILL]"
+
+
+@pytest.mark.filterwarnings("ignore:the Python tool runs code")
+def test_without_namespaces_files_are_out_of_reach(altered, tmp_path):
+    altered("jail.enter_namespaces = fail")
+    if any("Landlock" in problem for problem in isolation().problems):
+        pytest.skip("the kernel has no Landlock")
+    tmp_path.chmod(0o777)
+    for folder in tmp_path.parents[:2]:  # which pytest made for this user alone
+        folder.chmod(folder.stat().st_mode | 0o055)
+    (tmp_path / "kept").write_text("text")
+    (tmp_path / "kept").chmod(0o666)
+    kept = repr(str(tmp_path / "kept"))
+    for code in (
+        f"open({kept}).read()", f"open({kept}, 'w')", f"open({kept}, 'a')", f"import os; os.truncate({kept}, 0)",
+        f"import os; os.remove({kept})", f"import os; os.rename({kept}, {kept} + '2')",
+        f"import os; os.symlink('/', {kept} + '2')", f"import os; os.mkdir({kept} + '2')",
+        f"import os; os.listdir({str(tmp_path)!r})", "open('/proc/self/mem', 'rb')",
+    ):  # fmt: skip
+        assert "PermissionError" in PATIENT(code), code
+    assert [file.name for file in tmp_path.iterdir() if file.name != "altered.py"] == ["kept"]
+    assert (tmp_path / "kept").read_text() == "text"
+    assert PATIENT("import statistics\nstatistics.mean([1, 2])") == "1.5"
 
 
 def test_required_isolation_runs_nothing_without_it(altered, tmp_path):

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import threading
 import time
+from typing import Annotated
 
+import pydantic
 import pytest
 
 import fdiv_gym as fg
@@ -368,6 +371,36 @@ def test_fenced_python_is_the_text_of_the_only_tool():
             said(env)
 
 
+def test_a_decorated_async_tool_is_awaited():
+    def counted(function):
+        @functools.wraps(function)
+        def wrapper(*arguments, **named):
+            return function(*arguments, **named)
+
+        return wrapper
+
+    env = Tools(call_timeout_s=5.0)
+    env.tools_given = (counted(later), counted(broken_later))
+    texts, transcript = said(env, call("later", text="x"), call("broken_later", kind="way"))
+    assert texts == ["x", "error: ValueError: no way"]
+    assert (transcript.outcome["calls"], transcript.outcome["failed"]) == (2, 1)
+
+
+def test_limits_in_the_type_of_an_argument_hold():
+    def pick(number: Annotated[int, pydantic.Field(ge=1, le=3)]) -> int:
+        """Pick a number.
+
+        Args:
+            number: From 1 to 3.
+        """
+        return number
+
+    env = Tools()
+    env.tools_given = (pick,)
+    texts, _ = said(env, call("pick", number=3), call("pick", number=4))
+    assert texts == ["3", "error: pick: argument 'number': Input should be less than or equal to 3"]
+
+
 def test_functions_that_cannot_be_tools():
     def untyped(a):
         """Say nothing."""
@@ -381,7 +414,21 @@ def test_functions_that_cannot_be_tools():
     def unknown(a: "Nothing") -> int:  # noqa: F821
         """Say nothing."""
 
+    def no_types(a: "int int") -> int:  # noqa: F722
+        """Say nothing."""
+
+    def yielding(a: int) -> int:
+        """Say several things."""
+        yield a
+
+    async def yielding_later(a: int) -> int:
+        """Say several things."""
+        yield a
+
     for function, problem in (
+        (no_types, "its types cannot be read: SyntaxError"),
+        (yielding, "yields, so it has no result"),
+        (yielding_later, "yields, so it has no result"),
         (untyped, "parameter 'a' has no type"),
         (without, "has no docstring"),
         (many, "cannot be given by its name"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.completions import completions_of as completions_of
     from fdiv_gym.registry.guard.completions import sampling_of as sampling_of
     from fdiv_gym.registry.guard.completions import texts_of as texts_of
+    from fdiv_gym.registry.guard.conversations import check_done as check_done
     from fdiv_gym.registry.guard.conversations import check_outcome as check_outcome
     from fdiv_gym.registry.guard.conversations import check_reward as check_reward
     from fdiv_gym.registry.guard.conversations import check_said as check_said
@@ -68,7 +69,7 @@ __getattr__, __dir__, __all__ = lazy(
             "tasks_of",
             "vote_of",
         ],
-        "conversations": ["check_outcome", "check_reward", "check_said", "max_turns_of"],
+        "conversations": ["check_done", "check_outcome", "check_reward", "check_said", "max_turns_of"],
         "curricula": ["adapts", "chosen_tasks_of", "observe_outcomes", "restore_state", "state_of"],
         "completions": ["check_completions", "check_texts", "completions_of", "sampling_of", "texts_of"],
         "tensors": ["check_advantages", "check_branch", "check_weights"],

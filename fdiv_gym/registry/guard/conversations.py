@@ -70,6 +70,16 @@ def check_reward(env: Plugin, reward: object) -> float:
     return float(reward)  # type: ignore[arg-type]
 
 
+def check_done(env: Plugin, done: object) -> bool:
+    """Whether a reply ends its conversation.
+
+    Raises:
+        PluginError: it is neither true nor false, e.g. an array of several values.
+    """
+    with boundary(env, "reply"):
+        return bool(done)
+
+
 def max_turns_of(env: Any) -> int:
     """``env.max_turns``, checked.
 
