@@ -41,7 +41,7 @@ class Mastermind(fg.ConversationEnv):
         partial_credit: bool = False
         """Score a code that was not found by the largest share of exact symbols in a guess, halved."""
         wording: Literal["bare", "sentence"] = "bare"
-        """``sentence`` states the rules in words, for models that can read."""
+        """How the rules are told: ``sentence`` states them in words, for models that can read."""
         careless: float = pydantic.Field(0.6, ge=0, le=1)
         """Probability that a guess of a demonstration repeats the one before; the others agree with all answers."""
 

@@ -42,11 +42,11 @@ class Nim(fg.ConversationEnv):
         misere: bool = False
         """Whoever takes the last one loses."""
         opponent: Literal["optimal", "random"] = "optimal"
-        """``optimal`` wins whenever it can; ``random`` makes any legal move."""
+        """Who plays against the policy: ``optimal`` wins whenever it can; ``random`` makes any legal move."""
         illegal: Literal["told", "lost"] = "told"
         """A response that is no legal move is told so and takes a turn, or loses the game."""
         wording: Literal["bare", "sentence"] = "bare"
-        """``sentence`` states the rules in words, for models that can read."""
+        """How the rules are told: ``sentence`` states them in words, for models that can read."""
         careless: float = pydantic.Field(0.6, ge=0, le=1)
         """Probability that a move of a demonstration takes a whole largest heap; of the others half are right."""
         train_tasks: int = pydantic.Field(2_000, ge=1)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fdiv_gym.registry.kinds import KINDS, TEMPLATES
+from fdiv_gym.registry.kinds import KINDS, templates
 
 
 def complete_kind(incomplete: str) -> list[str]:
@@ -16,7 +16,7 @@ def complete_kind(incomplete: str) -> list[str]:
 
 def complete_template(incomplete: str) -> list[str]:
     """The templates that start with ``incomplete``."""
-    return [name for name in TEMPLATES if name.startswith(incomplete)]
+    return [name for name in templates() if name.startswith(incomplete)]
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -14,7 +14,7 @@ import typer
 from fdiv_gym.cli.arguments import TemplateArgument
 from fdiv_gym.cli.screen import echo
 from fdiv_gym.errors import ConfigError, did_you_mean
-from fdiv_gym.registry.kinds import TEMPLATES, Kind, Template
+from fdiv_gym.registry.kinds import Kind, Template, templates
 from fdiv_gym.version import __version__
 
 SHARED = "fdiv_gym.cli.templates:"
@@ -41,14 +41,15 @@ def write_package(kind: str, name: str, directory: Path | None) -> None:
     Raises:
         ConfigError: an unknown template, a name that cannot be used, or a folder that is not empty.
     """
-    if kind not in TEMPLATES:
-        raise ConfigError(f"there is no template for {kind!r} ({did_you_mean(kind, TEMPLATES)})")
+    known = templates()
+    if kind not in known:
+        raise ConfigError(f"there is no template for {kind!r} ({did_you_mean(kind, known)})")
     words = fill_in(kind, name)
     folder = directory if directory is not None else Path(words["dist"])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} already exists: choose another --directory")
     try:
-        for path, text in files(TEMPLATES[kind][1], words).items():
+        for path, text in files(known[kind][1], words).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(filled(text, words), encoding="utf-8")
     except OSError as error:
@@ -80,7 +81,7 @@ def fill_in(wanted: str, name: str) -> dict[str, str]:
     Raises:
         ConfigError: the name cannot name a package, or is already registered.
     """
-    kind, template = TEMPLATES[wanted]
+    kind, template = templates()[wanted]
     external = kind.load_external_registry()
     name, package, stem = external.new_name(name) if external is not None else (name, name, name)
     module = re.sub(r"[-.]+", "_", package).lower()

@@ -98,10 +98,15 @@ _ROWS = (
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}
 """Every kind by its name, in the order in which lists show them."""
-TEMPLATES: dict[str, tuple[Kind, Template]] = {
-    name: (kind, template) for kind in KINDS.values() for name, template in ((kind.name, kind.template), *kind.variants)
-}
-"""What ``fdiv-gym new`` writes: a template of each kind by the kind's name, and variants."""
+
+
+def templates() -> dict[str, tuple[Kind, Template]]:
+    """What ``fdiv-gym new`` writes: a template of each kind by the kind's name, and variants."""
+    return {
+        name: (kind, template)
+        for kind in KINDS.values()
+        for name, template in ((kind.name, kind.template), *kind.variants)
+    }
 
 
 def kind_of(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:

@@ -14,9 +14,12 @@ from fdiv_gym.models import ChatEncoder, ModelConfig, load_model, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "fdiv_gym"]
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 MOST_PROCESSOR_S = 2 * 8 * 60
 """Of one run: eight minutes on two cores, start and both evaluations included; other work hardly changes it."""
+
+
+def one_thread():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}  # with the cache folder of the fixture
 
 
 def processor_s():
@@ -50,7 +53,9 @@ def train(folder, seeds):
     for seed, run, log in zip(seeds, runs, logs, strict=True):
         arguments = ["train", "examples/smollm2.toml", "--set", f"seed={seed}", "--output", str(run)]
         with log.open("w") as file:
-            started.append(subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=ONE_THREAD, stdout=file, stderr=file))
+            started.append(
+                subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=one_thread(), stdout=file, stderr=file)
+            )
     for process, log in zip(started, logs, strict=True):
         assert process.wait() == 0, log.read_text()
     return [json.loads((run / "summary.json").read_text()) for run in runs], processor_s() - before
@@ -71,7 +76,7 @@ def test_it_learns_what_no_temperature_and_no_vote_gives(smollm2, tmp_path):
     assert sum(map(learned, summaries)) >= 2, [summary["after"] for summary in summaries]
     arguments = ["eval", str(tmp_path / "seed-0"), "--step", "0", "--temperature", "0.1,0.3,1", "--samples", "4"]
     arguments += ["--tasks", "100", "--json"]
-    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, env=one_thread(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     best = json.loads(done.stdout)["best"]["any"]["value"]
     assert all(best < summary["after"]["score/greedy"] for summary in summaries)

@@ -11,10 +11,11 @@ import pytest
 
 from fdiv_gym.cli.new import template_text, write_package
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.registry.kinds import KINDS, TEMPLATES
+from fdiv_gym.registry.kinds import KINDS, templates
 from fdiv_gym.testing import check_environment
 
 ENVIRONMENTS = {"environment": "mine/Backwards-v0", "conversation": "mine/Number-v0"}
+TEMPLATES = templates()
 NAMES = {template: ENVIRONMENTS.get(template, f"my-{template}") for template in TEMPLATES}
 PLUGINS = {**{name: f"{name}:plugin" for name in NAMES.values()},
            "mine/Backwards-v0": "mine-backwards:plugin", "mine/Number-v0": "mine-number:plugin"}  # fmt: skip

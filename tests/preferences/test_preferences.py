@@ -250,13 +250,12 @@ def test_rows_of_another_models_tokenizer_are_refused():
         PreferenceSource(data, ChatEncoder(Letters()), config, 0, None, ord("z"))
 
 
-def test_chats_need_a_template():
+def test_without_a_template_the_texts_of_a_chat_follow_one_another():
     config = PreferencesConfig(path="data.jsonl")
     one = PreferenceUnit((Message("user", "a"),), "x", "y")
     two = PreferenceUnit((Message("system", "s"), Message("user", "a")), "x", "y")
     assert encode_units([one], ChatEncoder(Letters()), config)[0][0].prompt_ids == (97,)
-    with pytest.raises(ConfigError, match="a prompt of 2 messages needs a tokenizer with a chat template"):
-        encode_units([two], ChatEncoder(Letters()), config)
+    assert encode_units([two], ChatEncoder(Letters()), config)[0][0].prompt_ids == tuple(map(ord, "s\na"))
 
 
 def test_the_table_is_validated_and_resolved():

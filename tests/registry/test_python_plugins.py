@@ -98,7 +98,7 @@ def test_make_and_get_take_classes_and_instances():
     ("tables", "message"),
     [
         ({"env": {"id": Squared}}, "the class Squared is a divergence, expected an environment"),
-        ({"env": {"id": dict}}, "the class dict does not derive from TextEnv, so it is not an environment"),
+        ({"env": {"id": dict}}, "the class dict does not derive from Environment, so it is not an environment"),
         (
             {"env": {"id": 3}},
             "an environment must be given as a registered name, a table with a name, or a subclass",
@@ -156,7 +156,9 @@ def test_a_class_defined_on_the_spot_is_trained_and_its_source_recorded(tmp_path
     assert squared["text"].startswith("class Squared(fg.Divergence):")
     assert len({local["source"], squared["source"]}) == 2
     config = json.loads((result.folder / "config.json").read_text())
-    assert config["env"] == {"id": place, "split": "train", "isolate": None, "score_deadline_s": 300.0, "letters": 2}
+    unset = {"isolate": None, "system_prompt": None, "length_penalty": None}
+    others = {"split": "train", "score_deadline_s": 300.0, "score_truncated": "as_is", "letters": 2}
+    assert config["env"] == {"id": place, **unset, **others}
     assert config["objective"]["divergence"] == {"name": f"{__name__}:Squared", "link": ""}
 
 

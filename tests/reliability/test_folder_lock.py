@@ -41,9 +41,9 @@ def test_a_second_writer_is_refused_and_a_killed_one_is_not_waited_for(tmp_path)
 def _hold(folder, ready):
     with locked(folder, "the run folder", ADVICE):
         if os.fork() == 0:  # a worker that outlives the killed process
+            ready.set()  # from here, when it has let go of the lock
             time.sleep(30)
             os._exit(0)
-        ready.set()
         time.sleep(30)
 
 

@@ -195,6 +195,7 @@ def test_report_is_one_self_contained_escaped_file(straight):
     run = RunFolder(straight.folder)
     original = (straight.folder / "samples.jsonl").read_text()
     hostile = json.loads(original.split("\n")[0]) | {"response": "<script>alert(1)</script>", "split": "heldout"}
+    hostile["transcript"]["messages"][-1]["content"] = hostile["response"]
     try:
         (straight.folder / "samples.jsonl").write_text(json.dumps(hostile) + "\n" + original)
         html = write_report(straight.folder).read_text()
