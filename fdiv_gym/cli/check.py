@@ -12,7 +12,7 @@ import typer
 from fdiv_gym.cli.arguments import KIND_LIST, JsonFlag, OptionalName, complete_kind, complete_package
 from fdiv_gym.cli.exit_status import ExitStatus
 from fdiv_gym.cli.screen import echo, secho, write, write_json
-from fdiv_gym.errors import ConfigError, UnknownNameError, did_you_mean
+from fdiv_gym.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from fdiv_gym.registry import Entry
@@ -85,11 +85,12 @@ def chosen(kind: str | None, name: str | None, *, everything: bool, package: str
     """
     from fdiv_gym.registry import KINDS
     from fdiv_gym.registry.discovery import discovery
+    from fdiv_gym.registry.kinds import meant_kind
 
     if sum([kind is not None, everything, package is not None]) != 1:
         raise ConfigError("give a kind and a name, or --all, or --package NAME")
     if kind is not None and kind not in KINDS:
-        raise UnknownNameError(f"unknown kind {kind!r} ({did_you_mean(kind, [*KINDS, THEORY])})")
+        raise UnknownNameError(f"unknown kind {kind!r} ({meant_kind(kind, [*KINDS, THEORY])})")
     if kind is not None:
         return [discovery.registry.get(kind, name)] if name is not None else discovery.registry.entries(kind)
     entries = discovery.registry.entries()

@@ -14,7 +14,7 @@ from fdiv_gym.cli.arguments import KIND_LIST, JsonFlag, OptionalName
 from fdiv_gym.cli.list import entry_record
 from fdiv_gym.cli.screen import echo, secho, write, write_json, write_rows
 from fdiv_gym.errors import PluginError
-from fdiv_gym.registry.kinds import KINDS
+from fdiv_gym.registry.kinds import KINDS, meant_kind
 
 if TYPE_CHECKING:
     import pydantic
@@ -60,14 +60,14 @@ def describe(kind: SubjectArgument, name: OptionalName = None, json_: JsonFlag =
 
 def _named(kind: str, name: str | None) -> str:
     """The name to describe; without one, that of the default plugin of a table of run files."""
-    from fdiv_gym.errors import ConfigError, UnknownNameError, did_you_mean
+    from fdiv_gym.errors import ConfigError, UnknownNameError
     from fdiv_gym.registry.discovery import discovery
     from fdiv_gym.runs.config import PLUGIN_TABLES
 
     if kind in TABLES:
         raise ConfigError(f"the table {kind!r} takes no name: fdiv-gym describe {kind}")
     if kind not in KINDS:
-        raise UnknownNameError(f"unknown kind or table {kind!r} ({did_you_mean(kind, [*KINDS, *TABLES])})")
+        raise UnknownNameError(f"unknown kind or table {kind!r} ({meant_kind(kind, [*KINDS, *TABLES])})")
     if name is not None:
         return name
     defaults = {plugin_kind: default for _, plugin_kind, default in PLUGIN_TABLES.values()}

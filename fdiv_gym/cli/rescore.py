@@ -13,6 +13,9 @@ from fdiv_gym.cli.screen import write_json
 if TYPE_CHECKING:
     from fdiv_gym.evaluation import Rescored
 
+REASON_SHOWN = 300
+"""Characters of the reason of a missing score."""
+
 
 def rescore(
     run: Annotated[Path, typer.Argument(help="A run folder or an evaluation folder.")],
@@ -62,6 +65,8 @@ def _show(done: Rescored, diff: bool) -> None:
     for status in sorted({*before, *after}):
         table.add_row(status, str(before.get(status, 0)), str(after.get(status, 0)))
     console.print(table)
+    for reason, number in summary["reasons_after"].items():
+        console.print(f"no score: {number} {reason[:REASON_SHOWN]}", highlight=False, markup=False, soft_wrap=True)
     for reason, number in summary["refused"].items():
         console.print(f"not rescored: {number} {reason}", highlight=False)
     if diff:

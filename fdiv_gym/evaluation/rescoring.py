@@ -31,6 +31,8 @@ from fdiv_gym.types.verdict import Verdict
 
 BATCH = 256
 
+REASONS = 3
+"""Reasons of missing scores in a summary."""
 PLACE_AND_TEXTS = ("step", "split", "mode", "index", "sample", "prompt", "answer", "response", "turns", "transcript")
 """Keys of a sample record that a disagreement includes: its place and its texts."""
 
@@ -72,7 +74,7 @@ class Rescored:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Counts and mean scores, JSON-ready."""
+        """Counts, mean scores, and the commonest reasons of new verdicts without a score, JSON-ready."""
         old = [r["verdict"]["score"] for r in self.records if r["verdict"]["score"] is not None]
         new = [v.score for v in self.verdicts if v.score is not None]
         return {
@@ -82,6 +84,7 @@ class Rescored:
             "mean_after": sum(new) / len(new) if new else None,
             "statuses_before": dict(Counter(r["verdict"]["status"] for r in self.records)),
             "statuses_after": dict(Counter(str(v.status) for v in self.verdicts)),
+            "reasons_after": dict(Counter(v.detail for v in self.verdicts if v.score is None).most_common(REASONS)),
             "refused": dict(self.refused),
         }
 

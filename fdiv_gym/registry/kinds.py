@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -116,8 +116,13 @@ def kind_of(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
         UnknownNameError: there is no such kind; the message names the closest.
     """
     if not isinstance(name, str) or name not in kinds:
-        raise UnknownNameError(f"unknown kind {name!r} ({did_you_mean(str(name), kinds)})")
+        raise UnknownNameError(f"unknown kind {name!r} ({meant_kind(str(name), kinds)})")
     return kinds[name]
+
+
+def meant_kind(name: str, known: Iterable[str]) -> str:
+    """A suggestion for an unknown kind; ``conversation`` is a template of ``fdiv-gym new`` for an environment."""
+    return "a conversation is an 'environment'" if name == "conversation" else did_you_mean(name, known)
 
 
 def import_string(target: str) -> Any:

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 LARGEST_REPLY = 2**26
 """Bytes of a reply: many long responses to one prompt are less."""
+TOOL_ROLE = (
+    "; where messages of the role 'tool' were refused, set env.tool_role = \"user\" in an environment with tools"
+)
 SEEDS = 2**31
 """Some servers read a seed into 32 bits, with a sign."""
 REFUSED = (400, 404, 422)
@@ -125,12 +128,12 @@ class OpenAIEngine(TextEngine):
             if _no_room(reply):
                 return [NO_ROOM] * n
             if reply.status not in REFUSED:
-                done = self._texts(reply, n)
+                done = self._texts(reply, n, chat)
         rest = range(len(done), n)
         replies = await together(
             self._ask(connection, chat, 1, sampling, derive_seed(sampling.seed, i, sample)) for sample in rest
         )
-        done += [text for reply in replies for text in self._texts(reply, 1)]
+        done += [text for reply in replies for text in self._texts(reply, 1, chat)]
         if n > 1 and self._several is not False:
             self._several = not rest  # if one at a time was refused too, that has raised
         return done
@@ -152,8 +155,8 @@ class OpenAIEngine(TextEngine):
         messages = [{"role": message.role, "content": message.content} for message in chat]
         return await connection.chat({**body, "messages": messages}, extra)
 
-    def _texts(self, reply: Reply, n: int) -> list[TextCompletion]:
-        """The responses in a reply, at least one and at most ``n``.
+    def _texts(self, reply: Reply, n: int, chat: Sequence[Message]) -> list[TextCompletion]:
+        """The responses in a reply to a chat, at least one and at most ``n``.
 
         Raises:
             EngineError: there is none, or there are more.
@@ -161,7 +164,7 @@ class OpenAIEngine(TextEngine):
         if _no_room(reply):
             return [NO_ROOM]
         if reply.choices is None:
-            raise fg.EngineError(f"{self._place}: {reply.failure}{_words(reply)}{self._advice(reply)}")
+            raise fg.EngineError(f"{self._place}: {reply.failure}{_words(reply)}{self._advice(reply, chat)}")
         if not 1 <= len(reply.choices) <= n:
             raise fg.EngineError(f"{self._place} sent {len(reply.choices)} responses, asked for {n}")
         whole, parts = reply.completion_tokens, len(reply.choices)
@@ -181,12 +184,13 @@ class OpenAIEngine(TextEngine):
             return TextCompletion("", "eos", tokens, f"the server ended it {what}")
         return TextCompletion(self._server.redacted(choice.text), "eos", tokens)
 
-    def _advice(self, reply: Reply) -> str:
+    def _advice(self, reply: Reply, chat: Sequence[Message]) -> str:
         if reply.status in (401, 403):
             return ""
         if reply.status in REFUSED:
             options = "engine.send_seed, length_field, extra"
-            return f" (model {self._model!r}; where a field of the request was refused, see {options})"
+            tools = TOOL_ROLE if any(message.role == "tool" for message in chat) else ""
+            return f" (model {self._model!r}; where a field of the request was refused, see {options}{tools})"
         if reply.status is None or reply.status == 429 or reply.status >= 500:
             tries = self.options.retries + 1
             return (

@@ -291,6 +291,13 @@ def test_the_command_shows_the_conversations_that_differ(tmp_path):
     assert result.stdout.count("1 -> 0") == 4
 
 
+def test_the_command_says_why_an_environment_gives_no_score(tmp_path):
+    played(tmp_path / "e")
+    result = CliRunner().invoke(app, ["rescore", str(tmp_path / "e"), "--with", "games/Nim-v0"])
+    assert result.exit_code == 0, result.output
+    assert "no score: 6 KeyError: 'seed' (in environment 'games/Nim-v0'" in result.stdout
+
+
 def test_tokens_of_the_environment_are_counted_once():
     first = ((1, 2, 3), (7, 8), (4, 5), (9,))  # prompt, response, the environment, response
     second = ((1, 2, 3), (8, 4, 5, 6), (9, 0))  # what the row before begins with, other tokens, response

@@ -221,6 +221,7 @@ class TestRescore:
             "samples": 24, "disagreements": 0, "mean_before": pytest.approx(2 / 3),
             "mean_after": pytest.approx(2 / 3), "statuses_before": {"scored": 18, "unscorable": 6},
             "statuses_after": {"scored": 18, "unscorable": 6}, "refused": {},
+            "reasons_after": {"asked back": 6},
         }  # fmt: skip
 
     def test_another_option_another_verifier_another_environment(self, tmp_path):

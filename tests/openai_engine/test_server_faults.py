@@ -9,6 +9,8 @@ from model_server import ModelServer
 
 import fdiv_gym as fg
 from fdiv_gym.evaluation import evaluate
+from fdiv_gym.models import ModelConfig
+from fdiv_gym.types import Sampling
 
 KEY = "sk-planted-0123456789abcdef"
 BOUND_S = 30
@@ -102,6 +104,17 @@ def test_a_temporary_fault_changes_no_sample(server, plan_of, tmp_path):
     assert len(met) == 6
     lines = [(done.folder / "samples.jsonl").read_text() for done in (whole, again)]
     assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("role", ["user", "tool"])
+def test_a_server_that_refuses_results_of_tools_is_told_from_one_that_refuses_a_field(server, role):
+    server.fault = raw({"error": {"message": "no such role"}}, 400)
+    engine = fg.get_engine("openai", base_url=server.address)
+    engine.load(ModelConfig(name_or_path="adder"))
+    chat = [fg.Message("user", "1+1="), fg.Message("assistant", "call"), fg.Message(role, "2")]
+    with pytest.raises(fg.EngineError, match="send_seed, length_field, extra") as caught:
+        engine.respond([chat], 2, Sampling(max_new_tokens=4))
+    assert ('env.tool_role = "user"' in str(caught.value)) == (role == "tool")
 
 
 def test_the_first_failure_cancels_the_other_requests(server, plan_of, tmp_path):

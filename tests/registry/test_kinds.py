@@ -190,3 +190,10 @@ def test_without_the_row_the_kind_is_unknown():
         _ = fg.get_sampler
     with pytest.raises(fg.UnknownNameError, match="unknown kind 'sampler'"):
         fg.get("sampler", "first")
+
+
+@pytest.mark.parametrize("command", ["list", "describe", "check"])
+def test_a_conversation_is_an_environment(command):
+    name = ["me/Name-v0"] * (command != "list")
+    with pytest.raises(fg.UnknownNameError, match="a conversation is an 'environment'"):
+        CliRunner().invoke(app, [command, "conversation", *name], catch_exceptions=False)
