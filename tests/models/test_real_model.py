@@ -56,8 +56,13 @@ def train(folder, seeds):
             started.append(
                 subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=one_thread(), stdout=file, stderr=file)
             )
-    for process, log in zip(started, logs, strict=True):
-        assert process.wait() == 0, log.read_text()
+    try:
+        for process, log in zip(started, logs, strict=True):
+            assert process.wait() == 0, log.read_text()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
     return [json.loads((run / "summary.json").read_text()) for run in runs], processor_s() - before
 
 
