@@ -1,4 +1,4 @@
-"""The examples of games and hints: each for two steps with a tiny model; Nim and hints learn."""
+"""The examples of conversations: each for two steps with a tiny model; Nim, hints and escalation learn."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from fdiv_gym.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "conversations"
-NAMES = ("hints", "mastermind", "nim")
+NAMES = ("escalation", "hints", "mastermind", "nim")
+COMPONENTS = {"escalation": {"helpful", "harmful", "over_refusal", "final"}}
 TINY = [
     "model.embedded.layers=1", "model.embedded.warm_start_steps=2", "model.embedded.warm_start_batch=4",
     "trainer.steps=2", "trainer.prompts_per_step=2", "trainer.group_size=2", "trainer.evaluate_tasks=4",
@@ -31,10 +32,11 @@ def test_it_trains(name, tmp_path, monkeypatch):
     lines = run.lines("metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2]
     assert all(line["verdicts/unscored"] == 0 for line in lines)
+    assert {f"component/{part}" for part in COMPONENTS.get(name, ())} <= set(lines[0])
 
 
 def learns(name, seed, tmp_path):
-    """Train an example in a process of its own; its summary, and the best of its untrained model by temperature."""
+    """Train an example in a process of its own; its summary, and the best of its untrained model, by ways to answer."""
     folder = tmp_path / "run"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads beside other work wait for each other
 
@@ -47,23 +49,30 @@ def learns(name, seed, tmp_path):
 
     command("train", f"examples/conversations/{name}.toml", "--output", str(folder), "--set", f"seed={seed}")
     control = command("eval", str(folder), "--step", "0", "--temperature", "0.1,0.5,1", "--samples", "8", "--json")
-    return json.loads((folder / "summary.json").read_text()), json.loads(control)["best"]["single"]["value"]
+    return json.loads((folder / "summary.json").read_text()), json.loads(control)["best"]
 
 
-def check_learning(name, seed, tmp_path):
+def check_learning(name, seed, tmp_path, margins):
     summary, untrained = learns(name, seed, tmp_path)
     before, after = summary["before"], summary["after"]
     for score in ("score/greedy", "score/sampled"):
         assert after[score] - before[score] >= 0.3, (score, before[score], after[score])
-    # No temperature of the untrained model comes near what training gives.
-    assert after["score/sampled"] - untrained >= 0.25, (untrained, after["score/sampled"])
+    # No temperature of the untrained model, and where there are votes no majority, comes near what training gives.
+    for way, margin in margins.items():
+        assert after["score/sampled"] - untrained[way]["value"] >= margin, (way, untrained, after)
 
 
 @pytest.mark.slow
 def test_nim_learns(tmp_path):
-    check_learning("nim", 0, tmp_path)
+    check_learning("nim", 0, tmp_path, {"single": 0.25})
 
 
 @pytest.mark.full
 def test_hints_learn(tmp_path):
-    check_learning("hints", 0, tmp_path)
+    check_learning("hints", 0, tmp_path, {"single": 0.25})
+
+
+@pytest.mark.full
+def test_escalation_learns(tmp_path):
+    # What it learns is told by the example itself: when to refuse, not yet to read whose thing it is.
+    check_learning("escalation", 0, tmp_path, {"single": 0.3, "majority": 0.3})

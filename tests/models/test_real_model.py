@@ -73,7 +73,7 @@ def learned(summary):
 @pytest.mark.slow
 @pytest.mark.timeout(5000)  # beside other work; the limit of the test is on processor time
 def test_it_learns_what_no_temperature_and_no_vote_gives(smollm2, tmp_path):
-    """Two of three seeds: over seeds and processors the accuracy of a run has a standard deviation of about 0.03."""
+    """Two of three seeds: the accuracy of a run has a standard deviation of about 0.03 over seeds and machines."""
     summaries, spent = train(tmp_path, [0, 1])
     assert spent <= 2 * MOST_PROCESSOR_S
     if sum(map(learned, summaries)) == 1:
