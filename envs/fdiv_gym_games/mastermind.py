@@ -13,20 +13,22 @@ import pydantic
 
 import fdiv_gym as fg
 from fdiv_gym.envs import Player, Split
-from fdiv_gym_games.codes import LETTERS, MOST_CODES, codes_of, compare
+from fdiv_gym_games.codes import LETTERS, MOST_CODES, Answer, Codes, Feedback, codes_of, compare
 from fdiv_gym_games.splits import part
 
 LONGEST = 100
 """Characters of a response that is read as a guess."""
-_ANSWER = re.compile(r"([0-9])[^0-9]+([0-9])")
+_COUNTS = re.compile(r"([0-9])[^0-9]+([0-9])")
+_MARKS = "-o+"  # by what a symbol is worth: absent, misplaced, exact
 
 
 class Mastermind(fg.ConversationEnv):
     """Mastermind: a code of ``length`` symbols out of ``symbols``, which may repeat, is found by guesses.
 
     A guess is answered with the number of symbols that are right at their place (exact), and of further ones that are
-    in the code at another place (misplaced). A response that is no code is told so and takes a turn. A code found
-    within ``max_turns`` guesses scores 1. One code in five is held out; this depends on the size of the codes only.
+    in the code at another place (misplaced); with ``feedback = "marks"``, with the guess and a mark behind each symbol: ``+``
+    exact, ``o`` misplaced, ``-`` neither. A response that is no code is told so and takes a turn. A code found within
+    ``max_turns`` guesses scores 1. One code in five is held out; this depends on the size of the codes only.
 
     Source: M. Meirovitz, 1970; D. E. Knuth, The computer as Master Mind, Journal of Recreational Mathematics 9 (1977).
     """
@@ -38,6 +40,8 @@ class Mastermind(fg.ConversationEnv):
         """Symbols in a code."""
         symbols: int = pydantic.Field(6, ge=2, le=10)
         """Different symbols, the first letters of the alphabet; there may be 4096 codes at most."""
+        feedback: Feedback = "counts"
+        """Answer a guess with the two numbers, or with a mark for each symbol, which is much easier to use."""
         partial_credit: bool = False
         """Score a code that was not found by the largest share of exact symbols in a guess, halved."""
         wording: Literal["bare", "sentence"] = "bare"
@@ -67,16 +71,21 @@ class Mastermind(fg.ConversationEnv):
         letters, length = LETTERS[: self.options.symbols], self.options.length
         prompt = f"{length} of {letters}:"
         if self.options.wording == "sentence":
+            answered = (
+                "the number of letters that are right and at their place (exact), and of further letters that are in "
+                "the code at another place (misplaced)"
+                if self.options.feedback == "counts"
+                else "a mark behind each letter: + it is right and at its place, o it is in the code at another place, "
+                "- neither"
+            )
             prompt = (
                 f"Find my secret code of {length} letters, each one of {letters}; letters may repeat. I answer a guess "
-                "with the number of letters that are right and at their place (exact), and of further letters that "
-                f"are in the code at another place (misplaced). You have {self.max_turns} guesses. "
-                "Reply with a guess only."
+                f"with {answered}. You have {self.max_turns} guesses. Reply with a guess only."
             )
         # All prompts are equal: the hidden code says whether two tasks are the same.
         return [
             fg.Task(prompt, code, {"content_hash": hashlib.sha256(f"{letters} {code}".encode()).hexdigest()[:16]})
-            for code in part(codes_of(length, self.options.symbols).all, split)
+            for code in part(self._codes.all, split)
         ]
 
     def begin(self, task: fg.Task) -> fg.Episode:
@@ -93,6 +102,10 @@ class Mastermind(fg.ConversationEnv):
         share = game.best / self.options.length / 2 if self.options.partial_credit else 0.0
         return fg.Verdict.scored(share, "the code was not found")
 
+    @property
+    def _codes(self) -> Codes:
+        return codes_of(self.options.length, self.options.symbols, self.options.feedback)
+
     def vote(self, task: fg.Task, response: str) -> str | None:
         """None: the last guess of a won game is the code, which the player was told."""
         return None
@@ -102,10 +115,10 @@ class Mastermind(fg.ConversationEnv):
 
         It finds any code of the default size within 9 guesses.
         """
-        codes = codes_of(self.options.length, self.options.symbols)
+        codes = self._codes
 
         def player(messages: Sequence[fg.Message]) -> str:
-            return codes.all[int(codes.consistent(history_of(messages, codes.length, codes.letters))[0])]
+            return codes.all[int(codes.consistent(history_of(messages, codes))[0])]
 
         return player
 
@@ -119,10 +132,10 @@ class Mastermind(fg.ConversationEnv):
         return [self._demonstrated(tasks[int(i)], rng) for i in rng.integers(len(tasks), size=count)]
 
     def _demonstrated(self, task: fg.Task, rng: np.random.Generator) -> list[fg.Message]:
-        codes = codes_of(self.options.length, self.options.symbols)
+        codes = self._codes
         game = _Game(self.options, task.answer or "")
         messages = list(task.messages)
-        history: list[tuple[str, tuple[int, int]]] = []
+        history: list[tuple[str, Answer]] = []
         for _ in range(self.max_turns):
             if history and rng.random() < self.options.careless:
                 guess = history[-1][0]
@@ -133,7 +146,7 @@ class Mastermind(fg.ConversationEnv):
             if said is None:
                 break
             messages.append(fg.Message("user", said))
-            history.append((guess, compare(task.answer or "", guess)))
+            history.append((guess, compare(task.answer or "", guess, codes.feedback)))
         return messages if messages[-1].role == "assistant" else messages[:-1]
 
 
@@ -158,6 +171,10 @@ class _Game(fg.Episode):
         if guess == self._code:
             self.solved = True
             return None
+        if self._options.feedback == "marks":
+            worths = compare(self._code, guess, "marks")
+            shown = "".join(symbol + _MARKS[worth] for symbol, worth in zip(guess, worths, strict=True))
+            return shown if self._options.wording == "sentence" else f"{shown}:"
         return (
             f"exact: {exact}, misplaced: {misplaced}"
             if self._options.wording == "sentence"
@@ -173,16 +190,24 @@ def guess_of(response: str, length: int, letters: str) -> str | None:
     """The code in a response that holds nothing else, in any case and with any spaces; None if there is none."""
     if len(response) > LONGEST:
         return None
-    guess = "".join(response.split()).upper()
-    return guess if len(guess) == length and all(symbol in letters for symbol in guess) else None
+    guess = [symbol.upper() for symbol in response if not symbol.isspace()]  # one by one: the capital of "ﬀ" is "FF"
+    return "".join(guess) if len(guess) == length and {*guess} <= {*letters} else None
 
 
-def history_of(messages: Sequence[fg.Message], length: int, letters: str) -> list[tuple[str, tuple[int, int]]]:
+def history_of(messages: Sequence[fg.Message], codes: Codes) -> list[tuple[str, Answer]]:
     """The guesses of a game and their answers, as the messages say."""
     found = []
     for said, answered in itertools.pairwise(messages):
-        guess = guess_of(said.content, length, letters) if said.role == "assistant" else None
-        numbers = _ANSWER.search(answered.content)
-        if guess is not None and numbers is not None:
-            found.append((guess, (int(numbers[1]), int(numbers[2]))))
+        guess = guess_of(said.content, codes.length, codes.letters) if said.role == "assistant" else None
+        answer = _answer_of(answered.content, codes)
+        if guess is not None and answer is not None:
+            found.append((guess, answer))
     return found
+
+
+def _answer_of(text: str, codes: Codes) -> Answer | None:
+    if codes.feedback == "counts":
+        numbers = _COUNTS.search(text)
+        return numbers and (int(numbers[1]), int(numbers[2]))
+    shown = text[1 : 2 * codes.length : 2]
+    return tuple(map(_MARKS.index, shown)) if len(shown) == codes.length and set(shown) <= set(_MARKS) else None
