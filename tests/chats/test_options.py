@@ -9,13 +9,14 @@ import fdiv_gym as fg
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.models.embedded import character_tokenizer
+from fdiv_gym.runs.config import parse_config
 from fdiv_gym.types import Message
 
 SHOWN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ '<assistant>' }}"
 
 
 def encoder_of(**options):
-    return ChatEncoder.of(character_tokenizer(), ModelConfig(**options))
+    return ChatEncoder.of(character_tokenizer(), ModelConfig(name_or_path="some/model", **options))
 
 
 def test_a_template_from_a_file_is_used(tmp_path):
@@ -95,6 +96,21 @@ def test_options_without_a_template_are_refused(tmp_path):
     for given in ({"chat_template": "x.jinja"}, {"chat_template_options": {"a": 1}}):
         with pytest.raises(ValueError, match='chat = "never" uses no chat template'):
             ModelConfig(chat="never", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"chat_template": "x.jinja"}, "chat_template"),
+        ({"chat_template": ""}, "chat_template"),
+        ({"chat_template_options": {"enable_thinking": False}}, "chat_template_options"),
+        ({"chat_template": "x", "chat_template_options": {"a": 1}}, "chat_template and chat_template_options"),
+    ],
+)
+def test_the_embedded_model_refuses_a_template(given, named):
+    with pytest.raises(fg.ConfigError, match=rf"^\[model\]: {named} would show .*: remove it, or name another model"):
+        parse_config({"env": {"id": "math/Addition-v0"}, "model": given})
+    assert ModelConfig(name_or_path="some/model", **given).model_fields_set == {"name_or_path", *given}
 
 
 class Talk(fg.TextEnv):
