@@ -22,7 +22,7 @@ class Hints(fg.Curriculum, fg.ConversationEnv):
     """The problems of math/Arithmetic-v0, with up to ``max_turns`` answers.
 
     The hint after a wrong answer is "too small", "too large" or "no number". The episode ends with a right answer
-    or after the last turn. The last answer counts and scores 1 or 0.
+    or after the last try, which belongs to its rules: it is not truncated. The last answer counts and scores 1 or 0.
     """
 
     class Options(fg.ConversationEnv.Options, Arithmetic.Options):
@@ -46,7 +46,7 @@ class Hints(fg.Curriculum, fg.ConversationEnv):
 
     def begin(self, task: fg.Task) -> fg.Episode:
         """Tries at one problem."""
-        return _Tries(self.arithmetic, task)
+        return _Tries(self.arithmetic, task, self.max_turns)
 
     def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
         """1 if the last answer is right, in the declared form, else 0."""
@@ -71,15 +71,14 @@ class Hints(fg.Curriculum, fg.ConversationEnv):
 
     def _demonstrated(self, task: fg.Task, rng: np.random.Generator) -> list[fg.Message]:
         slip = fg.Task(task.prompt, overlooking(self.arithmetic.question_of(task)))
-        tries, messages = _Tries(self.arithmetic, task), list(task.messages)
-        for _ in range(self.max_turns):
+        tries, messages = _Tries(self.arithmetic, task, self.max_turns), list(task.messages)
+        while True:
             of = slip if rng.random() < self.options.careless else task
             messages.append(fg.Message("assistant", self.arithmetic.reference_response(of)))
             hint = tries.reply(messages[-1].content)
             if hint is None:
                 return messages
             messages.append(fg.Message("user", hint))
-        return messages[:-1]
 
     # ---- curriculum: that of the problems ---------------------------------------------------------
 
@@ -111,15 +110,17 @@ class Hints(fg.Curriculum, fg.ConversationEnv):
 
 
 class _Tries(fg.Episode):
-    def __init__(self, arithmetic: Arithmetic, task: fg.Task) -> None:
-        self._arithmetic, self._task = arithmetic, task
+    def __init__(self, arithmetic: Arithmetic, task: fg.Task, most: int) -> None:
+        self._arithmetic, self._task, self._most = arithmetic, task, most
         self._right, self._tries = False, 0
 
     def reply(self, response: str) -> str | None:
-        """The hint, or None after a right answer."""
+        """The hint, or None after a right answer and after the last try."""
         self._tries += 1
         if self._arithmetic.score(self._task, response).score == 1.0:
             self._right = True
+            return None
+        if self._tries == self._most:
             return None
         answer, _ = self._arithmetic.answer_of(response)
         value = None if answer is None else rational(answer)

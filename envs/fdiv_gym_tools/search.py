@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fdiv_gym as fg
+from fdiv_gym.registry import printable
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +81,9 @@ class TextIndex:
             self._database.executemany("INSERT INTO texts VALUES (?, ?)", self._texts())
         self.names = tuple(name for (name,) in self._database.execute("SELECT name FROM texts ORDER BY name"))
         for name, reason in self.skipped.items():
-            log.warning("search tool: %s is left out: %s", self.folder / name, reason)
+            log.warning("search tool: %s is left out: %s", _shown(f"{self.folder}/{name}"), reason)
         if not self.names:
-            why = "; ".join(f"{name}: {reason}" for name, reason in list(self.skipped.items())[:3])
+            why = "; ".join(f"{_shown(name)}: {reason}" for name, reason in list(self.skipped.items())[:3])
             kinds = ", ".join(self._endings)
             raise fg.ConfigError(f"search tool: {self.folder} holds no text ({kinds}): {why or 'no such file'}")
 
@@ -160,8 +161,13 @@ def _rebuilt(folder: str, endings: Sequence[str], largest_file: int) -> TextInde
     return TextIndex(folder, endings=endings, largest_file=largest_file)
 
 
+def _shown(name: str) -> str:
+    """A file's name on one line: one with a line feed would look like another file."""
+    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def search_tool(index: TextIndex, *, limit: int = 3) -> Callable[[str], str]:
-    """The function ``search`` over an index, as a tool: the names and snippets of the best texts.
+    """The function ``search`` over an index, as a tool: the names and snippets of the best texts, one line each.
 
     Args:
         index: the texts; tools may share one.
@@ -180,6 +186,6 @@ def search_tool(index: TextIndex, *, limit: int = 3) -> Callable[[str], str]:
             query: Words to look for.
         """
         hits = index.search(query, limit)
-        return "\n".join(f"{hit.name}: {hit.snippet}" for hit in hits) or "no text holds any of these words"
+        return "\n".join(f"{_shown(hit.name)}: {hit.snippet}" for hit in hits) or "no text holds any of these words"
 
     return search

@@ -88,7 +88,7 @@ def show_temperatures(done: Evaluated) -> None:
 
     rows, best, console = done.results["evaluations"], done.results["best"], PrintableConsole()
     console.print(_title(rows[-1]), style="bold", highlight=False, markup=False, soft_wrap=True)
-    majority = last_metric(rows[-1], "maj@")
+    majority = next((name for row in rows if (name := last_metric(row, "maj@"))), None)  # a row without votes has none
     table = Table()
     for heading in ("temperature", "mean score", "95 % interval", *([majority, "95 % interval"] if majority else [])):
         table.add_column(heading, justify="left" if heading == "temperature" else "right")

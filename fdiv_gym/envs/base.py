@@ -68,7 +68,8 @@ class RolloutOptions(ScoringOptions):
     """A message of role ``system`` before the first message of each task that has none."""
     score_truncated: Literal["as_is", "zero", "mask"] = "as_is"
     """The score of an episode whose last response was cut off, or that ran out of turns or context: ``as_is``, as
-    scored; ``zero``, 0 or what is nearest to it in the range of scores; ``mask``, none, so that it is not trained."""
+    scored; ``zero``, 0 or what is nearest to it in the range of scores; ``mask``, none in training, so that it is not
+    trained, and in evaluations as scored."""
     length_penalty: LengthPenalty | None = None
     """Lower the scores of long episodes."""
 

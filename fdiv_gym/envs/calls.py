@@ -13,7 +13,7 @@ from fdiv_gym.envs.waiting import LateError, Raised, abandon, awaited
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.registry.guard import boundary, label_of
 from fdiv_gym.registry.guard.boundaries import Plugin
-from fdiv_gym.registry.messages import INTERRUPTS
+from fdiv_gym.registry.messages import cause_of
 from fdiv_gym.registry.watchdog import watchdog
 
 DEADLINE_S = 60.0
@@ -74,6 +74,8 @@ def _now(env: Plugin, name: str, call: Callable[[], Any]) -> Any:
             return call()
     except FdivGymError as error:
         return Failed(str(error))
+    except GeneratorExit as error:  # no generator is closed here: the call itself raised it
+        return Failed(f"{label_of(env)} failed in {name}: {cause_of(error)}")
 
 
 def _settled(env: Plugin, name: str, result: Any, late: Failed) -> Any:
@@ -83,7 +85,7 @@ def _settled(env: Plugin, name: str, result: Any, late: Failed) -> Any:
     error = result.error
     if isinstance(error, LateError):
         return late
-    if isinstance(error, INTERRUPTS):
+    if isinstance(error, KeyboardInterrupt):
         raise error
 
     def fail() -> None:

@@ -42,9 +42,19 @@ class ConversationEnv(Environment):
         """The return of an episode: ``final``, the score of its transcript; ``sum``, that and the rewards of all turns;
         ``discounted``, the same with ``discount`` to the power of the turns before each."""
         discount: float = pydantic.Field(0.95, gt=0, le=1)
-        """For ``returns = "discounted"``."""
+        """For ``returns = "discounted"``; refused with another."""
         reply_deadline_s: float = pydantic.Field(DEADLINE_S, gt=0)
         """Seconds that an episode may take for one reply; then it ends with a verdict of status ``timeout``."""
+
+        @pydantic.model_validator(mode="after")
+        def _discounts(self) -> ConversationEnv.Options:
+            default = type(self).model_fields["discount"].default  # written out in every run folder
+            if self.returns != "discounted" and self.discount != default:
+                raise ValueError(
+                    f'discount = {self.discount} has no effect with returns = "{self.returns}": set returns = '
+                    f'"discounted", or leave discount at its default, {default}'
+                )
+            return self
 
     default_turns: ClassVar[int] = 8
     tools: Sequence[dict[str, Any]] = ()

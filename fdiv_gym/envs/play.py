@@ -22,7 +22,7 @@ from fdiv_gym.registry.guard import (
     label_of,
     max_turns_of,
 )
-from fdiv_gym.registry.messages import INTERRUPTS, shorten
+from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.transcript import End, Transcript
@@ -215,6 +215,8 @@ def _begin_batch(env: Environment, conversations: Sequence[Conversation]) -> Fai
             episodes: list[object] = list(env.begin_batch([one.task for one in conversations]))
     except FdivGymError as error:
         return Failed(str(error))
+    except GeneratorExit as error:  # see ``called``
+        return Failed(f"{label_of(env)} failed in begin_batch: {cause_of(error)}")
     if len(episodes) == len(conversations) and all(isinstance(episode, Episode) for episode in episodes):
         for one, episode in zip(conversations, episodes, strict=True):
             one._take_episode(episode)

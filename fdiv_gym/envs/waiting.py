@@ -177,9 +177,7 @@ async def _limited(call: Awaitable[Any], limit_s: float, progress: Callable[[], 
     try:
         async with scope:
             result = await call
-    except GeneratorExit:
-        raise
-    except BaseException as error:
+    except BaseException as error:  # GeneratorExit too: a coroutine that is closed may return
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
         result = Raised(error)

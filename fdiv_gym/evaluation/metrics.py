@@ -139,6 +139,8 @@ def task_values(
 ) -> dict[str, Values]:
     """One value for each task and metric; NaN where a task has too few scored responses.
 
+    Without any vote there is no maj@k: the environment has none, or nothing was said that could vote.
+
     Args:
         tasks: the responses of each task.
         ks: numbers of responses.
@@ -146,13 +148,14 @@ def task_values(
         floor: the score if no response votes.
     """
     values: dict[str, list[float]] = {}
+    votes = any(sample.vote is not None for samples in tasks for sample in samples)
     for samples in tasks:
         scored = [s for s in samples if s.score is not None]
         correct = sum(s.score >= threshold for s in scored if s.score is not None)
         for k in ks:
             enough = len(scored) >= k
             values.setdefault(f"pass@{k}", []).append(pass_at_k(len(scored), correct, k) if enough else math.nan)
-            if k > 1:
+            if votes and k > 1:
                 values.setdefault(f"maj@{k}", []).append(majority_at_k(scored, k, floor) if enough else math.nan)
         mean = sum(s.score for s in scored if s.score is not None) / len(scored) if scored else math.nan
         values.setdefault(f"avg@{len(samples)}", []).append(mean)

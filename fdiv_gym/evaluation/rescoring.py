@@ -192,6 +192,7 @@ def _judged(env: Environment, saved: Sequence[_Saved]) -> list[Verdict]:
         [one.task for one in saved],
         [one.transcript for one in saved],
         [one.line["tokens"] for one in saved],
+        masks=[one.line["split"] == "train" and one.line["step"] is not None for one in saved],  # drawn to train on
     )
 
 

@@ -84,7 +84,8 @@ def play_tasks(
     if not indices:
         return Played([], [])
     sampling = sampling_of(engine, seed, greedy=mode == "greedy")
-    groups = run_episodes(env, engine, encoder, [tasks[i] for i in indices], samples, sampling, ledger=ledger)
+    chosen = [tasks[i] for i in indices]
+    groups = run_episodes(env, engine, encoder, chosen, samples, sampling, ledger=ledger, masks=False)
     return Played(groups, list(sample_records(env, groups, indices, split=split, mode=mode, step=step)))
 
 

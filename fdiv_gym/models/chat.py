@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from fdiv_gym.errors import ConfigError
 from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.models.template import check_template, declared_calls, declares_calls, render, shows_tools
 from fdiv_gym.models.template_options import check_options, use_template_file
 from fdiv_gym.models.turns import kept_spans
 from fdiv_gym.types.message import Message, Prompt, messages_of
 from fdiv_gym.types.trajectory import Completion
+
+_TOOL_ROLE = "; it takes the chat with the role 'user' in place of 'tool': set env.tool_role = \"user\""
 
 
 class ChatEncoder:
@@ -82,7 +86,8 @@ class ChatEncoder:
             tools: JSON schemas of functions, for a template that shows them.
 
         Raises:
-            ConfigError: the template takes too long, fails, or renders a much longer text.
+            ConfigError: the template takes too long, fails, or renders a much longer text; the message names the option
+                ``env.tool_role`` where the role ``tool`` is what it refuses.
         """
         messages = messages_of(prompt if isinstance(prompt, str) else tuple(prompt))
         sampled = sampled or {}
@@ -115,6 +120,18 @@ class ChatEncoder:
         return tokens
 
     def _rendered(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> str:
+        try:
+            return self._render(messages, tools)
+        except ConfigError as error:
+            if not any(message.role == "tool" for message in messages):
+                raise
+            as_user = [Message("user", m.content) if m.role == "tool" else m for m in messages]
+            with contextlib.suppress(ConfigError):
+                self._render(as_user, tools)
+                error = ConfigError(f"{error}{_TOOL_ROLE}")
+            raise error from None
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> str:
         chat = [{"role": message.role, "content": message.content} for message in messages]
         options = {**self._options, "tools": list(tools)} if tools and self.shows_tools else self._options
         return render(self.tokenizer, chat, add_generation_prompt=True, options=options)

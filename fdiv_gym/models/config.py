@@ -69,7 +69,7 @@ class ModelConfig(Options):
     chat: Literal["auto", "never"] = "auto"
     """``auto``: the tokenizer's chat template is applied to prompts if it has one."""
     chat_template: str | None = None
-    """A file with a chat template (jinja), instead of the tokenizer's own."""
+    """A file with a chat template (jinja), instead of the tokenizer's own; not for the embedded model."""
     chat_template_options: dict[str, bool | int | float | str] = pydantic.Field(default_factory=dict)
     """Variables of the chat template, e.g. ``{ enable_thinking = false }``."""
     embedded: EmbeddedModelConfig = EmbeddedModelConfig()
@@ -103,6 +103,7 @@ class ModelConfig(Options):
             )
         if self.chat == "never" and (self.chat_template is not None or self.chat_template_options):
             raise ValueError('chat = "never" uses no chat template: remove chat_template and chat_template_options')
+        self._check_embedded_chat()
         self._check_reference()
         if self.revision is not None and self.name_or_path == "embedded":
             raise ValueError("revision chooses a version of a model of the hub, and the model is embedded: remove it")
@@ -112,6 +113,15 @@ class ModelConfig(Options):
             if Path(self.gguf_file).name != self.gguf_file or self.gguf_file in ("", ".."):
                 raise ValueError(f"gguf_file is the name of a file in the folder, not a path: {self.gguf_file!r}")
         return self
+
+    def _check_embedded_chat(self) -> None:
+        given = {"chat_template": self.chat_template is not None, "chat_template_options": self.chat_template_options}
+        names = " and ".join(name for name, is_given in given.items() if is_given)
+        if names and self.name_or_path == "embedded":
+            raise ValueError(
+                f"{names} would show the embedded model texts of another form than its warm start, which has no chat "
+                "template: remove it, or name another model in name_or_path"
+            )
 
     def _check_reference(self) -> None:
         if self.reference == "adapter_off" and self.lora is None:

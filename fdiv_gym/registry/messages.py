@@ -7,7 +7,9 @@ import re
 LONGEST_CAUSE = 400
 
 INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
-"""Exceptions that do not count as a plugin failure. Any other exception does, SystemExit included."""
+"""Exceptions that do not count as a plugin failure. Any other exception does, SystemExit included.
+
+GeneratorExit may mean that a generator around the call is closed; a plain call that raises it has failed."""
 
 
 UNPRINTABLE = re.compile(

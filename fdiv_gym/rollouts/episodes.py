@@ -45,6 +45,8 @@ def run_episodes(
     sampling: Sampling,
     after_rollouts: Callable[[list[TrajectoryGroup]], None] | None = None,
     ledger: TimeoutLedger | None = None,
+    *,
+    masks: bool = True,
 ) -> list[TrajectoryGroup]:
     """Run ``n`` episodes of every task and score them.
 
@@ -60,6 +62,8 @@ def run_episodes(
         sampling: ``max_new_tokens`` is the budget of one response; ``seed`` fixes every draw.
         after_rollouts: called with the unscored groups when all episodes have ended.
         ledger: records the pairs that timed out, and replays the timeouts of an earlier attempt.
+        masks: whether ``env.score_truncated = "mask"`` leaves truncated episodes without a score; False in evaluations,
+            which score them as they are.
 
     Returns:
         Scored groups in the order of the tasks.
@@ -90,7 +94,8 @@ def run_episodes(
         one.rows.begin_with(encoder, one.talk)
     if after_rollouts is not None:
         after_rollouts(groups([None] * len(live)))
-    return groups(judge(env, [one.talk for one in live], [one.rows.response_length for one in live], ledger))
+    tokens = [one.rows.response_length for one in live]
+    return groups(judge(env, [one.talk for one in live], tokens, ledger, masks=masks))
 
 
 def _respond(

@@ -26,6 +26,8 @@ def judge(
     conversations: Sequence[Conversation],
     tokens: Sequence[float | None],
     ledger: TimeoutLedger | None = None,
+    *,
+    masks: bool,
 ) -> list[Verdict]:
     """The verdict of each finished conversation.
 
@@ -34,6 +36,7 @@ def judge(
         conversations: all have ended; they are closed here.
         tokens: sampled in each, or None where that is not known.
         ledger: see ``score_checked``.
+        masks: whether ``env.score_truncated = "mask"`` holds for them, as it does in training.
 
     Raises:
         EnvError: the environment broke the Verdict contract.
@@ -46,6 +49,7 @@ def judge(
         [conversations[i].transcript() for i in places],
         [tokens[i] for i in places],
         ledger,
+        masks=[masks] * len(places),
     )
     found = dict(zip(places, verdicts, strict=True))
     return [found[i] if i in found else _problem(conversations[i]) for i in range(len(conversations))]
@@ -57,6 +61,8 @@ def judge_transcripts(
     transcripts: Sequence[Transcript],
     tokens: Sequence[float | None],
     ledger: TimeoutLedger | None = None,
+    *,
+    masks: Sequence[bool],
 ) -> list[Verdict]:
     """The verdict of each transcript, with the rewards of its turns and what its length does to the score.
 
@@ -66,6 +72,7 @@ def judge_transcripts(
         transcripts: of conversations that nothing failed in.
         tokens: see ``judge``.
         ledger: see ``score_checked``.
+        masks: for each, see ``judge``.
 
     Raises:
         EnvError: the environment broke the Verdict contract.
@@ -75,16 +82,21 @@ def judge_transcripts(
     options = getattr(env, "options", None)
     if not isinstance(options, RolloutOptions):
         return verdicts
-    return [after_length(env, options, *one) for one in zip(transcripts, tokens, verdicts, strict=True)]
+    return [after_length(env, options, *one) for one in zip(transcripts, tokens, verdicts, masks, strict=True)]
 
 
 def after_length(
-    env: Environment, options: RolloutOptions, transcript: Transcript, tokens: float | None, verdict: Verdict
+    env: Environment,
+    options: RolloutOptions,
+    transcript: Transcript,
+    tokens: float | None,
+    verdict: Verdict,
+    masks: bool,
 ) -> Verdict:
-    """The verdict of a truncated or long episode as the options of the environment say."""
+    """The verdict of a truncated or long episode as the options of the environment say; ``masks``: see ``judge``."""
     if verdict.score is None:
         return verdict
-    if transcript.truncated and options.score_truncated == "mask":
+    if masks and transcript.truncated and options.score_truncated == "mask":
         return Verdict.unscorable(MASKED)
     score = verdict.score
     if transcript.truncated and options.score_truncated == "zero":

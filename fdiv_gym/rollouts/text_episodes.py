@@ -62,7 +62,7 @@ def run_text_episodes(
     """Run ``n`` episodes of every task as chats and score them; see ``run_episodes``.
 
     A response that the engine withheld is not scored: its verdict is unscorable and gives the reason, and its episode
-    ends.
+    ends. Served models are not trained: ``env.score_truncated = "mask"`` leaves no episode without a score.
 
     Args:
         env: begins the episodes, answers, and scores them in batches.
@@ -88,7 +88,7 @@ def run_text_episodes(
             turn += 1
     finally:
         close_all([one.talk for one in live])
-    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger)
+    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger, masks=False)
     done = [one.finished(verdict) for one, verdict in zip(live, verdicts, strict=True)]
     return [done[g * n : (g + 1) * n] for g in range(len(tasks))]
 

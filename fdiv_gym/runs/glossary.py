@@ -181,7 +181,7 @@ _RESULTS = {
     "pass@<k>": "Probability that at least one of <k> responses to a task is correct, from 0 to 1, mean over tasks.",
     "avg@<k>": "Mean score of the <k> responses to a task, mean over tasks, in the environment's range.",
     "maj@<k>": "Expected score of the most frequent answer among <k> responses, mean over tasks, in the environment's "
-    "range.",
+    "range; absent where no response of the evaluation has a vote.",
     "env_metrics": "The environment's own metrics: the entries env/<name> of evaluations.jsonl, without env/.",
     "episode_metrics": "The means over episodes: the entries episode/<name> of evaluations.jsonl, without episode/; empty "
     "for an environment of one turn.",

@@ -9,13 +9,14 @@ import fdiv_gym as fg
 from fdiv_gym.models.chat import ChatEncoder
 from fdiv_gym.models.config import ModelConfig
 from fdiv_gym.models.embedded import character_tokenizer
+from fdiv_gym.runs.config import parse_config
 from fdiv_gym.types import Message
 
 SHOWN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ '<assistant>' }}"
 
 
 def encoder_of(**options):
-    return ChatEncoder.of(character_tokenizer(), ModelConfig(**options))
+    return ChatEncoder.of(character_tokenizer(), ModelConfig(name_or_path="some/model", **options))
 
 
 def test_a_template_from_a_file_is_used(tmp_path):
@@ -95,6 +96,21 @@ def test_options_without_a_template_are_refused(tmp_path):
     for given in ({"chat_template": "x.jinja"}, {"chat_template_options": {"a": 1}}):
         with pytest.raises(ValueError, match='chat = "never" uses no chat template'):
             ModelConfig(chat="never", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"chat_template": "x.jinja"}, "chat_template"),
+        ({"chat_template": ""}, "chat_template"),
+        ({"chat_template_options": {"enable_thinking": False}}, "chat_template_options"),
+        ({"chat_template": "x", "chat_template_options": {"a": 1}}, "chat_template and chat_template_options"),
+    ],
+)
+def test_the_embedded_model_refuses_a_template(given, named):
+    with pytest.raises(fg.ConfigError, match=rf"^\[model\]: {named} would show .*: remove it, or name another model"):
+        parse_config({"env": {"id": "math/Addition-v0"}, "model": given})
+    assert ModelConfig(name_or_path="some/model", **given).model_fields_set == {"name_or_path", *given}
 
 
 class Talk(fg.TextEnv):
@@ -191,3 +207,49 @@ def test_a_response_that_the_template_refuses_costs_its_episode_only():
     assert "chat template fails for a chat of 3 messages: TemplateError: no !" in group.trajectories[1].verdict.detail
     with pytest.raises(fg.ConfigError, match="fails for a chat of 1 messages"):
         run_episodes(env, engine, encoder, tasks, 4, engine.sampling(0))
+
+
+ROLES = (
+    "{% for m in messages %}{% if m.role not in roles %}{{ raise_exception('no such role') }}{% endif %}"
+    "<{{ m.role }}>{{ m.content }}{% endfor %}"
+)
+
+
+class Asks(Twice):
+    """The second message is a tool's."""
+
+    def reply(self, response):
+        said = super().reply(response)
+        return said and Message("tool", said)
+
+
+@pytest.mark.parametrize(
+    ("roles", "message", "helps"),
+    [
+        (["user", "assistant"], "x", True),  # refuses tool
+        (["assistant"], "x", False),  # refuses both
+        (["user", "assistant", "tool"], "!", False),  # refuses something else
+    ],
+)
+def test_the_error_of_a_template_that_refuses_tools_names_the_option(roles, message, helps):
+    tok = character_tokenizer()
+    tok.chat_template = f"{{% set roles = {roles} %}}" + ROLES.replace(
+        "m.role not in", "'!' in m.content or m.role not in"
+    )
+    with pytest.raises(fg.ConfigError, match="fails for a chat of 2 messages: TemplateError: no such role") as caught:
+        ChatEncoder(tok).prompt([Message("assistant", "a"), Message("tool", message)])
+    assert str(caught.value).endswith(': set env.tool_role = "user"') == helps
+    assert ("tool_role" in str(caught.value)) == helps
+
+
+def test_an_episode_with_a_refused_tool_says_which_option_to_set(monkeypatch):
+    from fdiv_gym.rollouts import run_episodes
+
+    engine, env = Heard(), TwoTurns(isolate=False)
+    monkeypatch.setattr(env, "begin", lambda task: Asks())
+    engine.tokenizer = character_tokenizer()
+    engine.tokenizer.chat_template = "{% set roles = ['user', 'assistant'] %}" + ROLES
+    encoder, tasks = ChatEncoder(engine.tokenizer), env.task_list("train")
+    (group,) = run_episodes(env, engine, encoder, tasks[:1], 1, engine.sampling(0))
+    assert group.trajectories[0].verdict.status == "error"
+    assert group.trajectories[0].verdict.detail.endswith(': set env.tool_role = "user"')

@@ -19,9 +19,9 @@ class Positive(fg.TextEnv):
     score_range = (1.0, 3.0)
 
 
-def judged(score, transcript=WHOLE, tokens=10, env=fg.TextEnv, **options):
+def judged(score, transcript=WHOLE, tokens=10, env=fg.TextEnv, masks=True, **options):
     env = env(**options)
-    return after_length(env, env.options, transcript, tokens, Verdict.scored(score, part=0.5))
+    return after_length(env, env.options, transcript, tokens, Verdict.scored(score, part=0.5), masks)
 
 
 @pytest.mark.parametrize("transcript", [WHOLE, CUT, ENDED, replace(WHOLE, end="turns")])
@@ -35,6 +35,11 @@ def test_a_truncated_episode_scores_as_the_option_says(transcript, how, expected
     assert found.status == ("unscorable" if expected is None else "scored")
 
 
+@pytest.mark.parametrize(("how", "expected"), [("as_is", 0.7), ("zero", 0.0), ("mask", 0.7)])
+def test_an_evaluation_leaves_no_episode_out(how, expected):
+    assert judged(0.7, CUT, masks=False, score_truncated=how).score == expected
+
+
 def test_zero_is_what_is_nearest_to_it_in_the_range():
     assert judged(3.0, CUT, env=Positive, score_truncated="zero").score == 1.0
 
@@ -43,7 +48,7 @@ def test_only_what_the_user_asked_for_counts_as_masked():
     assert [is_masked(v) for v in (None, Verdict.scored(1.0, MASKED), Verdict.unscorable("?"))] == [False] * 3
     error = Verdict.error("boom")
     env = fg.TextEnv(score_truncated="mask")
-    assert after_length(env, env.options, CUT, 5, error) is error  # a fault stays one
+    assert after_length(env, env.options, CUT, 5, error, True) is error  # a fault stays one
 
 
 @pytest.mark.parametrize(

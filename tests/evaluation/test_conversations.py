@@ -248,7 +248,7 @@ def test_conversations_are_judged_again_on_their_transcripts(tmp_path):
     [
         ({"returns": "sum"}, [1.0, 0.5, -1.0]),
         ({"returns": "discounted", "discount": 0.5}, [1.0, 0.0, -0.75]),
-        ({"score_truncated": "mask"}, [1.0, 1.0, None]),
+        ({"score_truncated": "mask"}, [1.0, 1.0, 0.0]),
         ({"returns": "sum", "score_truncated": "zero"}, [1.0, 0.5, 0.0]),
         # The tokens are 2, 5 and 5: a third of the way, and the whole way.
         ({"length_penalty": {"start": 1, "end": 4, "penalty": 0.3}}, [0.9, 0.7, -0.3]),
@@ -263,6 +263,17 @@ def test_returns_truncation_and_length_count_as_in_a_run(tmp_path, options, expe
     played(tmp_path / "fresh", *given)
     assert scores([line["verdict"] for line in lines_of(tmp_path / "fresh")])[:3] == pytest.approx(expected)
     assert rescore(tmp_path / "fresh").disagreements() == []
+
+
+def test_a_sample_that_was_drawn_to_train_on_is_masked_again(tmp_path):
+    folder = played(tmp_path / "e").folder
+    lines = lines_of(folder)
+    train, heldout = {"step": 1, "split": "train"}, {"step": 1, "split": "heldout"}
+    kinds = [{"split": "train"}, heldout, heldout, {}, train, train, train, {}]
+    written = [json.dumps(line | kind) + "\n" for line, kind in zip(lines, kinds, strict=True)]
+    (folder / "samples.jsonl").write_text("".join(written))
+    again = rescore(folder, options={"score_truncated": "mask"}).verdicts
+    assert [verdict.score for verdict in again] == [1.0, 1.0, 0.0, 1.0, 1.0, None]
 
 
 def test_a_verifier_and_an_environment_of_one_turn_judge_the_last_response(tmp_path):

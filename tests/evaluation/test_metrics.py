@@ -78,6 +78,13 @@ def test_values_of_tasks():
     np.testing.assert_allclose(values["maj@3"], [1.0, math.nan, math.nan])
 
 
+def test_without_any_vote_there_is_no_majority():
+    silent = [[Sample(1.0, None)] * 2, [Sample(0.0, None)] * 2]
+    assert list(task_values(silent, [1, 2], 1.0, 0.0)) == ["pass@1", "pass@2", "avg@2"]
+    some = [[Sample(1.0, "a"), Sample(0.0, None)], [Sample(0.5, None)] * 2]
+    np.testing.assert_allclose(task_values(some, [1, 2], 1.0, 0.0)["maj@2"], [1.0, 0.0])
+
+
 def test_the_interval_covers_the_true_value():
     rng = np.random.default_rng(1)
     hits = 0

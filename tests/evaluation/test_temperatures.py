@@ -106,17 +106,37 @@ def test_each_folder_is_an_evaluation_that_names_its_temperature_and_is_resumed(
     assert Warm.drawn == [(2.0, 4)]
 
 
+def cells_of(text):
+    rows = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith(("│", "|"))]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
 def test_the_table_fits_a_terminal_and_names_the_best(tmp_path):
     text = sweep(tmp_path / "e")
     assert max(map(len, text.splitlines()[:-1])) <= 80
-    rows = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith(("│", "|"))]
-    assert [[cell.strip() for cell in row] for row in rows] == [
+    assert cells_of(text) == [
         ["greedy", "0.000", "0.000 to 0.000", "-", ""],
         ["0.5", "0.750", "0.750 to 0.750", "1.000", "1.000 to 1.000"],
         ["2", "0.250", "0.250 to 0.250", "0.250", "0.250 to 0.250"],
     ]
     assert "best by one response: 0.750 (avg@4 at temperature 0.5)" in text
     assert "best by a majority vote: 1.000 (maj@4 at temperature 0.5)" in text
+
+
+def test_a_temperature_without_votes_has_no_majority(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(fg.make("math/Addition-v0")), "vote", lambda env, task, text: None)
+    record = json.loads(sweep(tmp_path / "none", "--json"))
+    assert [sorted(row["metrics"]) for row in record["evaluations"]][1:] == [["avg@4", "pass@1", "pass@4"]] * 2
+    assert record["best"].keys() == {"single", "any"}
+    assert "maj" not in sweep(tmp_path / "none")
+    sweep(tmp_path / "e", "--json")
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "e" / "temperature-0.5")  # drawn again, with votes; the last row has none
+    text = sweep(tmp_path / "e")
+    assert "maj@4" in text
+    assert cells_of(text)[1:] == [
+        ["0.5", "0.750", "0.750 to 0.750", "1.000", "1.000 to 1.000"], ["2", "0.250", "0.250 to 0.250", "-", ""],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

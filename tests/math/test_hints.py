@@ -47,7 +47,7 @@ def test_an_episode():
     env.reset(options={"task": 0})
     assert env.step("?")[0] == "no number"
     env.step("?")
-    assert env.step("?")[1:4] == (0.0, False, True)
+    assert env.step("?")[:4] == ("", 0.0, True, False)
 
 
 def test_the_last_answer_counts():
@@ -59,7 +59,8 @@ def test_the_last_answer_counts():
     assert played.outcome == {"solved": True, "tries": 2}
     lost = said(env, task, wrong, wrong)
     assert env.score(task, lost).score == 0.0
-    assert (lost.end, lost.outcome) == ("turns", {"solved": False, "tries": 2})
+    assert (lost.end, lost.truncated, lost.outcome) == ("done", False, {"solved": False, "tries": 2})
+    assert [message.content for message in lost.messages] == [task.prompt, wrong, "too large", wrong]
     backwards = fg.Transcript((*task.messages, fg.Message("assistant", right), fg.Message("assistant", wrong)), 1)
     assert env.score(task, backwards).score == 0.0
     assert env.score(task, fg.Transcript(task.messages, 1, outcome={"solved": True})).score == 0.0

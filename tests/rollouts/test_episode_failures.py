@@ -19,7 +19,10 @@ class OwnError(BaseException):
     """Derives from BaseException, as a few libraries' do."""
 
 
-FAULTS = [ValueError("broken"), SystemExit(3), OwnError("odd"), asyncio.CancelledError("gone"), TimeoutError("own")]
+FAULTS = [
+    ValueError("broken"), SystemExit(3), OwnError("odd"), asyncio.CancelledError("gone"), TimeoutError("own"),
+    GeneratorExit("over"),
+]  # fmt: skip
 PLACES = ("begin", "opening", "reply", "outcome")
 
 
@@ -196,15 +199,15 @@ def test_begin_that_returns_no_episode_is_named(value):
     assert "begin must return an fdiv_gym.Episode, got" in found[1].verdict.detail
 
 
-@pytest.mark.parametrize("fault", ["raises", "too few", "no episodes"])
+@pytest.mark.parametrize("fault", ["raises", "exits", "too few", "no episodes"])
 def test_a_batch_that_cannot_begin_is_begun_one_by_one_and_what_it_returned_is_closed(fault):
     class Batch(Talks):
         def begin_batch(self, tasks):
             episodes = [self.episode(self, task) for task in tasks]
-            if len(tasks) > 1 and fault == "raises":
+            if len(tasks) > 1 and fault in ("raises", "exits"):
                 for episode in episodes:
                     episode.close()
-                raise RuntimeError("no room")
+                raise RuntimeError("no room") if fault == "raises" else GeneratorExit
             if len(tasks) > 1 and fault == "too few":
                 return episodes[:-1]
             return [*episodes[:-1], None] if tasks[-1].prompt == "t2" and fault == "no episodes" else episodes
@@ -212,9 +215,11 @@ def test_a_batch_that_cannot_begin_is_begun_one_by_one_and_what_it_returned_is_c
     env = Batch()
     found = run(env, tasks_of(1, 1, 1))
     assert statuses(found) == ["scored", "scored", "error" if fault == "no episodes" else "scored"]
-    returned = [e for e in env.episodes if not (fault != "raises" and e.task.prompt == "t2" and not e.closed)]
+    returned = [
+        e for e in env.episodes if not (fault not in ("raises", "exits") and e.task.prompt == "t2" and not e.closed)
+    ]
     assert [episode.closed for episode in returned] == [1] * len(returned)
-    assert len(returned) == {"raises": 6, "too few": 5, "no episodes": 4}[fault]
+    assert len(returned) == {"raises": 6, "exits": 6, "too few": 5, "no episodes": 4}[fault]
 
 
 @pytest.mark.parametrize("runner", [run, run_text], ids=["tokens", "text"])
@@ -248,11 +253,12 @@ def test_a_failure_to_take_the_template_names_the_environment(runner):
         runner(Fails(), tasks_of(1))
 
 
-def test_scoring_that_raises_costs_its_own_verdict():
+@pytest.mark.parametrize("error", [SystemExit(1), GeneratorExit()], ids=lambda error: type(error).__name__)
+def test_scoring_that_raises_costs_its_own_verdict(error):
     class Fails(Talks):
         def score(self, task, transcript):
             if task.prompt == "t1":
-                raise SystemExit(1)
+                raise error
             return super().score(task, transcript)
 
     env = Fails()

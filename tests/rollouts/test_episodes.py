@@ -158,6 +158,21 @@ def test_rewards_of_turns_add_up_as_returns_says(runner, options, score):
     assert found.verdict.score == score
 
 
+@pytest.mark.parametrize("options", [{}, {"returns": "final"}, {"returns": "sum"}])
+def test_a_discount_that_discounts_nothing_is_refused(options):
+    returns = options.get("returns", "final")
+    with pytest.raises(fg.ConfigError, match=rf'discount = 0.5 has no effect with returns = "{returns}": set returns'):
+        Talks(discount=0.5, **options)
+    assert Talks(discount=0.95, **options).options.discount == 0.95  # a run folder holds every default
+    assert Talks(discount=0.5, returns="discounted").options.discount == 0.5
+
+    class Other(Talks):
+        class Options(fg.ConversationEnv.Options):
+            discount: float = 0.5
+
+    assert Other(**Other().options.model_dump()).options.discount == 0.5
+
+
 def test_a_truncated_episode_keeps_the_rewards_of_its_turns():
     (found,) = run(Talks(Rewarded, returns="sum", max_turns=2), tasks_of(3))
     assert found.transcript.rewards == (1.0, 2.0)

@@ -114,6 +114,20 @@ def test_the_tool_shows_names_and_short_snippets(folder):
         search_tool(TextIndex(folder), limit=0)
 
 
+def test_a_name_is_one_line(tmp_path, caplog):
+    (tmp_path / "a\nb.txt: cats are dogs\t\r\u2028.txt").write_text("cat")
+    (tmp_path / "c\nd.txt").write_bytes(b"\0")
+    index = TextIndex(tmp_path)
+    assert index.names == ("a\nb.txt: cats are dogs\t\r\u2028.txt",)
+    assert search_tool(index)("cat") == r"a\nb.txt: cats are dogs\t\r\u2028.txt: cat"
+    assert [record.getMessage() for record in caplog.records] == [
+        rf"search tool: {tmp_path}/c\nd.txt is left out: a binary file"
+    ]
+    (tmp_path / "a\nb.txt: cats are dogs\t\r\u2028.txt").unlink()
+    with pytest.raises(fg.ConfigError, match=r"holds no text .*: c\\nd\.txt: a binary file"):
+        TextIndex(tmp_path)
+
+
 def test_threads_share_an_index_and_a_copy_finds_the_same(folder):
     index = TextIndex(folder)
     expected = index.search("apple")

@@ -8,7 +8,7 @@ from updates_harness import scored
 
 import fdiv_gym as fg
 from fdiv_gym.rollouts.judging import MASKED
-from fdiv_gym.runs import METRICS, RunFolder
+from fdiv_gym.runs import EVALUATIONS, METRICS, SAMPLES, RunFolder
 from fdiv_gym_accelerate.metrics import check_unscored, rollout_line
 from fdiv_gym_accelerate.readings import reading_of
 from fdiv_gym_accelerate.streams import rollout_stream
@@ -57,7 +57,7 @@ def test_more_masked_episodes_are_no_event(some_masked):
 
 def test_a_run_whose_episodes_are_all_masked_goes_on(tmp_path):
     """One token is never enough for an answer and its end."""
-    changes = {"engine": {"max_new_tokens": 1}, "trainer__max_unscored": 0.01, "trainer__evaluate_every": 0}
+    changes = {"engine": {"max_new_tokens": 1}, "trainer__max_unscored": 0.01, "trainer__evaluate_every": 1}
     env = {"id": "math/Addition-v0", "digits": 1}
     shares = {}
     for how in ("mask", "zero"):
@@ -67,4 +67,7 @@ def test_a_run_whose_episodes_are_all_masked_goes_on(tmp_path):
         assert line["verdicts/unscored"] == 0
         shares[how] = line["verdicts/masked"]
         assert line["response/cut_off"] > 0
+        (evaluation, *_) = RunFolder(folder).lines(EVALUATIONS)
+        assert evaluation["unscored"] == 0
+        assert any(s["truncated"] for s in RunFolder(folder).lines(SAMPLES) if s["split"] == "heldout")
     assert shares == {"mask": line["response/cut_off"], "zero": 0}

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from fdiv_gym.errors import EnvError, FdivGymError, JudgeError, VerifierError
 from fdiv_gym.registry.guard.boundaries import Plugin, attribute_errors, boundary, label_of
-from fdiv_gym.registry.messages import INTERRUPTS, cause_of, shorten
+from fdiv_gym.registry.messages import cause_of, shorten
 from fdiv_gym.types.task import Task
 from fdiv_gym.types.verdict import Verdict, is_finite_number
 
@@ -122,7 +122,7 @@ def batch_or_alone(
     """
     try:
         return list(judge(against, responses))
-    except (FdivGymError, *INTERRUPTS):
+    except (FdivGymError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a scorer that exits must not end the run without a message
         if len(responses) == 1:
