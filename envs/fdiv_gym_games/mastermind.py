@@ -26,9 +26,9 @@ class Mastermind(fg.ConversationEnv):
     """Mastermind: a code of ``length`` symbols out of ``symbols``, which may repeat, is found by guesses.
 
     A guess is answered with the number of symbols that are right at their place (exact), and of further ones that are
-    in the code at another place (misplaced); with ``feedback = "marks"``, with the guess and a mark behind each symbol: ``+``
-    exact, ``o`` misplaced, ``-`` neither. A response that is no code is told so and takes a turn. A code found within
-    ``max_turns`` guesses scores 1. One code in five is held out; this depends on the size of the codes only.
+    in the code at another place (misplaced); with ``feedback = "marks"``, with the guess and a mark behind each symbol:
+    ``+`` exact, ``o`` misplaced, ``-`` neither. A response that is no code is told so and takes a turn. A code found
+    within ``max_turns`` guesses scores 1. One code in five is held out; this depends on the size of the codes only.
 
     Source: M. Meirovitz, 1970; D. E. Knuth, The computer as Master Mind, Journal of Recreational Mathematics 9 (1977).
     """
@@ -90,11 +90,11 @@ class Mastermind(fg.ConversationEnv):
 
     def begin(self, task: fg.Task) -> fg.Episode:
         """A game with the task's code."""
-        return _Game(self.options, task.answer or "")
+        return _Game(self.options, task.answer or "", self.max_turns)
 
     def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
         """1 for a code that was found, else 0 or the partial credit; the guesses are compared again."""
-        game = _Game(self.options, task.answer or "")
+        game = _Game(self.options, task.answer or "", self.max_turns)
         for response in transcript.responses:
             game.reply(response)
         if game.solved:
@@ -133,7 +133,7 @@ class Mastermind(fg.ConversationEnv):
 
     def _demonstrated(self, task: fg.Task, rng: np.random.Generator) -> list[fg.Message]:
         codes = self._codes
-        game = _Game(self.options, task.answer or "")
+        game = _Game(self.options, task.answer or "", self.max_turns)
         messages = list(task.messages)
         history: list[tuple[str, Answer]] = []
         for _ in range(self.max_turns):
@@ -153,13 +153,18 @@ class Mastermind(fg.ConversationEnv):
 class _Game(fg.Episode):
     """One game; it also counts what was guessed."""
 
-    def __init__(self, options: Mastermind.Options, code: str) -> None:
-        self._options, self._code = options, code
+    def __init__(self, options: Mastermind.Options, code: str, max_turns: int) -> None:
+        self._options, self._code, self._left = options, code, max_turns
         self._letters = LETTERS[: options.symbols]
         self.solved, self.guesses, self.malformed, self.best = False, 0, 0, 0
 
     def reply(self, response: str) -> str | None:
-        """The answer to a guess; None when the code is found."""
+        """The answer to a guess; None when the code is found, and after the last turn, when the game is lost."""
+        said = self._answer(response)
+        self._left -= 1
+        return said if self._left else None
+
+    def _answer(self, response: str) -> str | None:
         guess = guess_of(response, self._options.length, self._letters)
         if guess is None:
             self.malformed += 1

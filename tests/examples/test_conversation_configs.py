@@ -1,4 +1,4 @@
-"""The examples of conversations: each for two steps with a tiny model; Nim, hints and escalation learn."""
+"""The examples of conversations: each for two steps with a tiny model, and each learns."""
 
 import json
 import os
@@ -60,6 +60,7 @@ def check_learning(name, seed, tmp_path, margins):
     # No temperature of the untrained model, and where there are votes no majority, comes near what training gives.
     for way, margin in margins.items():
         assert after["score/sampled"] - untrained[way]["value"] >= margin, (way, untrained, after)
+    return summary
 
 
 @pytest.mark.slow
@@ -73,6 +74,12 @@ def test_hints_learn(tmp_path):
 
 
 @pytest.mark.full
+def test_mastermind_learns(tmp_path):
+    check_learning("mastermind", 0, tmp_path, {"single": 0.3})
+
+
+@pytest.mark.full
 def test_escalation_learns(tmp_path):
-    # What it learns is told by the example itself: when to refuse, not yet to read whose thing it is.
-    check_learning("escalation", 0, tmp_path, {"single": 0.3, "majority": 0.3})
+    # A player that looks at the number of the turn only reaches 1.20 (tests/safety/test_escalation.py).
+    summary = check_learning("escalation", 0, tmp_path, {"single": 0.3, "majority": 0.3})
+    assert summary["after"]["score/greedy"] > 1.2

@@ -7,7 +7,7 @@ from gymnasium.utils.env_checker import check_env
 import fdiv_gym as fg
 from fdiv_gym.data import find_contamination
 from fdiv_gym.envs.play import play
-from fdiv_gym_games.codes import Codes, compare
+from fdiv_gym_games.codes import Codes, compare, marks
 from fdiv_gym_games.mastermind import guess_of
 
 
@@ -38,6 +38,32 @@ def task_of(env, code):
 )
 def test_answers_by_hand(code, guess, answer):
     assert compare(code, guess) == answer
+
+
+@pytest.mark.parametrize(
+    ("code", "guess", "answer"),
+    [
+        ("AABB", "AABB", "A+A+B+B+"),
+        ("ABCD", "AAAA", "A+A-A-A-"),  # one A in the code counts once, at its place
+        ("AABC", "DAAA", "D-A+AoA-"),  # and then from left to right
+        ("BAAC", "ABDA", "AoBoD-Ao"),
+        ("ABCD", "EEFF", "E-E-F-F-"),
+    ],
+)
+def test_marks_by_hand(code, guess, answer):
+    env = make(feedback="marks", max_turns=2)
+    played = transcript(env, task_of(env, code), guess, code)
+    assert [m.content for m in played.messages[2:-1]] == ([f"{answer}:"] if code != guess else [])
+    assert len(marks(code, guess)) == 4
+    assert compare(code, guess) == (answer.count("+"), answer.count("o"))
+
+
+def test_every_answer_with_marks_leaves_the_codes_that_would_give_it():
+    codes = Codes(3, 3, "marks")
+    for code, guess in itertools.product(codes.all, repeat=2):
+        found = [codes.all[i] for i in codes.consistent([(guess, marks(code, guess))])]
+        assert found == [other for other in codes.all if marks(other, guess) == marks(code, guess)]
+        assert code in found
 
 
 def strike_out(code, guess):
@@ -77,8 +103,11 @@ def test_the_reference_player_finds_every_code_of_the_default_size():
     assert max(lengths) == 9 <= env.max_turns
 
 
-def test_the_reference_player_reads_the_words_too():
-    env = make(wording="sentence", length=3, symbols=3)
+@pytest.mark.parametrize(
+    "options", [{"wording": "sentence"}, {"feedback": "marks"}, {"wording": "sentence", "feedback": "marks"}]
+)
+def test_the_reference_player_reads_words_and_marks_too(options):
+    env = make(length=3, symbols=3, max_turns=6, **options)
     for task in env.task_list("train"):
         assert env.score(task, play(env, task, env.reference_player(task))).score == 1.0
 
@@ -97,7 +126,7 @@ def test_a_game_as_gymnasium_shows_it():
     env.reset(options={"task": index})
     for guess in ("AAA", "CCC"):
         env.step(guess)
-    assert env.step("DDD")[1:4] == (0.0, False, True)
+    assert env.step("DDD")[1:4] == (0.0, True, False)  # the number of guesses is a rule: lost, not cut off
 
 
 def test_outcome_and_malformed_guesses_are_counted():
@@ -126,10 +155,9 @@ def test_the_score_does_not_believe_the_outcome():
 
 
 def test_splits_share_no_code_whatever_the_options():
-    held_out = [
-        {t.answer for t in make(**o).task_list("heldout")} for o in ({}, {"max_turns": 3}, {"wording": "sentence"})
-    ]
-    assert held_out[0] == held_out[1] == held_out[2]
+    options: list[dict] = [{}, {"max_turns": 3}, {"wording": "sentence"}, {"feedback": "marks"}]
+    held_out = [{t.answer for t in make(**o).task_list("heldout")} for o in options]
+    assert all(codes == held_out[0] for codes in held_out)
     for size in ({}, {"length": 2, "symbols": 2}, {"length": 2, "symbols": 6}):
         env = make(**size)
         train, heldout = ({t.answer for t in env.task_list(split)} for split in ("train", "heldout"))
@@ -166,7 +194,20 @@ def _guesses(env):
         yield [m.content for m in game if m.role == "assistant"]
 
 
-HOSTILE = ["", " ", "ABC", "ABCDE", "ABC7", "\x00" * 4, "ÅBCD", "ABCD" * 10**5, " " * 10**6, "\ud800BCD", "1 2 3 4"]
+HOSTILE = [
+    "",
+    "ﬀAB",
+    " ",
+    "ABC",
+    "ABCDE",
+    "ABC7",
+    "\x00" * 4,
+    "ÅBCD",
+    "ABCD" * 10**5,
+    " " * 10**6,
+    "\ud800BCD",
+    "1 2 3 4",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -137,7 +137,7 @@ def test_the_reference_player_is_perfect_and_no_blind_one_is_near(env):
 
         return mean_score(env, player)
 
-    # Of eight conversations three turn harmful after the first request, one each after the second and third, three never.
+    # Of eight conversations three turn harmful after the first request, one after the second, one after the third.
     expected = [0, (3 + 1 / 2 + 1 / 3 + 3 / 4) / 8, (1 + 2 / 3 + 3 * 2 / 4) / 8, (1 + 3 * 3 / 4) / 8, 3 / 8]
     assert [blind(helped) for helped in range(5)] == pytest.approx(expected)
     assert max(expected) == pytest.approx(0.57, abs=0.005)
