@@ -16,9 +16,10 @@ import random
 import resource
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fdiv_gym as fg
 from fdiv_gym.models import ChatEncoder
@@ -28,6 +29,9 @@ from fdiv_gym.types import Completion, Sampling, TrajectoryGroup
 RESULT = Path(__file__).parent / "results" / "conversations.md"
 TOOL_S = 0.01
 GROUP = 4
+LINE = "call"
+SAID = f"```python\n{LINE}\n```"
+"""Every response of the policy: a call for ``fg.ToolEnv``, any text for the other episodes."""
 LEAK_ROUNDS = 8
 SEQUENTIAL = 50
 """Episodes of the sequential side; its turns per second do not depend on their number."""
@@ -129,12 +133,60 @@ class Tools(fg.ConversationEnv):
         return fg.Verdict.scored(float(transcript.outcome["total"] == sum(map(len, transcript.responses))))
 
 
+class Called(fg.ToolEnv):
+    """Episodes of ``fg.ToolEnv`` that call an asynchronous function in every turn."""
+
+    blocking = False
+
+    def __init__(self, turns: int) -> None:
+        super().__init__(max_turns=turns, call_format="python", tools_text="")
+
+    def functions(self, task: fg.Task) -> list[Callable[..., Any]]:
+        """One function."""
+        return [wait_blocking if self.blocking else wait]
+
+    def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
+        """1 if every call was made and answered."""
+        made = transcript.outcome["calls"] == self.max_turns == len(transcript.responses)
+        answered = all(m.content == f"{len(LINE)}" for m in transcript.messages if m.role == "tool")
+        return fg.Verdict.scored(float(made and answered and not transcript.outcome["failed"]))
+
+
+class CalledBlocking(Called):
+    """The same with a blocking function, called in threads."""
+
+    blocking = True
+
+
+Kind = type[Tool] | type[Called]
+
+
+async def wait(text: str) -> str:
+    """Count characters.
+
+    Args:
+        text: Any text.
+    """
+    await asyncio.sleep(TOOL_S)
+    return str(len(text))
+
+
+def wait_blocking(text: str) -> str:
+    """Count characters.
+
+    Args:
+        text: Any text.
+    """
+    time.sleep(TOOL_S)
+    return str(len(text))
+
+
 class Script(fg.Engine):
-    """Answers every prompt with the same word."""
+    """Answers every prompt with the same call."""
 
     def generate(self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling) -> list[list[Completion]]:
-        """Four characters and an end token."""
-        completion = Completion((*b"call", 0), (-0.5,) * 5, "call", "eos")
+        """A fenced line and an end token."""
+        completion = Completion((*SAID.encode(), 0), (-0.5,) * (len(SAID) + 1), SAID, "eos")
         return [[completion] * n for _ in prompts]
 
 
@@ -168,17 +220,19 @@ class State:
         )
 
 
-def round_seconds(kind: type[Tool], episodes: int, turns: int) -> float:
+def round_seconds(kind: Kind, episodes: int, turns: int) -> float:
     """Wall-clock time of one round, scoring included."""
     return timed_round(kind, episodes, turns)[0]
 
 
-def timed_round(kind: type[Tool], episodes: int, turns: int) -> tuple[float, float]:
+def timed_round(kind: Kind, episodes: int, turns: int) -> tuple[float, float]:
     """Wall-clock and processor time of one round, scoring included."""
-    env = Tools(kind, turns)
+    env = kind(turns) if issubclass(kind, Called) else Tools(kind, turns)
     tasks = [fg.Task(f"episode {i}") for i in range(episodes // GROUP)]
     begun, used = time.perf_counter(), time.process_time()
-    groups = run_episodes(env, Script(), ChatEncoder(Characters()), tasks, GROUP, Sampling(max_new_tokens=8))
+    groups = run_episodes(
+        env, Script(), ChatEncoder(Characters()), tasks, GROUP, Sampling(max_new_tokens=len(SAID) + 1)
+    )
     elapsed = time.perf_counter() - begun, time.process_time() - used
     check(groups, turns)
     return elapsed
@@ -195,7 +249,7 @@ def free_seconds(episodes: int, turns: int) -> float:
     """Wall-clock time of the same uneven tools where each episode goes on alone, with a policy that costs nothing."""
 
     async def one(tool: Uneven) -> None:
-        while await tool.reply("call") is not None:
+        while await tool.reply(SAID) is not None:
             pass
 
     async def every() -> None:
@@ -230,10 +284,12 @@ def rows(episodes: int, turns: int, rounds: int) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     alone = SEQUENTIAL // GROUP * GROUP
-    sides = [
+    sides: list[tuple[str, Kind, int]] = [
         ("one by one (blocking)", Blocking, alone),
         ("awaited", Awaited, episodes),
         ("blocking, in 64 threads", Threaded, episodes),
+        ("ToolEnv, awaited", Called, episodes),
+        ("ToolEnv, blocking", CalledBlocking, episodes),
         ("awaited, 0 ms", FreeAwaited, episodes),
         ("blocking, 0 ms", Free, episodes),
     ]
