@@ -55,7 +55,7 @@ def write_package(kind: str, name: str, directory: Path | None) -> None:
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror or error}") from None
     echo(f"wrote {folder}: {words['module']}/{words['file']}.py contains the class\n")
-    echo(f"  pip install -e {folder}\n  pytest {folder}\n  fdiv-gym describe {words['kind']} {words['name']}")
+    echo(f"  pip install -e '{folder}[test]'\n  pytest {folder}\n  fdiv-gym describe {words['kind']} {words['name']}")
 
 
 def files(template: Template, words: dict[str, str]) -> dict[str, str]:

@@ -176,6 +176,12 @@ def test_the_conversation_of_the_template_is_an_environment(tmp_path, monkeypatc
         assert report.ok, report.text()
 
 
+def test_the_printed_commands_install_what_the_tests_need(tmp_path, capsys):
+    write_package("conversation", "mine/Number-v0", tmp_path / "p")
+    assert f"  pip install -e '{tmp_path / 'p'}[test]'\n  pytest {tmp_path / 'p'}\n" in capsys.readouterr().out
+    assert "    pip install -e '.[test]'\n    pytest\n" in (tmp_path / "p" / "README.md").read_text()
+
+
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "kept.txt").write_text("mine")
     with pytest.raises(ConfigError, match="already exists"):
