@@ -52,7 +52,7 @@ class TrainerError(FdivGymError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suggestion for an unknown ``name``: the closest known names, or the first known names."""
-    known = sorted(known)
+    known = sorted(set(known))
     if not known:
         return "none is registered"
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

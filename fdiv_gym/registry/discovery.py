@@ -56,7 +56,7 @@ class Discovery:
     """Finds, loads and records plugins; owns the registry."""
 
     def __init__(self) -> None:
-        self.registry = Registry(self.complete)
+        self.registry = Registry(self.complete, self._faults)
         self._plugins: dict[str, Plugin] = {}
         self._deferred: list[importlib.metadata.EntryPoint] = []
         self._lock = threading.RLock()
@@ -92,9 +92,17 @@ class Discovery:
 
     def refuse_broken(self) -> None:
         """Raise PluginError if any plugin is broken (``--strict``)."""
-        broken = [f"{p.name}: {p.cause}" for p in self.plugins() if p.status == "broken"]
-        if broken:
+        if broken := self._broken():
             raise PluginError("broken plugins: " + "; ".join(broken))
+
+    def _broken(self) -> list[str]:
+        return [f"{p.name}: {p.cause}" for p in self.plugins() if p.status == "broken"]
+
+    def _faults(self) -> str:
+        """For the message about an unknown name: a broken plugin may be the one that has it."""
+        broken = self._broken()
+        more = f" (and {len(broken) - 1} more: fdiv-gym plugins)" if broken[1:] else ""
+        return f"; broken plugin {broken[0]}{more}" if broken else ""
 
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
         name = plugin_name(entry_point)

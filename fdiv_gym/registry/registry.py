@@ -20,12 +20,14 @@ class Registry:
 
     Args:
         before_use: called before every look-up (it completes deferred plugins).
+        faults: what is wrong with plugins that could not be loaded, to add to the message about an unknown name.
     """
 
-    def __init__(self, before_use: Callable[[], None] | None = None) -> None:
+    def __init__(self, before_use: Callable[[], None] | None = None, faults: Callable[[], str] | None = None) -> None:
         self._entries: dict[str, dict[str, Entry]] = {}
         self._frozen = False
         self._before_use = before_use or (lambda: None)
+        self._faults = faults or (lambda: "")
 
     def add(self, entry: Entry) -> None:
         """Add an entry.
@@ -73,7 +75,9 @@ class Registry:
         try:
             return known[name]
         except KeyError:
-            raise UnknownNameError(f"unknown {kind} {name!r} ({did_you_mean(str(name), known)})") from None
+            raise UnknownNameError(
+                f"unknown {kind} {name!r} ({did_you_mean(str(name), known)}){self._faults()}"
+            ) from None
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """All entries (of one kind), sorted by kind and name."""
