@@ -111,7 +111,7 @@ class Environment(gymnasium.Env[str, str], _options.Configurable):
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """The tasks of one split; the two splits must not share a task. Called once for each split."""
-        raise NotImplementedError
+        raise NotImplementedError("define tasks(split), which returns fdiv_gym.Task objects")
 
     def score_batch(self, tasks: Sequence[Task], said: Sequence[Any]) -> list[Verdict]:
         """Score what was said to each task: a response of a ``TextEnv``, a transcript of a ``ConversationEnv``."""

@@ -72,11 +72,11 @@ class ConversationEnv(Environment):
 
         To begin all of a batch at once, override ``begin_batch(tasks)``, which returns an episode for each task.
         """
-        raise NotImplementedError
+        raise NotImplementedError("define begin(task), which returns an fdiv_gym.Episode")
 
     def score(self, task: Task, transcript: Transcript) -> Verdict:
         """Judge a finished conversation. Must return a verdict for any responses and must not raise."""
-        raise NotImplementedError
+        raise NotImplementedError("define score(task, transcript), which returns an fdiv_gym.Verdict")
 
     def score_batch(self, tasks: Sequence[Task], transcripts: Sequence[Transcript]) -> list[Verdict]:
         """Judge transcript i as one about task i; override it if a batch is cheaper than a loop."""
@@ -110,6 +110,7 @@ class ConversationEnv(Environment):
         """A conversation with a player, e.g. for ``demonstrations``.
 
         Raises:
+            EnvError: the player cannot be called, or returned no string.
             PluginError: code of the environment failed.
         """
         return play(self, task, player)

@@ -50,7 +50,7 @@ class Episode:
 
         An exception ends this episode with a verdict of status ``error``, and no other.
         """
-        raise NotImplementedError
+        raise NotImplementedError("the episode has no reply(response): define it in its class")
 
     def outcome(self) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
         """What the judge should know of the state at the end, e.g. ``{"solved": True}``; JSON values only.

@@ -11,7 +11,7 @@ from typing import Any
 from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.calls import DEADLINE_S, Failed, called
 from fdiv_gym.envs.episode import Episode, OneTurn, Reply
-from fdiv_gym.errors import FdivGymError, PluginError
+from fdiv_gym.errors import EnvError, FdivGymError, PluginError
 from fdiv_gym.registry.guard import (
     boundary,
     check_done,
@@ -78,7 +78,13 @@ class Conversation:
         return found
 
     def say(self, response: str, *, cut_off: bool = False) -> None:
-        """Add a response of the policy; ``cut_off`` if it ran out of tokens."""
+        """Add a response of the policy; ``cut_off`` if it ran out of tokens.
+
+        Raises:
+            EnvError: the response, of a player, is no string.
+        """
+        if not isinstance(response, str):
+            raise EnvError(f"{label_of(self.env)}: a player must return a string, got {shorten(response)}")
         self.messages.append(Message("assistant", response))
         self.turns += 1
         self._cut_off = cut_off
@@ -307,8 +313,11 @@ def play(env: Environment, task: Task, player: Player) -> Transcript:
     """Play one conversation with a player, e.g. the reference player.
 
     Raises:
+        EnvError: the player cannot be called, or returned no string.
         PluginError: code of the environment failed.
     """
+    if not callable(player):
+        raise EnvError(f"{label_of(env)}: a player must be a function of the messages so far, got {shorten(player)}")
     conversation = Conversation.begin(env, [task])[0]
     try:
         while conversation.end is None:

@@ -30,7 +30,7 @@ class TextEnv(Environment):
 
     def score(self, task: Task, response: str) -> Verdict:
         """Score one response. Must return a verdict for any text and must not raise."""
-        raise NotImplementedError
+        raise NotImplementedError("define score(task, response), which returns an fdiv_gym.Verdict")
 
     def score_batch(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
         """Score response i as an answer to task i; override it if a batch is cheaper than a loop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import pydantic
@@ -15,6 +15,7 @@ from fdiv_gym.envs.tools_calls import Call, Found, MalformedCall, declared_calls
 from fdiv_gym.envs.tools_functions import ArgumentsError, Result, nearest, run_tool, signature_of
 from fdiv_gym.errors import EnvError
 from fdiv_gym.registry.guard import label_of
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.types.message import Message
 from fdiv_gym.types.task import Task
 
@@ -74,7 +75,7 @@ class ToolEnv(ConversationEnv):
 
     def functions(self, task: Task) -> Sequence[Tool]:
         """The tools of an episode about a task; their names and types must be the same for every task."""
-        raise NotImplementedError
+        raise NotImplementedError("define functions(task) of the environment, or functions() of its ToolEpisode")
 
     def begin(self, task: Task) -> Episode:
         """A new conversation about a task; override it to return a ``ToolEpisode`` with a state."""
@@ -155,9 +156,14 @@ class ToolEpisode(Episode):
         """The task's prompt, behind what is told of the tools.
 
         Raises:
-            EnvError: there are no tools, or one cannot be used.
+            EnvError: there are no tools, one cannot be used, or a subclass does not call ``super().__init__``.
         """
-        functions = list(self.functions())
+        if not hasattr(self, "_tools"):
+            raise EnvError(
+                f"{type(self).__name__}.__init__ does not call super().__init__(env, task): without it the episode has "
+                "no environment, task and counts"
+            )
+        functions = _several(self.env, self.functions())
         self._tools = _by_name(self.env, functions)
         env, text = self.env, self.env.options.tools_text
         env.tools = ()
@@ -219,15 +225,22 @@ class ToolEpisode(Episode):
         return tool, signature_of(tool).check(call.arguments)
 
 
+def _several(env: ToolEnv, functions: object) -> list[Tool]:
+    if not isinstance(functions, Iterable):
+        raise EnvError(f"{label_of(env)}: functions must return a list of functions, got {shorten(functions)}")
+    return list(functions)
+
+
 def _by_name(env: ToolEnv, functions: Sequence[Tool]) -> dict[str, Tool]:
     """The tools by their names.
 
     Raises:
         EnvError: there is none, two share a name, or the format ``python`` has no tool of one text.
     """
-    tools = {signature_of(function).name: function for function in functions}
+    names = [signature_of(function).name for function in functions]
+    tools = dict(zip(names, functions, strict=True))
     if not tools or len(tools) < len(functions):
-        raise EnvError(f"{label_of(env)}: functions must return tools of different names, got {list(tools)}")
+        raise EnvError(f"{label_of(env)}: functions must return one or more tools of different names, got {names}")
     if env.format == "python" and (len(tools) > 1 or signature_of(functions[0]).text_parameter is None):
         raise EnvError(
             f"{label_of(env)}: call_format = 'python' needs one tool with one argument of type str, got "

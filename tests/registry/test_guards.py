@@ -188,7 +188,13 @@ MESSAGE = fg.Message("user", "hello")
         (an(Talk, begin_batch=gives([])), "begin_batch must return an fdiv_gym.Episode for each of 1 tasks, got []"),
         (an(Talk, begin=fails(OSError("no server"))), "failed in begin: OSError: no server"),
         (talk(opening=fails(OSError("no server"))), "failed in opening: OSError: no server"),
-        (talk(opening=gives(42)), "opening must return a text, messages, a Reply or None, got 42"),
+        (talk(opening=gives(42)), "opening must return a text, messages or None, got 42"),
+        (
+            an(Talk, begin=fg.ConversationEnv.begin),
+            "NotImplementedError: define begin(task), which returns an fdiv_gym.",
+        ),
+        (an(Talk, tasks=fg.ConversationEnv.tasks), "NotImplementedError: define tasks(split), which returns fdiv_gym."),
+        (talk(opening=gives(fg.Reply("hi"))), "opening must return a text, messages or None, got Reply("),
         (talk(opening=gives(())), "opening must end with a message to answer, got ()"),
         (talk(opening=gives((MESSAGE, fg.Message("assistant", "hi")))), "opening must end with a message to answer"),
         (talk(opening=gives(fg.Message("robot", "hi"))), "opening returned a message of role 'robot', expected system"),
@@ -212,13 +218,23 @@ def test_a_conversation_that_cannot_begin(env, message):
     ("members", "message"),
     [
         ({"reply": gives(42)}, "reply must return a text, messages, a Reply or None, got 42"),
-        ({"reply": gives(["again"])}, "reply must return fdiv_gym.Message objects, got 'again'"),
-        ({"reply": gives(fg.Message("user", 3))}, "reply must return fdiv_gym.Message objects, got Message("),
+        (
+            {"reply": gives(["again"])},
+            "reply returned several items, of which 'again' is no fdiv_gym.Message; a reward or",
+        ),
+        ({"reply": gives(("again", 0.5))}, "told by fdiv_gym.Reply(said, reward, done)"),
+        ({"reply": gives(fg.Reply("again", done="no"))}, "done of a reply is 'no', expected True or False"),
+        ({"reply": gives(fg.Message("user", 3))}, "reply: the content of a message must be a string, got 3"),
         ({"reply": gives(fg.Message("assistant", "x"))}, "reply returned a message of role 'assistant', expected"),
-        ({"reply": gives([MESSAGE, None])}, "reply must return fdiv_gym.Message objects, got None"),
+        ({"reply": gives([MESSAGE, None])}, "reply returned several items, of which None is no fdiv_gym.Message"),
         ({"reply": gives(fg.Reply(said=3))}, "reply must return a text, messages, a Reply or None, got 3"),
         ({"reply": gives(fg.Reply("again", reward=float("nan")))}, "the reward of a reply is nan, expected a finite"),
         ({"reply": gives(fg.Reply("again", reward="1"))}, "the reward of a reply is '1', expected a finite number"),
+        (
+            {"reply": fg.Episode.reply},
+            "NotImplementedError: the episode has no reply(response): define it in its class",
+        ),
+        ({"reply": gives(fg.Reply("again", done=None))}, "done of a reply is None, expected True or False"),
         ({"outcome": fails(KeyError("n"))}, "failed in outcome: KeyError: 'n'"),
         ({"outcome": gives(["solved"])}, "outcome must return a mapping, got ['solved']"),
         ({"outcome": gives({"solved": float("inf")})}, "outcome must hold JSON values: "),
@@ -522,3 +538,33 @@ def test_advantages_are_real_and_detached(values, message):
     groups = fg.GroupBatch.of_equal_size(torch.tensor([0.0, 1.0]), 2)
     with pytest.raises(fg.PluginError, match=message):
         fg.functional.group_advantages(groups.rewards, 2, advantage)
+
+
+@pytest.mark.parametrize(("done", "ends"), [(True, True), (0, False), (np.True_, True), (np.bool_(False), False)])
+def test_what_counts_as_the_end(done, ends):
+    env = talk(reply=gives(fg.Reply("again", done=done)))
+    env.reset()
+    _, _, terminated, truncated, _ = env.step("x")
+    assert (terminated, truncated) == (ends, False)
+
+
+@pytest.mark.parametrize(
+    ("player", "message"),
+    [
+        ("1", "a player must be a function of the messages so far, got '1'"),
+        (gives(1), "a player must return a string, got 1"),
+    ],
+)
+def test_what_a_player_is(player, message):
+    env = talk(reply=gives("again"))
+    with pytest.raises(fg.EnvError, match=re.escape(message)):
+        env.play(env.task_list("train")[0], player)
+
+
+def test_a_missing_score_is_named():
+    with pytest.raises(
+        NotImplementedError, match=r"define score\(task, transcript\), which returns an fdiv_gym.Verdict"
+    ):
+        fg.ConversationEnv.score(talk(), fg.Task("x"), None)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match=r"define score\(task, response\), which returns an fdiv_gym.Verdict"):
+        fg.TextEnv.score(talk(), fg.Task("x"), "")  # type: ignore[arg-type]

@@ -91,9 +91,9 @@ def test_a_failure_to_close_is_logged_once_and_costs_no_verdict(error, asynchron
     [
         (42, "reply must return a text, messages, a Reply or None, got 42"),
         ({"role": "user"}, "reply must return a text, messages, a Reply or None, got {'role': 'user'}"),
-        (b"bytes", "reply must return fdiv_gym.Message objects, got 98"),
-        (["text"], "reply must return fdiv_gym.Message objects, got 'text'"),
-        ([Message("user", 3)], "reply must return fdiv_gym.Message objects, got Message("),
+        (b"bytes", "reply must return a text, messages, a Reply or None, got b'bytes'"),
+        (["text"], "reply returned several items, of which 'text' is no fdiv_gym.Message"),
+        ([Message("user", 3)], "reply: the content of a message must be a string, got 3"),
         (Message("assistant", "me"), "reply returned a message of role 'assistant', expected system, user, tool"),
         (fg.Reply(7), "reply must return a text, messages, a Reply or None, got 7"),
         (fg.Reply("x", reward="much"), "the reward of a reply is 'much', expected a finite number"),

@@ -438,10 +438,27 @@ def test_functions_that_cannot_be_tools():
         with pytest.raises(fg.EnvError, match=problem):
             signature_of(function)
     env = Tools()
-    for given in ((), (add, add)):
+    for given, problem in (
+        ((), r"tools of different names, got \[\]"),
+        ((add, add), r"tools of different names, got \['add', 'add'\]"),
+        (None, "functions must return a list of functions, got None"),
+    ):
         env.tools_given = given
-        with pytest.raises(fg.PluginError, match="tools of different names"):
+        with pytest.raises(fg.PluginError, match=problem):
             said(env)
+
+
+def test_an_episode_without_the_init_of_its_base_is_told_so():
+    class Forgets(fg.ToolEpisode):
+        def __init__(self, env, task):
+            self.total = 0
+
+    class Shop(Tools):
+        def begin(self, task):
+            return Forgets(self, task)
+
+    with pytest.raises(fg.PluginError, match=r"Forgets.__init__ does not call super\(\).__init__\(env, task\)"):
+        said(Shop())
 
 
 def test_closures_are_not_kept_alive():

@@ -40,14 +40,18 @@ def check_said(
         said = (Message("user", said),)
     elif isinstance(said, Message):
         said = (said,)
-    if not isinstance(said, Sequence):
-        raise EnvError(f"{what} must return a text, messages, a Reply or None, got {shorten(said)}")
+    if not isinstance(said, Sequence) or isinstance(said, (bytes, bytearray)):
+        expected = "a text, messages or None" if opening else "a text, messages, a Reply or None"
+        raise EnvError(f"{what} must return {expected}, got {shorten(said)}")
     with boundary(env, call):
         said = tuple(said)
     changed, messages = 0, []
     for message in said:
-        if not isinstance(message, Message) or not isinstance(message.content, str):
-            raise EnvError(f"{what} must return fdiv_gym.Message objects, got {shorten(message)}")
+        if not isinstance(message, Message):
+            hint = "" if opening or chat else "; a reward or an end is told by fdiv_gym.Reply(said, reward, done)"
+            raise EnvError(f"{what} returned several items, of which {shorten(message)} is no fdiv_gym.Message{hint}")
+        if not isinstance(message.content, str):
+            raise EnvError(f"{what}: the content of a message must be a string, got {shorten(message.content)}")
         if message.role not in SPOKEN and not ((opening or chat) and message.role == "assistant"):
             raise EnvError(f"{what} returned a message of role {shorten(message.role)}, expected {', '.join(SPOKEN)}")
         text = normalised(message.content)
@@ -74,10 +78,15 @@ def check_done(env: Plugin, done: object) -> bool:
     """Whether a reply ends its conversation.
 
     Raises:
-        PluginError: it is neither true nor false, e.g. an array of several values.
+        EnvError: it is neither true nor false, e.g. a text, which would count as true.
+        PluginError: it cannot be read, e.g. an array of several values.
     """
     with boundary(env, "reply"):
-        return bool(done)
+        value = bool(done)
+        known = bool(done == value)
+    if not known:
+        raise EnvError(f"{label_of(env)}: done of a reply is {shorten(done)}, expected True or False")
+    return value
 
 
 def max_turns_of(env: Any) -> int:
