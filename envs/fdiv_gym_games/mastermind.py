@@ -76,7 +76,7 @@ class Mastermind(fg.ConversationEnv):
                 "the code at another place (misplaced)"
                 if self.options.feedback == "counts"
                 else "a mark behind each letter: + it is right and at its place, o it is in the code at another place, "
-                "- neither"
+                "- neither; each letter of the code counts once"
             )
             prompt = (
                 f"Find my secret code of {length} letters, each one of {letters}; letters may repeat. I answer a guess "

@@ -230,3 +230,44 @@ def test_a_game_has_no_vote_and_gymnasium_accepts_the_environment():
     env = make(length=2, symbols=4)
     assert env.vote(env.task_list("train")[0], "AB") is None
     check_env(env, skip_render_check=True)
+
+
+def longest(length, symbols, feedback):
+    """Guesses of the reference player for the hardest code: it guesses the first of the codes that agree."""
+    codes = Codes(length, symbols, feedback)
+    most, groups = 0, [(1, codes.all)]
+    while groups:
+        turn, (guess, *others) = groups.pop()
+        most = max(most, turn)
+        split = {}
+        for code in others:
+            split.setdefault(compare(code, guess, feedback), []).append(code)
+        groups += [(turn + 1, group) for group in split.values()]
+    return most
+
+
+@pytest.mark.parametrize(
+    ("length", "symbols", "counts"),
+    [(2, 9, 10), (2, 10, 11), (3, 8, 10), (3, 9, 11), (3, 10, 12), (4, 6, 9), (6, 2, 7)],
+)
+def test_the_guesses_of_the_reference_player_at_most(length, symbols, counts):
+    """The guide names the sizes that take more than the 10 turns of the default."""
+    assert longest(length, symbols, "counts") == counts
+    assert longest(length, symbols, "marks") == symbols
+
+
+def test_the_hardest_code_needs_more_turns_than_the_default():
+    codes = {"default": make(length=2, symbols=10), "raised": make(length=2, symbols=10, max_turns=11)}
+    played = {
+        name: [env.score(task, env.play(task, env.reference_player(task))).score for task in env.task_list("train")]
+        for name, env in codes.items()
+    }
+    assert min(played["default"]) == 0.0
+    assert min(played["raised"]) == 1.0
+
+
+def test_the_sentence_about_marks_says_that_letters_count_once():
+    """The code AABC answers DAAA by D-A+AoA-: the last A is in the code, but counted already."""
+    text = make(wording="sentence", feedback="marks").task_list("train")[0].text
+    assert "- neither; each letter of the code counts once." in text
+    assert "counts once" not in make(wording="sentence").task_list("train")[0].text
