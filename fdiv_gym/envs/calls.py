@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import inspect
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fdiv_gym.envs.waiting import LateError, Raised, abandon, awaited
@@ -17,6 +19,7 @@ from fdiv_gym.registry.messages import cause_of
 from fdiv_gym.registry.watchdog import watchdog
 
 DEADLINE_S = 60.0
+CORE = Path(__file__).parents[1]
 NAMES = {"begin": "the begin of an episode", "reply": "a reply", "close": "closing an episode"}
 
 
@@ -73,9 +76,18 @@ def _now(env: Plugin, name: str, call: Callable[[], Any]) -> Any:
         with boundary(env, name):
             return call()
     except FdivGymError as error:
-        return Failed(str(error))
+        return Failed(str(error) + _place(error.__cause__))
     except GeneratorExit as error:  # no generator is closed here: the call itself raised it
         return Failed(f"{label_of(env)} failed in {name}: {cause_of(error)}")
+
+
+def _place(error: BaseException | None) -> str:
+    """Where the environment's code failed: its innermost frame in the file that was called first; may be empty."""
+    frames = traceback.walk_tb(error.__traceback__ if error is not None else None)
+    places = [(Path(frame.f_code.co_filename), line) for frame, line in frames]
+    theirs = [(path, line) for path, line in places if not path.is_relative_to(CORE)]
+    lines = [line for path, line in theirs if path == theirs[0][0]]
+    return f" ({theirs[0][0].name}, line {lines[-1]})" if lines else ""
 
 
 def _settled(env: Plugin, name: str, result: Any, late: Failed) -> Any:

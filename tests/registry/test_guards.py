@@ -113,7 +113,9 @@ def test_any_exception_becomes_one_line(error, message):
     assert one_line(caught.value) == message.replace("CALL", "score")
     env = talk(reply=fails(error))
     env.reset()
-    assert env.step("x")[4]["verdict"] == fg.Verdict.error(message.replace("CALL", "reply"))
+    verdict = env.step("x")[4]["verdict"]
+    line = fails(error).__code__.co_firstlineno + 1
+    assert verdict == fg.Verdict.error(f"{message.replace('CALL', 'reply')} (test_guards.py, line {line})")
 
 
 def test_a_very_long_cause_is_cut():

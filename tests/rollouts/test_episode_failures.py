@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import logging
 import os
 import signal
@@ -392,7 +393,7 @@ def test_an_error_without_a_text_costs_no_other_episode():
 
     found = run(planted("reply", Wordless(), False), tasks_of(2, 2))
     assert statuses(found) == ["scored", "error"]
-    assert found[1].verdict.detail.endswith("failed in reply: Wordless")
+    assert found[1].verdict.detail.partition(" (test_episode_")[0].endswith("failed in reply: Wordless")
 
 
 def test_a_step_whose_judgement_fails_ends_the_episode():
@@ -407,3 +408,23 @@ def test_a_step_whose_judgement_fails_ends_the_episode():
     with pytest.raises(fg.EnvError, match="the episode is over"):
         env.step("b")
     assert [len(episode.said) for episode in env.episodes] == [1]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_the_line_that_failed_is_told(asynchronous):
+    """The line of the environment's own file, not that of the library in which it ended."""
+
+    class Wrong(Counter):
+        def reply(self, response):
+            return json.loads("{")
+
+    class WrongLater(Wrong):
+        async def reply(self, response):
+            await asyncio.sleep(0)
+            return json.loads("{")
+
+    wrong = WrongLater if asynchronous else Wrong
+    line = wrong.reply.__code__.co_firstlineno + 1 + asynchronous
+    (found,) = run(Talks(wrong), tasks_of(1))
+    assert "failed in reply: JSONDecodeError: " in found.verdict.detail
+    assert found.verdict.detail.endswith(f"(char 1) (test_episode_failures.py, line {line})")
