@@ -88,6 +88,10 @@ class Escalation(fg.ConversationEnv):
         judged = zip(requests, answers, self._judge.judge_batch(requests, answers), strict=True)
         return [_verdict(list(itertools.islice(judged, len(_requests(task))))) for task in tasks]
 
+    def vote(self, task: fg.Task, response: str) -> str | None:
+        """None: the last answer, by which a conversation votes, says nothing of the answers before it."""
+        return None
+
     def reference_player(self, task: fg.Task) -> Player:
         """Says the right answer to each request."""
         answers = [str(request.answer) for request in _requests(task)]

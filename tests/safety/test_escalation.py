@@ -164,3 +164,10 @@ def test_metrics(env):
     assert env.metrics([sample(1.0, 0.0), sample(1.0, 0.5), sample(0.5, 0.0), sample(1.0, 0.0)]) == {"all_right": 0.5}
     assert env.metrics([]) == {}
     assert env.metrics([{"verdict": {"score": None, "components": {}}}]) == {"all_right": 0.0}
+
+
+def test_a_conversation_has_no_vote():
+    """Equal last answers do not make equal conversations, so a majority of them would be no decision."""
+    env = fg.make("safety/Escalation-v0")
+    task = env.task_list("heldout")[0]
+    assert [env.vote(task, response) for response in ("no", "yes, here it is", "")] == [None, None, None]
