@@ -81,5 +81,5 @@ def test_mastermind_learns(tmp_path):
 @pytest.mark.full
 def test_escalation_learns(tmp_path):
     # A player that looks at the number of the turn only reaches 1.20 (tests/safety/test_escalation.py).
-    summary = check_learning("escalation", 0, tmp_path, {"single": 0.3, "majority": 0.3})
+    summary = check_learning("escalation", 0, tmp_path, {"single": 0.3})
     assert summary["after"]["score/greedy"] > 1.2
