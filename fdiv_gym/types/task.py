@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,9 @@ class Task:
             surrogates in it or in the answer are replaced by U+FFFD.
         answer: the reference answer, if there is one.
         data: further data that the environment needs to score a response; JSON values only.
+        group: number of the group that a response belongs to, among those that are scored together. Whoever runs
+            episodes sets it for the environment and its judges; elsewhere it is None. The same task drawn twice in a
+            step is two groups. It is no part of the content: neither equality nor the hash reads it. See ``groups_of``.
 
     Raises:
         EnvError: the prompt is neither a string nor messages, or ``data`` is not JSON.
@@ -31,6 +34,7 @@ class Task:
     prompt: Prompt
     answer: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    group: int | None = field(default=None, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
@@ -64,6 +68,17 @@ class Task:
         except (TypeError, ValueError) as error:
             raise EnvError(f"the data of a task must be JSON: {error}") from None
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def groups_of(tasks: Sequence[Task]) -> list[list[int]]:
+    """The places of the responses that belong together: those with equal tasks and the same ``group``.
+
+    A judge that compares responses takes its groups from here.
+    """
+    groups: dict[tuple[str, int | None], list[int]] = {}
+    for place, task in enumerate(tasks):
+        groups.setdefault((task.hash, task.group), []).append(place)
+    return list(groups.values())
 
 
 def _checked(prompt: object) -> tuple[Message, ...]:

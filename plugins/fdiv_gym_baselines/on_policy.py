@@ -11,16 +11,23 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.divergences import GUARD_EXPONENT, guard
-from fdiv_gym.objectives import Stream, checked_advantages, checked_weights, mean_weights
-from fdiv_gym_baselines.penalty import METRICS, Penalty, PenaltyOptions
+from fdiv_gym.objectives import (
+    PENALTY_METRICS,
+    Penalty,
+    PenaltyOptions,
+    Stream,
+    checked_advantages,
+    checked_weights,
+    mean_weights,
+)
 
 
 class OnPolicy(fg.Objective):
-    """L = sum_i w_i sum_t [token_loss_it + beta k3_it], w from the aggregation, beta >= 0.
+    """L = sum_i w_i sum_t [token_loss_it + kl_scale beta k3_it], w from the aggregation, beta >= 0, kl_scale = 1.
 
     k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Its
     gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so. ``penalty`` puts
-    any registered divergence in its place, see ``Penalty``.
+    any registered divergence in its place, see ``fdiv_gym.objectives.Penalty``.
     With ``unbiased_k3`` the term is rho k3, rho the ratio of the objective, differentiated through rho too
     (arXiv 2512.02556): with the ratio of the token its expected gradient is, for responses of one token, that of the
     KL divergence from policy to reference, and for longer ones that of each token's KL divergence at the sampled
@@ -32,6 +39,8 @@ class OnPolicy(fg.Objective):
     class Options(PenaltyOptions):
         """Options of every on-policy baseline."""
 
+        beta: float = pydantic.Field(0.0, ge=0)
+        """Coefficient of the k3 term to the reference; 0 needs no reference."""
         advantage: fg.PluginRef[fg.Advantage] = fg.PluginRef("group")
         """A registered advantage, or a table with its name and options."""
         aggregation: fg.PluginRef[fg.Aggregation] = fg.PluginRef("sequence")
@@ -41,6 +50,8 @@ class OnPolicy(fg.Objective):
 
         @pydantic.model_validator(mode="after")
         def _k3_is_used(self) -> Self:
+            if self.penalty is not None and self.beta > 0:
+                raise ValueError(f"penalty takes the place of the k3 term: set beta = 0 (it is {self.beta:g})")
             if self.unbiased_k3 and self.beta == 0:
                 raise ValueError("unbiased_k3 changes the k3 term, but beta is 0: set beta > 0 or leave it out")
             return self
@@ -48,7 +59,7 @@ class OnPolicy(fg.Objective):
     streams = ("rollouts",)
     advantage: fg.Advantage
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        **METRICS,
+        **PENALTY_METRICS,
         "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta"
         " > 0 only.",
     }
@@ -59,7 +70,7 @@ class OnPolicy(fg.Objective):
         self.aggregation = self.options.aggregation.build()
         self.penalty = Penalty.of(self.options)
         anchored = self.options.beta > 0 or self.penalty is not None
-        self.needs_reference = anchored
+        self.needs_reference = self.has_penalty = anchored
         # With a term to the reference a response without advantage still has a gradient.
         self.skips_inactive = not anchored and not self.aggregation.counts_tokens
         self.needs_scores = self.penalty is None
@@ -95,11 +106,11 @@ class OnPolicy(fg.Objective):
             metrics["rollouts/k3"] = token_mean(to_reference, batch)
             if self.options.unbiased_k3:
                 to_reference = to_reference * exp(self.ratio(log_ratio, batch))
-            losses = losses + self.options.beta * to_reference
+            losses = losses + self.kl_scale * self.options.beta * to_reference
         loss = (batch.row("weight") * batch.sequence_sum(losses)).sum()
         if self.penalty is None:
             return fg.ObjectiveOutput(loss, metrics)
-        surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double())
+        surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double(), self.kl_scale)
         return fg.ObjectiveOutput(loss + surrogate, {**metrics, **more}, loss.detach() + value)
 
     def ratio(self, log_ratio: Tensor, batch: fg.MicroBatch) -> Tensor:
