@@ -97,7 +97,9 @@ def test_the_scale_of_a_dimension_does_not_matter_but_its_eigenvalue_does(eigenv
 def test_groups_do_not_read_each_other():
     embeddings, eigenvalues = random_groups()
     together = fg.get_advantage("gprl").compute(groups_of(embeddings, eigenvalues))
-    alone = [fg.get_advantage("gprl").compute(groups_of([e], [v])) for e, v in zip(embeddings, eigenvalues, strict=True)]
+    alone = [
+        fg.get_advantage("gprl").compute(groups_of([e], [v])) for e, v in zip(embeddings, eigenvalues, strict=True)
+    ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
 
 
