@@ -54,6 +54,13 @@ class Callback(Configurable):
     def at_end(self, result: RunResult) -> None:
         """At the end of the run, finished or interrupted."""
 
+    def state_dict(self) -> Mapping[str, Any]:
+        """The state, for checkpoints: JSON values by name; empty without any. Every process keeps its own."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned, before the first step after a resume."""
+
 
 def get_callback(spec: Spec | Callback, **options: Any) -> Callback:
     """A callback of runs; see ``fdiv_gym.get``."""

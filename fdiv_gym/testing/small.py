@@ -15,13 +15,14 @@ from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.guard import label_of
 from fdiv_gym.runs.callback import EVENTS, Callback
 from fdiv_gym.testing.report import Report
+from fdiv_gym.testing.states import check_advantage_state, check_callback_state
 
 #: Three prompts of four responses: mixed, all equal, and mixed with one that has no score.
 REWARDS = (0.0, 1.0, 0.25, 0.5, 0.1, 0.1, 0.1, 0.1, 1.0, math.nan, 0.0, 0.0)
 
 
 def check_advantage(advantage: Advantage) -> Report:
-    """Check an advantage estimator: form, unscored responses, equal rewards, order, permutation.
+    """Check an advantage estimator: form, unscored responses, equal rewards, order, permutation, state.
 
     Args:
         advantage: an instance.
@@ -66,6 +67,7 @@ def check_advantage(advantage: Advantage) -> Report:
         report.check("pure", torch.equal(again, values), "a second call with the same groups gives other values")
         untouched = torch.equal(groups.rewards.nan_to_num(9), torch.tensor(REWARDS, dtype=torch.float64).nan_to_num(9))
         report.check("pure", untouched, "the rewards were changed in place")
+    check_advantage_state(advantage, groups, report)
     return report
 
 
@@ -107,7 +109,7 @@ def check_aggregation(aggregation: Aggregation) -> Report:
 
 
 def check_callback(callback: Callback) -> Report:
-    """Check a callback: the signatures of its events, and that it can be copied.
+    """Check a callback: the signatures of its events, that it can be copied, and that its state can be restored.
 
     Args:
         callback: an instance; its events are not called.
@@ -126,6 +128,7 @@ def check_callback(callback: Callback) -> Report:
         report.check("events", name in EVENTS, f"{name} is not an event of a run; known: {', '.join(EVENTS)}")
     with report.section("copy"):
         copy.deepcopy(callback)
+    check_callback_state(callback, report)
     return report
 
 

@@ -117,3 +117,27 @@ def test_an_empty_batch_has_no_advantages():
     empty = GroupBatch(torch.empty(0).double(), torch.empty(0).long(), torch.empty(0).double(), torch.empty(0).long())
     for kind in REFERENCES:
         assert fg.get_advantage(kind).compute(empty).numel() == 0
+
+
+def two_components():
+    batch = groups_of([0.0, 1.0, 0.5, 0.2, 0.1, 0.9], [3, 3])
+    parts = {"a": [0.0, 2.0, 7.0, 1.0, 1.0, 4.0], "b": [0.3, 0.1, 0.2, 0.0, 0.5, 0.5]}
+    return dataclasses.replace(batch, components={n: torch.tensor(v, dtype=torch.float64) for n, v in parts.items()})
+
+
+@pytest.mark.parametrize("weights", [{}, {"a": 2.0, "b": 0.5}])
+def test_gdpo_multiplies_the_weights_of_the_components(weights):
+    steered, expected = fg.get_advantage("gdpo", weights=weights), {"a": 3 * weights.get("a", 1.0), "b": 0.0}
+    steered.multipliers = {"a": 3.0, "b": 0.0, "absent": 7.0}
+    other = fg.get_advantage("gdpo", weights=expected)
+    assert torch.equal(steered.compute(two_components()), other.compute(two_components()))
+    compared = steered.compared(two_components())
+    assert [v.tolist() for v in compared] == [two_components().components["a"].tolist()]
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, True, "2"])
+def test_a_multiplier_that_is_no_weight_is_refused(value):
+    estimator = fg.get_advantage("gdpo")
+    estimator.multipliers = {"a": value}
+    with pytest.raises(fg.PluginError, match=r"the multiplier of 'a' is .*, expected a finite number of at least 0"):
+        estimator.compute(two_components())

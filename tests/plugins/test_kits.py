@@ -374,6 +374,41 @@ def test_faults_of_advantages(advantage, check, message):
     assert_found(testing.check_advantage(advantage()), check, message)
 
 
+class Forgets(fg.Advantage):
+    """Its factor grows with the steps, and is in no state."""
+
+    factor = 1.0
+
+    def at_step(self, step, steps):
+        self.factor += step
+
+    def compute(self, groups):
+        return self.factor * fg.get_advantage("mean-centred").compute(groups)
+
+
+class KeepsOnly(Forgets):
+    def state_dict(self):
+        return {"factor": self.factor}
+
+
+class Remembers(KeepsOnly):
+    def load_state_dict(self, state):
+        self.factor = state["factor"]
+
+
+class KeepsTensor(Remembers):
+    def state_dict(self):
+        return {"factor": torch.tensor(self.factor)}
+
+
+def test_faults_of_the_states_of_advantages():
+    assert testing.check_advantage(Remembers()).ok
+    assert_found(testing.check_advantage(Forgets()), "state", "state_dict must hold what at_step changed")
+    found = testing.check_advantage(KeepsOnly())
+    assert_found(found, "state", "an estimator that took the state {'factor': 16.0} has the state {'factor': 1.0}")
+    assert_found(testing.check_advantage(KeepsTensor()), "state", "must return JSON values, 'factor' = tensor(16.)")
+
+
 class PerResponse(fg.Aggregation):
     def weights(self, lengths, shares):
         return shares / lengths
@@ -403,3 +438,31 @@ def test_faults_of_callbacks():
     report = testing.check_callback(WrongArguments())
     assert_found(report, "arguments", "after_step(step) cannot be called with (step, metrics)")
     assert_found(testing.check_callback(WrongEvent()), "events", "after_rollout is not an event of a run; known: ")
+
+
+class Counts(fg.Callback):
+    """Keeps its count, which nothing restores."""
+
+    count = 3
+
+    def state_dict(self):
+        return {"count": self.count}
+
+
+class Recounts(Counts):
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+class KeepsSet(Counts):
+    def state_dict(self):
+        return {"count": {3}}
+
+
+def test_faults_of_the_states_of_callbacks():
+    counted, restored = Counts(), Recounts()
+    counted.count = restored.count = 4
+    assert testing.check_callback(restored).ok
+    message = "a new callback with the same options that took the state {'count': 4} has the state {'count': 3}"
+    assert_found(testing.check_callback(counted), "state", message)
+    assert_found(testing.check_callback(KeepsSet()), "state", "must return JSON values, 'count' = {3}")

@@ -331,6 +331,10 @@ class Climbing(fg.Curriculum, Env):
     def load_state_dict(self, state: Any) -> None: ...
 
 
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+
 @pytest.mark.parametrize(
     ("call", "members", "message"),
     [
@@ -342,6 +346,8 @@ class Climbing(fg.Curriculum, Env):
         (guard.state_of, {"state_dict": gives({"level": {1, 2}})}, "must return JSON values, 'level' = {1, 2}"),
         (guard.state_of, {"state_dict": gives([1])}, "state_dict must return a mapping of names to values, got [1]"),
         (guard.state_of, {"state_dict": gives({1: 2})}, "state_dict must return a mapping of names to values"),
+        (guard.state_of, {"state_dict": gives({"a": {1: 2}})}, "'a' = {1: 2} (TypeError: the key 1 is no string)"),
+        (guard.state_of, {"state_dict": gives({"a": LOOP})}, "must return JSON values, 'a' = [[...]] (RecursionError"),
         (guard.state_of, {"state_dict": fails(TypeError("x"))}, "failed in state_dict: TypeError: x"),
         (
             lambda e: guard.restore_state(e, {}), {"load_state_dict": fails(KeyError("level"))},

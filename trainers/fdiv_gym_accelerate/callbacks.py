@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import fdiv_gym as fg
-from fdiv_gym.registry import boundary
+from fdiv_gym.registry import boundary, label_of, restore_state, state_of
 
 
 class Callbacks:
@@ -18,6 +19,7 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[fg.Callback], report: Callable[[str], None]) -> None:
+        self._all = list(callbacks)
         self._callbacks = list(callbacks)
         self._report = report
 
@@ -27,14 +29,55 @@ class Callbacks:
         Raises:
             PluginError: a callback with ``fatal = True`` failed; an error of fdiv-gym that it raised keeps its class.
         """
+
+        def call(callback: fg.Callback) -> None:
+            with boundary(callback, event):
+                getattr(callback, event)(*arguments)
+
         for callback in list(self._callbacks):
-            try:
-                with boundary(callback, event):
-                    getattr(callback, event)(*arguments)
-            except fg.FdivGymError as error:
-                with boundary(callback, "fatal"):
-                    fatal = bool(callback.fatal)
-                if fatal:
-                    raise
-                self._report(f"{error}; it is dropped, the run continues")
+            self._guarded(callback, call)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The states of this process's callbacks in their order, for checkpoints; None for one that was dropped.
+
+        Raises:
+            PluginError: see ``call``.
+        """
+        states: dict[int, dict[str, Any]] = {}
+
+        def keep(callback: fg.Callback) -> None:
+            states[id(callback)] = state_of(callback)
+
+        for callback in list(self._callbacks):
+            self._guarded(callback, keep)
+        return [{"name": c.registered_name(), "state": states.get(id(c))} for c in self._all]
+
+    def load_state_dict(self, kept: Sequence[Mapping[str, Any]]) -> None:
+        """Restore the states, each to the next callback of its name; what was dropped stays dropped.
+
+        Raises:
+            PluginError: see ``call``.
+        """
+        waiting = list(kept)
+        for callback in list(self._callbacks):
+            found = next((entry for entry in waiting if entry["name"] == callback.registered_name()), None)
+            if found is None:
+                continue
+            waiting.remove(found)
+            if found["state"] is None:
+                self._report(f"{label_of(callback)} failed before the checkpoint and was dropped; it stays dropped")
                 self._callbacks.remove(callback)
+                continue
+            self._guarded(callback, partial(restore_state, state=found["state"]))
+
+    def _guarded(self, callback: fg.Callback, act: Callable[[fg.Callback], None]) -> None:
+        """Let a callback act; if it fails it is dropped, or where it is fatal the error is raised."""
+        try:
+            act(callback)
+        except fg.FdivGymError as error:
+            with boundary(callback, "fatal"):
+                fatal = bool(callback.fatal)
+            if fatal:
+                raise
+            self._report(f"{error}; it is dropped, the run continues")
+            self._callbacks.remove(callback)

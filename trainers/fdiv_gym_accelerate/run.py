@@ -9,9 +9,8 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 import fdiv_gym as fg
-from fdiv_gym.envs import active_curriculum
 from fdiv_gym.objectives import Stream
-from fdiv_gym.registry import boundary, restore_state, state_of
+from fdiv_gym.registry import boundary
 from fdiv_gym.runs import (
     EVALUATIONS,
     METRICS,
@@ -36,6 +35,7 @@ from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.phases import Phases, trace_path, traced
+from fdiv_gym_accelerate.plugin_state import plugin_states, restore_plugins
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.rollouts import Rollouts
@@ -113,6 +113,9 @@ class Run(Parts):
         begun = time.monotonic()
         with boundary(self.objective, "at_step"):
             self.objective.at_step(step, self.settings.steps)
+        if self.objective.advantage is not None:
+            with boundary(self.objective.advantage, "at_step"):
+                self.objective.advantage.at_step(step, self.settings.steps)
         self.callbacks.call("before_rollouts", step)
         line: dict[str, float] = {}
         drawn: Drawn | None = None
@@ -209,7 +212,7 @@ class Run(Parts):
         """Write a checkpoint, unless there is one of this step: to replace it would risk both."""
         if self._saved == self.step:
             return
-        ranks = self.rank.gathered()
+        ranks, plugins = self.rank.gathered(), plugin_states(self)
         gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process)
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
@@ -219,13 +222,8 @@ class Run(Parts):
                 "events": self.events.state_dict(),
                 "windows": self.watch.state_dict(),
                 "agreement": self.agreement.state_dict(),
+                **plugins,
             }
-            curriculum = active_curriculum(self.env)
-            if curriculum is not None:
-                extra["curriculum"] = state_of(curriculum)
-            if self.objective.running:
-                with boundary(self.objective, "state_dict"):
-                    extra["objective"] = {name: float(value) for name, value in self.objective.state_dict().items()}
             save_checkpoint(
                 self.folder, self.step, self.policy, self.optimizer, self.schedule, extra, gathered=gathered
             )
@@ -300,12 +298,7 @@ class Run(Parts):
             self.watch.load_state_dict(extra["windows"])
             self.watch.reference_moved()
             self.agreement.load_state_dict(extra["agreement"])
-            curriculum = active_curriculum(self.env)
-            if curriculum is not None:
-                restore_state(curriculum, extra["curriculum"])
-            if self.objective.running:
-                with boundary(self.objective, "load_state_dict"):
-                    self.objective.load_state_dict(extra["objective"])
+            restore_plugins(self, extra)
             self.send_weights()
         changes: dict[str, list[Any]] = {}
         if self.accelerator.is_main_process:

@@ -174,8 +174,9 @@ def whole_groups(groups: Sequence[fg.TrajectoryGroup], stream: StreamBatch) -> t
     all_names = sorted({name for part in gathered for name in part["components"]})
     components = {
         name: torch.tensor(
-            [x for p in gathered for x in p["components"].get(name, [float("nan")] * len(p["rewards"]))]
-        ).double()
+            [x for p in gathered for x in p["components"].get(name, [float("nan")] * len(p["rewards"]))],
+            dtype=torch.float64,
+        )
         for name in all_names
     }
     rewards = torch.tensor(joined(gathered, "rewards"), dtype=torch.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -16,9 +18,20 @@ from fdiv_gym.registry.options import Configurable
 
 
 class Advantage(Configurable):
-    """Base of advantage estimators: a pure function of the whole step's groups."""
+    """Base of advantage estimators: a function of the whole step's groups, and of a state that ``compute`` only reads.
+
+    Attributes:
+        multipliers: factors of the components' weights, by component name; a component without one has the factor 1.
+            Callbacks set them, e.g. in ``before_updates``; estimators that weigh components read them by
+            ``multiplier``. The trainer keeps them in checkpoints.
+    """
 
     kind: ClassVar[str] = "advantage"
+    multipliers: dict[str, float]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.multipliers = {}
 
     def compute(self, groups: GroupBatch) -> Tensor:
         """Advantages [N] in fp64, one for each response.
@@ -36,6 +49,30 @@ class Advantage(Configurable):
         a response that lacks the value.
         """
         return [groups.rewards]
+
+    def multiplier(self, component: str) -> float:
+        """The factor of a component's weight: 1, unless ``multipliers`` names the component.
+
+        Raises:
+            PluginError: it is no finite number of at least 0.
+        """
+        value = self.multipliers.get(component, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise PluginError(
+                f"{label_of(self)}: the multiplier of {component!r} is {shorten(value)}, expected a finite number of "
+                "at least 0; callbacks set multipliers"
+            )
+        return float(value)
+
+    def at_step(self, step: int, steps: int) -> None:
+        """Set the state to ``step`` (from 1 to ``steps``); called once a step, before its rollouts."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The state besides ``multipliers``, for checkpoints: JSON values by name; empty without any."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
 
 
 def checked_advantages(advantage: Advantage, groups: GroupBatch) -> Tensor:

@@ -19,14 +19,14 @@ from fdiv_gym.registry import options as _options
 
 
 class GDPO(Advantage):
-    """a_i = s_i / (std of s over the step + eps), s_i = sum_k w_k (c_ik - mean_k)/(std_k + eps).
+    """a_i = s_i / (std of s over the step + eps), s_i = sum_k w_k m_k (c_ik - mean_k)/(std_k + eps).
 
-    c_k are the components of the verdicts, w_k their weights, mean_k and std_k over the prompt's responses that have
-    the component. So a component of small spread weighs as much as one of large spread. A component that a
-    response lacks adds 0. Without ``weights`` all components of the step weigh 1; a step without components takes
-    the reward as its only one. Source: "GDPO: Group reward-Decoupled Normalization Policy Optimization", arXiv
-    2601.05242. The source subtracts the mean of s too, which is 0. TRL's ``multi_objective_aggregation =
-    "normalize_then_sum"`` has ``correction = 1, eps = 1e-4``.
+    c_k are the components of the verdicts, w_k their weights, m_k their ``multipliers`` (1, unless a callback sets
+    them), mean_k and std_k over the prompt's responses that have the component. So a component of small spread weighs
+    as much as one of large spread. A component that a response lacks adds 0. Without ``weights`` all components of the
+    step weigh 1; a step without components takes the reward as its only one. Source: "GDPO: Group reward-Decoupled
+    Normalization Policy Optimization", arXiv 2601.05242. The source subtracts the mean of s too, which is 0. TRL's
+    ``multi_objective_aggregation = "normalize_then_sum"`` has ``correction = 1, eps = 1e-4``.
     """
 
     class Options(_options.Options):
@@ -44,19 +44,21 @@ class GDPO(Advantage):
 
         Raises:
             ConfigError: a component with a weight is in no verdict of the step.
+            PluginError: a multiplier is no finite number of at least 0.
         """
         each = GroupStandardised(eps=self.options.eps, correction=self.options.correction)
         total = torch.zeros_like(groups.rewards)
         for name, weight in self._weights(groups).items():
             values = groups.components.get(name, groups.rewards)
             part = dataclasses.replace(groups, rewards=torch.where(groups.scored, values, torch.nan))
-            total = total + weight * each.compute(part)
+            total = total + weight * self.multiplier(name) * each.compute(part)
         return scaled(total, groups.scored, self.options.correction, self.options.eps)
 
     def compared(self, groups: GroupBatch) -> list[Tensor]:
-        """The components that have a weight, as far as these groups have them; without any the rewards."""
+        """The components whose weight and multiplier are not 0, as far as these groups have them; or the rewards."""
         names: Mapping[str, float] = self.options.weights or dict.fromkeys(groups.components, 1.0)
-        found = [groups.components[name] for name, weight in names.items() if weight and name in groups.components]
+        weighted = [name for name, weight in names.items() if weight * self.multiplier(name)]
+        found = [groups.components[name] for name in weighted if name in groups.components]
         return found or [groups.rewards]
 
     def _weights(self, groups: GroupBatch) -> Mapping[str, float]:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.curricula import adapts as adapts
     from fdiv_gym.registry.guard.curricula import chosen_tasks_of as chosen_tasks_of
     from fdiv_gym.registry.guard.curricula import observe_outcomes as observe_outcomes
-    from fdiv_gym.registry.guard.curricula import restore_state as restore_state
-    from fdiv_gym.registry.guard.curricula import state_of as state_of
     from fdiv_gym.registry.guard.environments import counters_of as counters_of
     from fdiv_gym.registry.guard.environments import demonstrations_of as demonstrations_of
     from fdiv_gym.registry.guard.environments import metrics_of as metrics_of
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
     from fdiv_gym.registry.guard.objectives import check_streams as check_streams
     from fdiv_gym.registry.guard.objectives import coefficients_of as coefficients_of
     from fdiv_gym.registry.guard.objectives import output_of as output_of
+    from fdiv_gym.registry.guard.states import restore_state as restore_state
+    from fdiv_gym.registry.guard.states import state_of as state_of
     from fdiv_gym.registry.guard.tensors import check_advantages as check_advantages
     from fdiv_gym.registry.guard.tensors import check_branch as check_branch
     from fdiv_gym.registry.guard.tensors import check_weights as check_weights
@@ -70,8 +70,9 @@ __getattr__, __dir__, __all__ = lazy(
             "vote_of",
         ],
         "conversations": ["check_done", "check_outcome", "check_reward", "check_said", "max_turns_of"],
-        "curricula": ["adapts", "chosen_tasks_of", "observe_outcomes", "restore_state", "state_of"],
+        "curricula": ["adapts", "chosen_tasks_of", "observe_outcomes"],
         "completions": ["check_completions", "check_texts", "completions_of", "sampling_of", "texts_of"],
+        "states": ["restore_state", "state_of"],
         "tensors": ["check_advantages", "check_branch", "check_weights"],
         "objectives": ["check_output", "check_streams", "coefficients_of", "output_of"],
     },
