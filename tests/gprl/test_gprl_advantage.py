@@ -51,6 +51,18 @@ def test_weights_of_zero_give_zero_and_not_nan():
     assert advantage.compute(batch([0.1, 0.2, 0.3], **BY_HAND)).tolist() == [0.0, 0.0, 0.0]
 
 
+def test_only_dimensions_with_a_weight_are_compared():
+    groups = batch([0.5, 0.5], gprl_0=[1.0, -1.0], gprl_1=[0.0, 0.0], lambda_0=[1.0, 1.0], lambda_1=[1.0, 1.0])
+    advantage = fg.get_advantage("gprl")
+    assert differing(groups, advantage).tolist() == [True, True]
+    advantage.multipliers = {"gprl/0": 0.0}
+    assert differing(groups, advantage).tolist() == [False, False]
+    advantage.multipliers = {"gprl/0": 0.0, "gprl/1": 0.0}
+    assert differing(groups, advantage).tolist() == [False, False]
+    none = dataclasses.replace(groups, components={**groups.components, "lambda/0": torch.zeros(2).double()})
+    assert differing(none, fg.get_advantage("gprl")).tolist() == [False, False]
+
+
 def test_an_unscored_response_and_a_missing_dimension_count_for_nothing():
     groups = batch(
         [0.1, NAN, 0.3, 0.2], gprl_0=[1.0, 50.0, 3.0, NAN], gprl_1=[0.0, 9.0, 2.0, 4.0],
