@@ -42,6 +42,10 @@ class Objective(Configurable):
             source lowers both sides and widens the margin only (apo-down).
         running: whether a statistic runs over the steps. The trainer then calls ``observe`` after each optimizer step
             and keeps ``state_dict`` in checkpoints; ``prepare`` and ``loss`` only read the statistic.
+        has_penalty: whether the loss has a term of its own that keeps the policy near the reference, a k3 term or a
+            divergence. ``kl_scale`` multiplies its coefficient.
+        kl_scale: factor of the coefficient of that term, at least 0. Callbacks set it by ``Controls.kl_scale``; the
+            trainer keeps it in checkpoints. It changes no parameter of an implicit reward, such as beta of f-grpo.
         advantage: the estimator that ``prepare`` calls by ``checked_advantages``, or None. A trainer that makes
             several updates from one rollout batch computes the advantages once, on the whole batch.
     """
@@ -58,6 +62,8 @@ class Objective(Configurable):
     needs_pairs: bool = False
     raises_chosen: bool = True
     running: bool = False
+    has_penalty: bool = False
+    kl_scale: float = 1.0
     advantage: Advantage | None = None
 
     def prepare(self, groups: GroupBatch | None, preferences: PreferenceBatch | None) -> Mapping[Stream, Coefficients]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.config import apply_overrides as apply_overrides
     from fdiv_gym.runs.config import load_config as load_config
     from fdiv_gym.runs.config import parse_config as parse_config
+    from fdiv_gym.runs.controls import Controls as Controls
     from fdiv_gym.runs.events import TRAINING_EVENTS as TRAINING_EVENTS
     from fdiv_gym.runs.events import Event as Event
     from fdiv_gym.runs.events import EventKind as EventKind
@@ -54,9 +55,18 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "changes": ["record_changes"],
         "config": ["RunConfig", "TrackerConfig", "apply_overrides", "load_config", "parse_config"],
+        "controls": ["Controls"],
         "events": ["Event", "EventKind", "Policy", "TRAINING_EVENTS", "event_policies"],
         "folder": [
-            "CONFIG", "EVALUATIONS", "METRICS", "PROVENANCE", "RunFolder", "SAMPLES", "SUMMARY", "TIMEOUTS", "TOTALS",
+            "CONFIG",
+            "EVALUATIONS",
+            "METRICS",
+            "PROVENANCE",
+            "RunFolder",
+            "SAMPLES",
+            "SUMMARY",
+            "TIMEOUTS",
+            "TOTALS",
         ],  # fmt: skip
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
         "launch": ["is_main_process", "resume_run", "train"],

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fdiv_gym.registry.lookup import Spec, get
 from fdiv_gym.registry.options import Configurable
 from fdiv_gym.runs.result import RunResult
 from fdiv_gym.types.trajectory import TrajectoryGroup
 
+if TYPE_CHECKING:
+    from fdiv_gym.objectives.batch import GroupBatch
+    from fdiv_gym.runs.controls import Controls
+
 EVENTS = (
     "before_rollouts",
     "after_rollouts",
     "after_verdicts",
+    "before_updates",
     "after_advantages",
     "after_step",
     "at_evaluation",
@@ -41,6 +46,13 @@ class Callback(Configurable):
 
     def after_verdicts(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
         """After every trajectory has its verdict; the groups that the step trains on."""
+
+    def before_updates(self, step: int, groups: GroupBatch, controls: Controls) -> None:
+        """Before the advantages of a step with rollouts are computed; ``groups`` are those of all processes.
+
+        Every process gets the same groups and must set the same ``controls``. A step that a training event keeps from
+        updating the policy has no such event.
+        """
 
     def after_advantages(self, step: int, coefficients: Mapping[str, Any]) -> None:
         """Before each update; ``coefficients[stream]`` holds what ``Objective.prepare`` returned, to be read only."""

@@ -181,6 +181,27 @@ def _reference(objective: Objective, report: Report) -> None:
     )
 
 
+def _kl_scale(objective: Objective, report: Report) -> None:
+    """The loss is linear in ``kl_scale``, and moves with it exactly where ``has_penalty`` says so."""
+    step, outcomes = make_step(), []
+    for scale in (0.0, 1.0, 3.0):
+        scaled = copy.deepcopy(objective)
+        scaled.kl_scale = scale
+        outcomes.append(evaluate(scaled, step))
+    zero, one, three = outcomes
+    for stream in one.gradients:
+        first, second = (other.gradients[stream] - zero.gradients[stream] for other in (one, three))
+        bound = 1e-9 * (1 + float(one.gradients[stream].abs().max()))
+        linear = float((second - 3 * first).abs().max()) <= bound
+        report.check("kl-scale", linear, f"{stream}: the gradient is not linear in kl_scale")
+    moved = zero.distance(one) > 0
+    text = "changes no gradient" if objective.has_penalty else "changes the gradient"
+    report.check(
+        "kl-scale", moved == objective.has_penalty,
+        f"has_penalty is {objective.has_penalty}, but kl_scale {text}",
+    )  # fmt: skip
+
+
 def _sign(objective: Objective, report: Report) -> None:
     step = make_step((4, 4, 4)).on_reference()
     outcome = evaluate(objective, step)
@@ -239,6 +260,7 @@ CHECKS: dict[str, Callable[[Objective, Report], None]] = {
     "pure": _pure,
     "schedule": _schedule,
     "reference": _reference,
+    "kl-scale": _kl_scale,
     "sign": _sign,
     "gradient": _gradient,
     "mask": invariants.mask,

@@ -16,7 +16,7 @@ from fdiv_gym_baselines.penalty import METRICS, Penalty, PenaltyOptions
 
 
 class OnPolicy(fg.Objective):
-    """L = sum_i w_i sum_t [token_loss_it + beta k3_it], w from the aggregation, beta >= 0.
+    """L = sum_i w_i sum_t [token_loss_it + kl_scale beta k3_it], w from the aggregation, beta >= 0, kl_scale = 1.
 
     k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Its
     gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so. ``penalty`` puts
@@ -59,7 +59,7 @@ class OnPolicy(fg.Objective):
         self.aggregation = self.options.aggregation.build()
         self.penalty = Penalty.of(self.options)
         anchored = self.options.beta > 0 or self.penalty is not None
-        self.needs_reference = anchored
+        self.needs_reference = self.has_penalty = anchored
         # With a term to the reference a response without advantage still has a gradient.
         self.skips_inactive = not anchored and not self.aggregation.counts_tokens
         self.needs_scores = self.penalty is None
@@ -95,11 +95,11 @@ class OnPolicy(fg.Objective):
             metrics["rollouts/k3"] = token_mean(to_reference, batch)
             if self.options.unbiased_k3:
                 to_reference = to_reference * exp(self.ratio(log_ratio, batch))
-            losses = losses + self.options.beta * to_reference
+            losses = losses + self.kl_scale * self.options.beta * to_reference
         loss = (batch.row("weight") * batch.sequence_sum(losses)).sum()
         if self.penalty is None:
             return fg.ObjectiveOutput(loss, metrics)
-        surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double())
+        surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double(), self.kl_scale)
         return fg.ObjectiveOutput(loss + surrogate, {**metrics, **more}, loss.detach() + value)
 
     def ratio(self, log_ratio: Tensor, batch: fg.MicroBatch) -> Tensor:

@@ -84,15 +84,19 @@ class Penalty:
             return None
         return cls(options.penalty.build(), options.penalty_coefficient, options.penalty_truncation)
 
-    def loss(self, batch: fg.MicroBatch, shares: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def loss(
+        self, batch: fg.MicroBatch, shares: Tensor, scale: float = 1.0
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The part of the loss that these rows contribute.
 
         Args:
             batch: the rows, with log-probs under the reference.
             shares: [b] fp64, the weight of each response in the mean over the step.
+            scale: factor of the coefficient c, the objective's ``kl_scale``.
 
         Returns:
-            A scalar with the gradient, fp64; the value, c times the estimate of D_f, fp64 without gradient; metrics.
+            A scalar with the gradient, fp64; the value, c times the estimate of D_f, fp64 without gradient; metrics,
+            which the scale does not change.
         """
         assert batch.ref_logps is not None
         with torch.no_grad():
@@ -105,7 +109,7 @@ class Penalty:
             coefficients = free.clamp(-limit, limit)
             values = _weighted(self.divergence.terms(log_ratio), log_weight).clamp(max=LARGEST)
         response = batch.tokens(batch.logps.double()).sum(-1)
-        loss = self.coefficient * (shares * coefficients * response).sum()
+        loss = scale * self.coefficient * (shares * coefficients * response).sum()
         estimate = (shares * values).sum()
         metrics = {
             "rollouts/penalty": estimate,
@@ -113,7 +117,7 @@ class Penalty:
             "rollouts/penalty_second_moment": (shares * coefficients**2).sum(),
             "rollouts/penalty_truncated": (shares * (free != coefficients)).sum(),
         }
-        return loss, self.coefficient * estimate, metrics
+        return loss, scale * self.coefficient * estimate, metrics
 
 
 def _weighted(values: Tensor, log_weight: Tensor) -> Tensor:

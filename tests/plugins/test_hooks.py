@@ -24,6 +24,9 @@ class Recorder(fg.Callback):
     def after_verdicts(self, step, groups):
         CALLS.append(("after_verdicts", step, [t.verdict.status for g in groups for t in g.trajectories]))
 
+    def before_updates(self, step, groups, controls):
+        CALLS.append(("before_updates", step, groups.rewards.shape, type(controls.advantage).__name__))
+
     def after_advantages(self, step, coefficients):
         CALLS.append(("after_advantages", step, sorted(coefficients), len(coefficients["rollouts"].active)))
 
@@ -61,12 +64,13 @@ def test_a_run_calls_every_event_and_continues_after_a_failing_callback(tmp_path
         )
         folder = RunFolder.create(tmp_path / "run", config.resolved())
         config.trainer.build().fit(config, folder.path)
-    step = ["before_rollouts", "after_rollouts", "after_verdicts", "after_advantages", "after_step"]
+    step = ["before_rollouts", "after_rollouts", "after_verdicts", "before_updates", "after_advantages", "after_step"]
     assert [call[0] for call in CALLS] == ["at_evaluation", *step, *step, "at_evaluation", "at_end"]
     assert {call[0] for call in CALLS} == set(EVENTS)
-    by_moment = {call[0]: call for call in CALLS[:6]}
+    by_moment = {call[0]: call for call in CALLS[:7]}
     assert by_moment["after_rollouts"][2] == [None] * 6
     assert by_moment["after_verdicts"][2] == ["scored"] * 6
+    assert by_moment["before_updates"][2:] == ((6,), "GroupStandardised")
     assert by_moment["after_advantages"][2:] == (["rollouts"], 6)
     assert CALLS[-1] == ("at_end", "finished", 2)
     assert Failing.calls == 1  # removed after its first failure

@@ -12,6 +12,7 @@ SCRIPT = Path(__file__).with_name("parallel_script.py")
 UPDATES = Path(__file__).with_name("updates_parallel_script.py")
 EVENTS = Path(__file__).with_name("events_parallel_script.py")
 DYNAMIC = Path(__file__).with_name("dynamic_parallel_script.py")
+CONTROLS = Path(__file__).with_name("controls_parallel_script.py")
 
 
 def on_one_and_on_two(script, folder, *arguments):
@@ -94,3 +95,17 @@ def test_two_processes_replace_the_groups_that_one_would(tmp_path, sharding):
         sum(n for step, n in second if step == s) for s in range(1, 7)
     ]
     assert sum(n for _, n in first + second) == sum(line["groups/sampled"] for line in lines[0])
+
+
+@pytest.mark.slow
+def test_before_updates_gets_the_whole_step_in_every_process(tmp_path):
+    for found in on_one_and_on_two(CONTROLS, tmp_path):
+        first, *others = found["seen"]
+        assert len(others) == found["processes"] - 1
+        assert all(other == first for other in others)
+        assert [(step, len(rewards), max(index)) for step, rewards, index, _ in first] == [
+            (s, 12, 2) for s in (1, 2, 3)
+        ]
+        scales = [scale for *_, scale in first]
+        means = [sum(rewards) / 12 for _, rewards, *_ in first]
+        assert scales == pytest.approx([1, 1 + means[0], 1 + means[1]])

@@ -32,7 +32,7 @@ class Steered(fg.Advantage):
 
 
 class Tightens(fg.Callback):
-    """Sets a multiplier from the running mean of the reward; ``armed`` kills the run in step 4."""
+    """Sets a multiplier from the running mean of the reward, raises the penalty; ``armed`` kills the run in step 4."""
 
     armed = False
     fatal = True
@@ -44,6 +44,10 @@ class Tightens(fg.Callback):
     def before_rollouts(self, step):
         if step == 4 and self.armed:
             raise RuntimeError("killed")
+
+    def before_updates(self, step, groups, controls):
+        controls.advantage.multipliers["all"] = 1 + self.mean
+        controls.kl_scale *= 1.25
 
     def after_step(self, step, metrics):
         self.mean = 0.7 * self.mean + 0.3 * metrics["reward/mean"]
@@ -70,7 +74,7 @@ class Breaks(fg.Callback):
 
 
 def objective():
-    return {"name": "rloo", "advantage": {"name": Steered}}
+    return {"name": "grpo", "advantage": {"name": Steered}}
 
 
 def bytes_of(folder):
@@ -94,7 +98,11 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bytes(tmp_path):
     assert Breaks.calls == 1  # it was dropped before the checkpoint
     assert bytes_of(tmp_path / "whole" / "run") == bytes_of(tmp_path / "cut" / "run")
     state = torch.load(RunFolder(tmp_path / "cut" / "run").checkpoints()[-1] / "state.pt", weights_only=True)["extra"]
-    assert state["advantage"] == {"multipliers": {}, "state": {"sum": sum(i**0.5 for i in range(1, 7))}}
+    assert state["kl_scale"] == 1.25**6
+    assert state["advantage"] == {
+        "multipliers": {"all": 1 + straight[-2]},
+        "state": {"sum": sum(i**0.5 for i in range(1, 7))},
+    }
     assert state["callbacks"] == [
         [{"name": "Tightens", "state": {"mean": straight[-1]}}, {"name": "Breaks", "state": None}]
     ]

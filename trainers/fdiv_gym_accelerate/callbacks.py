@@ -37,6 +37,10 @@ class Callbacks:
         for callback in list(self._callbacks):
             self._guarded(callback, call)
 
+    def hear(self, event: str) -> bool:
+        """Whether a configured callback overrides ``event``: the same in every process, whatever was dropped there."""
+        return any(getattr(type(callback), event, None) is not getattr(fg.Callback, event) for callback in self._all)
+
     def state_dict(self) -> list[dict[str, Any]]:
         """The states of this process's callbacks in their order, for checkpoints; None for one that was dropped.
 

@@ -20,7 +20,10 @@ def plugin_states(parts: Parts) -> dict[str, Any]:
         PluginError: a plugin failed, or returned what a checkpoint cannot store.
         EnvError: the same of an environment.
     """
-    states: dict[str, Any] = {"callbacks": gather_object([parts.callbacks.state_dict()])}
+    states: dict[str, Any] = {
+        "callbacks": gather_object([parts.callbacks.state_dict()]),
+        "kl_scale": float(parts.objective.kl_scale),
+    }
     curriculum = active_curriculum(parts.env)
     if curriculum is not None:
         states["curriculum"] = state_of(curriculum)
@@ -45,6 +48,8 @@ def restore_plugins(parts: Parts, states: Mapping[str, Any]) -> None:
     if parts.objective.running:
         with boundary(parts.objective, "load_state_dict"):
             parts.objective.load_state_dict(states["objective"])
+    if parts.objective.has_penalty:
+        parts.objective.kl_scale = states.get("kl_scale", 1.0)
     advantage = parts.objective.advantage
     if advantage is not None and "advantage" in states:
         advantage.multipliers = dict(states["advantage"]["multipliers"])

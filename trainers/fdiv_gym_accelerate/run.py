@@ -42,7 +42,7 @@ from fdiv_gym_accelerate.rollouts import Rollouts
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
-from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream
+from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups
 from fdiv_gym_accelerate.tables import without_tables
 from fdiv_gym_accelerate.totals import Totals
 from fdiv_gym_accelerate.trackers import send, start_tracker
@@ -144,6 +144,9 @@ class Run(Parts):
             return {"updates/count": 0.0} | line
         self.phases.enter("update")
         rows = self._rows(step, groups)
+        if "rollouts" in rows.streams and self.callbacks.hear("before_updates"):
+            whole_step, _ = whole_groups(rows.groups, rows.streams["rollouts"])
+            self.callbacks.call("before_updates", step, whole_step, fg.Controls(self.objective))
         line = self.updates.run(step, rows) | line
         self.phases.leave()
         self.watch.after_updates(step, rows, sampled)
