@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,10 +129,25 @@ def rescore(
         close()
         raise TrainerError(f"no sample of {path} can be rescored: " + "; ".join(f"{n} {r}" for r, n in refused.items()))
     try:
-        verdicts = [v for start in range(0, len(kept), BATCH) for v in judge(kept[start : start + BATCH])]
+        verdicts = [verdict for batch in _batches(kept) for verdict in judge(batch)]
     finally:
         close()
     return Rescored([saved.line for saved in kept], verdicts, dict(refused))
+
+
+def _batches(saved: Sequence[_Saved]) -> Iterator[list[_Saved]]:
+    """The samples in their order, in batches of whole groups as far as these follow one another."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    batch: list[_Saved] = []
+    last = None
+    for one in saved:
+        place = tuple(one.line[key] for key in ("step", "split", "mode", "index", "task_hash"))
+        if len(batch) >= BATCH and place != last:
+            yield batch
+            batch = []
+        batch.append(replace(one, task=one.task.in_group(numbers.setdefault(place, len(numbers)))))
+        last = place
+    yield batch
 
 
 def _saved(line: Mapping[str, Any], needs_answer: bool) -> _Saved | str:

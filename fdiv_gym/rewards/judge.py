@@ -66,7 +66,8 @@ class Judge(Configurable):
     async def judge(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
         """Score response i as an answer to task i. Must not raise for any text.
 
-        Responses to one task in one call are a group; a judge may compare them.
+        Responses to one task with the same ``group`` in one call are a group; a judge may compare them, see
+        ``fdiv_gym.types.groups_of``.
         """
         raise NotImplementedError
 

@@ -95,7 +95,7 @@ def run_episodes(
     if after_rollouts is not None:
         after_rollouts(groups([None] * len(live)))
     tokens = [one.rows.response_length for one in live]
-    return groups(judge(env, [one.talk for one in live], tokens, ledger, masks=masks))
+    return groups(judge(env, [one.talk for one in live], tokens, n, ledger, masks=masks))
 
 
 def _respond(

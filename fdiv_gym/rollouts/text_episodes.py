@@ -88,7 +88,7 @@ def run_text_episodes(
             turn += 1
     finally:
         close_all([one.talk for one in live])
-    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger, masks=False)
+    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], n, ledger, masks=False)
     done = [one.finished(verdict) for one, verdict in zip(live, verdicts, strict=True)]
     return [done[g * n : (g + 1) * n] for g in range(len(tasks))]
 

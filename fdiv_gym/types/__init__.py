@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fdiv_gym.types.message import Prompt as Prompt
     from fdiv_gym.types.preference import PreferenceUnit as PreferenceUnit
     from fdiv_gym.types.task import Task as Task
+    from fdiv_gym.types.task import groups_of as groups_of
     from fdiv_gym.types.text import TextCompletion as TextCompletion
     from fdiv_gym.types.text import TextTrajectory as TextTrajectory
     from fdiv_gym.types.trajectory import Completion as Completion
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "task": ["Task"],
+        "task": ["Task", "groups_of"],
         "verdict": ["Status", "Verdict", "is_finite_number"],
         "trajectory": ["Completion", "Sampling", "StopReason", "Trajectory", "TrajectoryGroup"],
         "text": ["TextCompletion", "TextTrajectory"],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from fdiv_gym.errors import EnvError
 from fdiv_gym.types.message import ROLES, Message, Prompt, as_text, messages_of, plain_prompt
@@ -23,6 +24,8 @@ class Task:
             surrogates in it or in the answer are replaced by U+FFFD.
         answer: the reference answer, if there is one.
         data: further data that the environment needs to score a response; JSON values only.
+        group: tells the groups of one batch apart where a task is drawn twice: responses are compared with those of
+            the same task and the same number. It is no part of the content: equality and ``hash`` leave it out.
 
     Raises:
         EnvError: the prompt is neither a string nor messages, or ``data`` is not JSON.
@@ -31,6 +34,7 @@ class Task:
     prompt: Prompt
     answer: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    group: int | None = field(default=None, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
@@ -54,6 +58,12 @@ class Task:
             return self.messages[0].content
         return as_text(self.messages)
 
+    def in_group(self, number: int) -> Self:
+        """The same task as one of group ``number``."""
+        twin = copy.copy(self)  # with the hash, if it was computed
+        object.__setattr__(twin, "group", number)
+        return twin
+
     @cached_property
     def hash(self) -> str:
         """The first 16 hex digits of the SHA-256 of the content: equal content, equal hash, on any machine."""
@@ -64,6 +74,14 @@ class Task:
         except (TypeError, ValueError) as error:
             raise EnvError(f"the data of a task must be JSON: {error}") from None
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def groups_of(tasks: Sequence[Task]) -> list[list[int]]:
+    """The indices of each group, those of one task and one ``group``, in the order of the first of each."""
+    groups: dict[tuple[str, int | None], list[int]] = {}
+    for i, task in enumerate(tasks):
+        groups.setdefault((task.hash, task.group), []).append(i)
+    return list(groups.values())
 
 
 def _checked(prompt: object) -> tuple[Message, ...]:

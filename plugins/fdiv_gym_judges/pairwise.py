@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import pydantic
 
 import fdiv_gym as fg
+from fdiv_gym.types import groups_of
 
 
 class Pairwise(fg.Judge):
-    """Win rate within the group: responses to one task are compared with each other.
+    """Win rate within the group: responses to one task are compared with each other, those of each group apart.
 
     A comparison that fails counts for neither side; a response without any comparison (a group of one,
     or all of its comparisons failed) is unscorable. Components: ``win_rate``, ``comparisons``, and
@@ -43,10 +44,7 @@ class Pairwise(fg.Judge):
 
     async def judge(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """Compare within each group."""
-        groups: dict[str, list[int]] = defaultdict(list)
-        for i, task in enumerate(tasks):
-            groups[task.hash].append(i)
-        pairs = [pair for members in groups.values() for pair in ring(members, self.options.opponents)]
+        pairs = [pair for members in groups_of(tasks) for pair in ring(members, self.options.opponents)]
         outcomes = await self.inner.compare(
             [tasks[a] for a, _ in pairs], [responses[a] for a, _ in pairs], [responses[b] for _, b in pairs]
         )
