@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from fdiv_gym.runs import Controls
 
 import torch
 
 import fdiv_gym as fg
+from fdiv_gym.runs import Controls
 from fdiv_gym_gprl.law import Law, LawOptions
 from fdiv_gym_gprl.readings import Reading, read, watched
 

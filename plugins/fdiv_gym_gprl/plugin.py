@@ -7,6 +7,7 @@ import fdiv_gym as fg
 ENTRIES = (
     ("advantage", "gprl", "advantage:GPRL", "each dimension of a preference on its own scale"),
     ("objective", "gprl", "objective:GPRLObjective", "clipped ratio and k3 on the advantages gprl"),
+    ("judge", "gpm", "judge:GPM", "win rate by a preference model of several dimensions"),
     ("callback", "drift-monitor", "drift:DriftMonitor", "counters a drift among the dimensions of the reward"),
 )
 

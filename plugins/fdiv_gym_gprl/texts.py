@@ -40,7 +40,8 @@ def row_of(encoder: ChatEncoder, prompt: Prompt, response: str, longest: int) ->
     Raises:
         ConfigError: the chat template fails for the prompt.
     """
-    *said, end = encoder.response(response)
+    # A lone surrogate is no text for a tokenizer.
+    *said, end = encoder.response(response.encode("utf-8", "replace").decode())
     asked = encoder.prompt(prompt) or [end]
     room = max(longest - len(said) - 1, longest // 2)
     asked = asked[-room:]
@@ -48,7 +49,7 @@ def row_of(encoder: ChatEncoder, prompt: Prompt, response: str, longest: int) ->
 
 
 def batch_of(rows: Sequence[Row], padding: int) -> tuple[Tensor, Tensor, Tensor]:
-    """ids [B, T], mask [B, T] and prompt lengths [B], int64, padded on the right."""
+    """Token ids [B, T], mask [B, T] and prompt lengths [B], int64, padded on the right."""
     width = max(len(row.ids) for row in rows)
     ids = torch.tensor([[*row.ids, *[padding] * (width - len(row.ids))] for row in rows])
     mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in rows])

@@ -5,6 +5,7 @@ import pickle
 import fdiv_gym as fg
 from fdiv_gym.evaluation import rescoring
 from fdiv_gym.rollouts import run_episodes, run_text_episodes
+from fdiv_gym.rollouts.text_engine import TextEngine
 from fdiv_gym.types import Completion, Sampling, TextCompletion, Transcript, groups_of
 
 
@@ -57,7 +58,7 @@ class Talker(fg.Engine):
         return [[Completion((1, 0), (-0.5, -0.5), next(texts), "eos") for _ in range(n)] for _ in prompts]
 
 
-class TextTalker:
+class TextTalker(TextEngine):
     def respond(self, chats, n, sampling):
         texts = iter(SAID)
         return [[TextCompletion(next(texts), "eos", 1) for _ in range(n)] for _ in chats]
