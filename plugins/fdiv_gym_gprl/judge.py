@@ -175,6 +175,11 @@ class GPM(fg.Judge):
         scores = pair_scores(embeddings.unsqueeze(1), others.unsqueeze(0))
         return torch.sigmoid(preference(eigenvalues, scores) / self._tau)
 
+    @staticmethod
+    def scores(a: Tensor, b: Tensor) -> Tensor:
+        """s_l(a > b) [..., k] of embeddings [..., 2k]; see ``fdiv_gym_gprl.pair_scores``."""
+        return pair_scores(a, b)
+
     @property
     def _tau(self) -> float:
         return self.embedder.model.config.tau

@@ -49,7 +49,7 @@ def test_scores_and_components_of_a_group(model, folder):
     chances, scores, eigenvalues = by_hand(model, TASK, TEXTS, TEXTS, 0.7)
     for i, verdict in enumerate(verdicts):
         others = [j for j in range(4) if j != i]
-        assert verdict.score == pytest.approx(float(chances[i, others].mean()), abs=1e-6)
+        assert verdict.score == pytest.approx(float(chances[i, others].mean()), abs=1e-5)
         expected = {f"gprl/{d}": float(scores[i, others, d].mean()) for d in range(2)}
         expected |= {f"lambda/{d}": float(eigenvalues[d]) for d in range(2)}
         assert verdict.components == pytest.approx(expected, abs=1e-5)
@@ -66,11 +66,11 @@ def test_scores_against_anchors(model, folder, where):
     judge = fg.get_judge("gpm", model=folder, against="anchors", **options)
     chances, scores, _ = by_hand(model, task, TEXTS, anchors, 0.7)
     for i, verdict in enumerate(judge.judge_batch([task] * 4, TEXTS)):
-        assert verdict.score == pytest.approx(float(chances[i].mean()), abs=1e-6)
+        assert verdict.score == pytest.approx(float(chances[i].mean()), abs=1e-5)
         assert verdict.components["anchored/1"] == pytest.approx(float(scores[i, :, 1].mean()), abs=1e-5)
         assert "gprl/0" in verdict.components
     alone = judge.judge_batch([task], ["green"])[0]
-    assert alone.score == pytest.approx(float(chances[2].mean()), abs=1e-6)
+    assert alone.score == pytest.approx(float(chances[2].mean()), abs=1e-5)
     assert "gprl/0" not in alone.components
 
 
@@ -126,7 +126,7 @@ def test_comparisons(model, folder):
     (chance,), _, _ = by_hand(model, TASK, ["red"], ["green"], 0.7)
     for pair, expected in ((["red"], ["green"]), float(chance)), ((["green"], ["red"]), 1 - float(chance)):
         (found,) = fg.rewards.run_async(lambda p=pair: judge.compare([TASK], *p))
-        assert found.components["probability"] == pytest.approx(expected, abs=1e-6)
+        assert found.components["probability"] == pytest.approx(expected, abs=1e-5)
         assert found.score == float(expected > 0.5)
     (tie,) = fg.rewards.run_async(lambda: judge.compare([TASK], ["red"], ["red"]))
     assert (tie.score, tie.components["probability"]) == (0.5, 0.5)
