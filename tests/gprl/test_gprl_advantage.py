@@ -118,7 +118,8 @@ def test_groups_do_not_read_each_other():
 
 def plane(scores):
     """Three points whose determinants are a skew-symmetric 3 x 3 matrix."""
-    return torch.tensor([[1.0, 0.0], [scores[1][2] / scores[0][2], scores[0][1]], [0.0, scores[0][2]]]).double()
+    points = [[1.0, 0.0], [scores[1][2] / scores[0][2], scores[0][1]], [0.0, scores[0][2]]]
+    return torch.tensor(points, dtype=torch.float64)
 
 
 def test_a_cycle_has_equal_scalars_and_unequal_dimensions():
