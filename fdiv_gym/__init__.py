@@ -70,6 +70,9 @@ if TYPE_CHECKING:
     from fdiv_gym.rollouts import run_episodes as run_episodes
     from fdiv_gym.runs import Callback as Callback
     from fdiv_gym.runs import Controls as Controls
+    from fdiv_gym.runs import Panel as Panel
+    from fdiv_gym.runs import PanelFigure as PanelFigure
+    from fdiv_gym.runs import PanelTable as PanelTable
     from fdiv_gym.runs import RunConfig as RunConfig
     from fdiv_gym.runs import RunResult as RunResult
     from fdiv_gym.runs import Trainer as Trainer
@@ -100,8 +103,8 @@ _PACKAGES = {
     "rewards": ["Fixture", "Judge", "Verifier", "get_judge", "get_verifier"],
     "rollouts": ["Engine", "get_engine", "run_episodes"],
     "runs": [
-        "Callback", "Controls", "RunConfig", "RunResult", "Trainer", "get_callback", "get_trainer", "load_config",
-        "parse_config", "train",
+        "Callback", "Controls", "Panel", "PanelFigure", "PanelTable", "RunConfig", "RunResult", "Trainer",
+        "get_callback", "get_trainer", "load_config", "parse_config", "train",
     ],
     "types": ["Completion", "Message", "Sampling", "Trajectory", "TrajectoryGroup", "Transcript"],
 }  # fmt: skip

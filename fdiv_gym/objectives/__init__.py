@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fdiv_gym.objectives.fdo import reference_log_ratio as reference_log_ratio
     from fdiv_gym.objectives.fdo import side_rows as side_rows
     from fdiv_gym.objectives.kldo import KLDO as KLDO
+    from fdiv_gym.objectives.penalty import PENALTY_METRICS as PENALTY_METRICS
+    from fdiv_gym.objectives.penalty import Penalty as Penalty
+    from fdiv_gym.objectives.penalty import PenaltyOptions as PenaltyOptions
     from fdiv_gym.objectives.terms import branch_sum as branch_sum
     from fdiv_gym.objectives.terms import mean_weights as mean_weights
     from fdiv_gym.objectives.terms import side_means as side_means
@@ -44,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy(
         "batch": ["Coefficients", "GroupBatch", "MicroBatch", "ObjectiveOutput", "PreferenceBatch", "StepAdvantages"],
         "advantages.base": ["Advantage", "checked_advantages", "differing", "get_advantage"],
         "aggregation": ["Aggregation", "checked_weights", "get_aggregation"],
+        "penalty": ["PENALTY_METRICS", "Penalty", "PenaltyOptions"],
         "terms": ["branch_sum", "mean_weights", "side_means"],
         "tokens": ["compact", "spread"],
         "f_grpo": ["FGRPO"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 import torch
@@ -14,8 +14,8 @@ from fdiv_gym.objectives.advantages.base import Advantage, checked_advantages
 from fdiv_gym.objectives.base import Objective, Stream
 from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, ObjectiveOutput, PreferenceBatch
 from fdiv_gym.objectives.importance import importance_weights, share_truncated, weighted_change
+from fdiv_gym.objectives.penalty import PENALTY_METRICS, Penalty, PenaltyOptions
 from fdiv_gym.objectives.terms import branch_sum, link_option, mean_weights, share_beyond, side_means
-from fdiv_gym.registry import options as _options
 from fdiv_gym.registry.reference import PluginRef
 
 
@@ -26,9 +26,12 @@ class FGRPO(Objective):
     w_i f*(g(v_i)) where a_i < 0, v = beta (log pi - log pi_ref) + gamma (log pi - log pi_old).
     Responses with a_i = 0 are skipped. Source: arXiv 2602.05946; the authors' released trainer uses
     gamma = 1, the paper gamma = 0.
+
+    ``penalty`` adds c D_f(pi || pi_ref) for any registered divergence, see ``Penalty``; it is ours. beta in v is the
+    scale of the implicit reward and no coefficient of it: ``kl_scale`` multiplies c alone.
     """
 
-    class Options(_options.Options):
+    class Options(PenaltyOptions):
         """Options of f-grpo."""
 
         divergence: PluginRef[Divergence] = PluginRef("pearson")
@@ -67,6 +70,7 @@ class FGRPO(Objective):
     needs_reference = True
     skips_inactive = True
     advantage: Advantage
+    metric_meanings: ClassVar[Mapping[str, str]] = PENALTY_METRICS
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -75,6 +79,11 @@ class FGRPO(Objective):
         # The weights are held constant: the gradient is not that of the loss, which depends on the policy through them.
         self.exact_gradient = self.options.importance == "none"
         self.needs_recomputed_logps = self.options.importance != "none"
+        self.penalty = Penalty.of(self.options)
+        if self.penalty is not None:
+            # Every sampled response has a gradient, with or without an advantage.
+            self.has_penalty, self.skips_inactive, self.needs_scores = True, False, False
+            self.exact_gradient = self.exact_gradient and self.penalty.truncation is None
 
     def prepare(self, groups: GroupBatch | None, preferences: PreferenceBatch | None) -> Mapping[Stream, Coefficients]:
         """Coefficient -a_i w_i / ((1 + 1/beta) G P) of each response."""
@@ -90,10 +99,12 @@ class FGRPO(Objective):
             "negative": mean_weights(advantages < 0),
         }
         metrics = {} if self.options.weighting == "uniform" else weight_metrics(groups, weights, advantages)
+        if self.penalty is not None:
+            rows["share"], active = groups.shares, torch.ones_like(active)
         return {"rollouts": Coefficients(rows, active, metrics)}
 
     def loss(self, stream: Stream, batch: MicroBatch) -> ObjectiveOutput:
-        """Sum of coefficient times branch over the active rows."""
+        """Sum of coefficient times branch over the active rows, and the penalty."""
         assert batch.ref_logps is not None
         log_ratio = batch.log_ratio(batch.ref_logps).sum(-1)
         v = self.options.beta * log_ratio
@@ -111,7 +122,11 @@ class FGRPO(Objective):
             weights = importance_weights(batch, "token", self.options.importance_cap)
             v = v.detach() + (self.options.beta + self.options.gamma) * weighted_change(batch, weights)
             metrics |= share_truncated(stream, batch, "token", self.options.importance_cap)
-        return ObjectiveOutput(branch_sum(self.divergence, v, coefficient), metrics)
+        loss = branch_sum(self.divergence, v, coefficient)
+        if self.penalty is None:
+            return ObjectiveOutput(loss, metrics)
+        surrogate, value, more = self.penalty.loss(batch, batch.rows["share"].double(), self.kl_scale)
+        return ObjectiveOutput(loss + surrogate, {**metrics, **more}, loss.detach() + value)
 
 
 def on_policy_scale(beta: float) -> float:

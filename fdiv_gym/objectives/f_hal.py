@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -13,6 +13,7 @@ from fdiv_gym.objectives.base import Objective, Stream, Streams
 from fdiv_gym.objectives.batch import Coefficients, GroupBatch, MicroBatch, ObjectiveOutput, PreferenceBatch
 from fdiv_gym.objectives.f_grpo import FGRPO, on_policy_scale
 from fdiv_gym.objectives.fdo import FDO
+from fdiv_gym.objectives.penalty import PENALTY_METRICS
 from fdiv_gym.registry.reference import PluginRef
 
 
@@ -21,7 +22,8 @@ class FHAL(Objective):
 
     lam = 0 is f-grpo and lam = 1 is fdo, exactly; a stream of weight 0 is not read. The on-policy stream
     has the factor 1/(1 + 1/beta) and the off-policy stream does not: at beta = 0.1 they differ by a factor
-    of 11. ``off_policy_scale = "matched"`` gives both streams the same factor.
+    of 11. ``off_policy_scale = "matched"`` gives both streams the same factor. ``penalty`` is a part of L_f-GRPO, so
+    1 - lam weighs it too.
     Source: arXiv 2602.05946.
     """
 
@@ -37,10 +39,17 @@ class FHAL(Objective):
         off_policy_scale: Literal["paper", "matched"] = "paper"
         """Factor of the preference stream: 1, or 1/(1 + 1/beta) as on the on-policy stream."""
 
+        @pydantic.model_validator(mode="after")
+        def _penalises_rollouts(self) -> FHAL.Options:
+            if self.penalty is not None and self.lam == 1 and self.lam_end in (None, 1):
+                raise ValueError("penalty acts on rollouts, and with lam = 1 none are drawn: remove it, or lower lam")
+            return self
+
     needs_reference = True
     skips_inactive = True
 
     streams: Streams = ("rollouts", "preferences")
+    metric_meanings: ClassVar[Mapping[str, str]] = PENALTY_METRICS
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -49,6 +58,8 @@ class FHAL(Objective):
         self.off_policy = FDO(**{name: shared[name] for name in FDO.Options.model_fields})
         self.divergence, self.advantage = self.on_policy.divergence, self.on_policy.advantage
         self.exact_gradient = self.on_policy.exact_gradient
+        self.has_penalty, self.needs_scores = self.on_policy.has_penalty, self.on_policy.needs_scores
+        self.skips_inactive = self.on_policy.skips_inactive
         self.needs_recomputed_logps = self.on_policy.needs_recomputed_logps
         self.lam: float = self.options.lam
         end = self.lam if self.options.lam_end is None else self.options.lam_end
@@ -77,6 +88,7 @@ class FHAL(Objective):
 
     def loss(self, stream: Stream, batch: MicroBatch) -> ObjectiveOutput:
         """The loss of f-grpo or fdo on the rows."""
+        self.on_policy.kl_scale = self.kl_scale * (1 - self.lam)  # the metrics of the penalty are without it
         return (self.on_policy if stream == "rollouts" else self.off_policy).loss(stream, batch)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.folder import CONFIG as CONFIG
     from fdiv_gym.runs.folder import EVALUATIONS as EVALUATIONS
     from fdiv_gym.runs.folder import METRICS as METRICS
+    from fdiv_gym.runs.folder import PANELS as PANELS
     from fdiv_gym.runs.folder import PROVENANCE as PROVENANCE
     from fdiv_gym.runs.folder import SAMPLES as SAMPLES
     from fdiv_gym.runs.folder import SUMMARY as SUMMARY
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.launch import is_main_process as is_main_process
     from fdiv_gym.runs.launch import resume_run as resume_run
     from fdiv_gym.runs.launch import train as train
+    from fdiv_gym.runs.panels import Panel as Panel
+    from fdiv_gym.runs.panels import PanelFigure as PanelFigure
+    from fdiv_gym.runs.panels import PanelTable as PanelTable
+    from fdiv_gym.runs.panels import panels_of as panels_of
     from fdiv_gym.runs.provenance import provenance_of as provenance_of
     from fdiv_gym.runs.provenance import refuse_changed_plugins as refuse_changed_plugins
     from fdiv_gym.runs.report import write_comparison as write_comparison
@@ -61,6 +66,7 @@ __getattr__, __dir__, __all__ = lazy(
             "CONFIG",
             "EVALUATIONS",
             "METRICS",
+            "PANELS",
             "PROVENANCE",
             "RunFolder",
             "SAMPLES",
@@ -70,6 +76,7 @@ __getattr__, __dir__, __all__ = lazy(
         ],  # fmt: skip
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
         "launch": ["is_main_process", "resume_run", "train"],
+        "panels": ["Panel", "PanelFigure", "PanelTable", "panels_of"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],
         "result": ["RunResult"],
         "signals": ["REPEATED_S", "leave_closed_output", "stop_signals", "stopped_as_by_ctrl_c"],

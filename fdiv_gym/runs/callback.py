@@ -13,6 +13,7 @@ from fdiv_gym.types.trajectory import TrajectoryGroup
 if TYPE_CHECKING:
     from fdiv_gym.objectives.batch import GroupBatch
     from fdiv_gym.runs.controls import Controls
+    from fdiv_gym.runs.panels import Panel
 
 EVENTS = (
     "before_rollouts",
@@ -65,6 +66,10 @@ class Callback(Configurable):
 
     def at_end(self, result: RunResult) -> None:
         """At the end of the run, finished or interrupted."""
+
+    def panels(self) -> Sequence[Panel]:
+        """Figures and tables for the report; called in the first process at checkpoints and at the end of the run."""
+        return ()
 
     def state_dict(self) -> Mapping[str, Any]:
         """The state, for checkpoints: JSON values by name; empty without any. Every process keeps its own."""

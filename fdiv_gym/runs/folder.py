@@ -9,6 +9,7 @@
     samples.jsonl      prompts, whole episodes and verdicts
     totals.jsonl       the environment's totals after each scoring, where it counts any
     checkpoints/       step-000100/ with model/ (safetensors), state.pt and manifest.json
+    panels.json        figures and tables of callbacks, at the last checkpoint and at the end
     profile/           torch traces of trainer.profile_steps
     summary.json       written at the end
 """
@@ -39,6 +40,7 @@ EVALUATIONS = "evaluations.jsonl"
 SAMPLES = "samples.jsonl"
 TIMEOUTS = "timeouts.jsonl"  # timeouts of all steps are kept and replayed on resume
 TOTALS = "totals.jsonl"  # totals after each scoring; those after the checkpoint are taken over when it is repeated
+PANELS = "panels.json"
 WRITER = ".writer"  # the process that has locked the folder; without the lock it means nothing
 
 

@@ -32,7 +32,11 @@ TRAINING = (
 
 #: Only where a step takes several updates: with one update the policy is the old one.
 SEVERAL_UPDATES = (
-    ("Ratio to the old policy", {"1 %": "ratio/p01", "median": "ratio/p50", "99 %": "ratio/p99"}, "quantile over tokens"),
+    (
+        "Ratio to the old policy",
+        {"1 %": "ratio/p01", "median": "ratio/p50", "99 %": "ratio/p99"},
+        "quantile over tokens",
+    ),
     ("KL divergence to the old policy", {"estimate": "ratio/kl_old"}, "nats a token"),
     ("Clipped tokens", {"low": "rollouts/clipped_low", "high": "rollouts/clipped_high"}, "share"),
     ("Updates of a step", {"updates": "updates/count"}, "optimizer steps"),
@@ -152,6 +156,32 @@ def _curves(runs: Sequence[Curves], curves: Mapping[str, str], unit: str) -> str
     if max((abs(y) for line in axes.get_lines() for y in line.get_ydata()), default=0.0) > 50 and unit == DIVERGENCE:
         axes.set_yscale("symlog", linthresh=1.0)  # single steps reach thousands and would hide the others
     return _svg(figure)
+
+
+def series_plot(series: Mapping[str, Sequence[tuple[int, float]]], unit: str) -> tuple[str, dict[str, str]]:
+    """A figure of named series over the steps as a data URI, and the names that stand for those it cannot draw.
+
+    Args:
+        series: (step, value) by name, all finite.
+        unit: of the vertical axis; left out unless it is plain text.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure, axes = _axes(unit if PLAIN.fullmatch(unit) else "", "step")
+    replaced: dict[str, str] = {}
+    for k, (name, points) in enumerate(series.items()):
+        label = name if PLAIN.fullmatch(name) else f"series {k + 1}"
+        if label != name:
+            replaced[label] = name
+        axes.plot(
+            [p[0] for p in points], [p[1] for p in points], linewidth=1.4, label=label,
+            color=COLOURS[k % len(COLOURS)], linestyle=LINE_STYLES[k // len(COLOURS) % len(LINE_STYLES)],
+            marker="o" if len(points) == 1 else None,
+        )  # fmt: skip
+    if series:
+        axes.legend(frameon=False)
+    return _svg(figure), replaced
 
 
 def _legend(axes: Any, runs: Sequence[Curves], drawn: Mapping[str, Any]) -> None:

@@ -16,8 +16,18 @@ from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.events import occurrences
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
-from fdiv_gym.runs.pages import complete_samples, evaluation_table, number, sample_table, score_cards, score_intervals, text
-from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of
+from fdiv_gym.runs.pages import (
+    complete_samples,
+    evaluation_table,
+    number,
+    sample_table,
+    score_cards,
+    score_intervals,
+    text,
+)
+from fdiv_gym.runs.panels import read_panels
+from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of, series_plot
+
 
 def write_report(path: str | Path, output: str | Path | None = None) -> Path:
     """Write the report of a run.
@@ -39,6 +49,7 @@ def write_report(path: str | Path, output: str | Path | None = None) -> Path:
     classes = _plugin_classes(provenance)
     lines = run.lines(SAMPLES)
     samples = complete_samples(lines)
+    panels, panels_note = read_panels(run)
     html = _render(
         "report.html.j2",
         title=run.path.name,
@@ -48,6 +59,8 @@ def write_report(path: str | Path, output: str | Path | None = None) -> Path:
         config=json.dumps(config, indent=2),
         provenance=provenance,
         plots=plots_of([curves]),
+        panels=[_drawn(panel) for panel in panels],
+        panels_note=panels_note,
         samples=sample_table(samples),
         damaged=len(lines) - len(samples),
         evaluation=evaluation_table(curves.evaluations[-1:]) if curves.evaluations else {},
@@ -56,6 +69,15 @@ def write_report(path: str | Path, output: str | Path | None = None) -> Path:
         meaning=lambda key: meaning_of(key, classes) or "",
     )
     return _write(html, Path(output) if output is not None else run.path / "report.html")
+
+
+def _drawn(panel: Mapping[str, Any]) -> dict[str, Any]:
+    """The panel with the image of each figure, and the names that it cannot draw."""
+    figures = []
+    for figure in panel["figures"]:
+        image, replaced = series_plot(figure["series"], figure["unit"])
+        figures.append({**figure, "image": image, "replaced": replaced})
+    return {**panel, "figures": figures}
 
 
 def write_comparison(paths: Sequence[str | Path], output: str | Path) -> Path:

@@ -14,6 +14,7 @@ from fdiv_gym.objectives.aggregation import Aggregation
 from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.guard import label_of
 from fdiv_gym.runs.callback import EVENTS, Callback
+from fdiv_gym.runs.panels import panels_of
 from fdiv_gym.testing.report import Report
 from fdiv_gym.testing.states import check_advantage_state, check_callback_state
 
@@ -109,7 +110,7 @@ def check_aggregation(aggregation: Aggregation) -> Report:
 
 
 def check_callback(callback: Callback) -> Report:
-    """Check a callback: the signatures of its events, that it can be copied, and that its state can be restored.
+    """Check a callback: the signatures of its events, that it can be copied, its panels, and its state.
 
     Args:
         callback: an instance; its events are not called.
@@ -128,6 +129,8 @@ def check_callback(callback: Callback) -> Report:
         report.check("events", name in EVENTS, f"{name} is not an event of a run; known: {', '.join(EVENTS)}")
     with report.section("copy"):
         copy.deepcopy(callback)
+    with report.section("panels"):
+        panels_of(callback)
     check_callback_state(callback, report)
     return report
 

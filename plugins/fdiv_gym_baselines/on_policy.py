@@ -11,8 +11,15 @@ from torch import Tensor
 
 import fdiv_gym as fg
 from fdiv_gym.divergences import GUARD_EXPONENT, guard
-from fdiv_gym.objectives import Stream, checked_advantages, checked_weights, mean_weights
-from fdiv_gym_baselines.penalty import METRICS, Penalty, PenaltyOptions
+from fdiv_gym.objectives import (
+    PENALTY_METRICS,
+    Penalty,
+    PenaltyOptions,
+    Stream,
+    checked_advantages,
+    checked_weights,
+    mean_weights,
+)
 
 
 class OnPolicy(fg.Objective):
@@ -20,7 +27,7 @@ class OnPolicy(fg.Objective):
 
     k3 = exp(-d) + d - 1 with d = log pi - log pi_ref, per token (arXiv 2402.03300, equation 4). Its
     gradient is no estimate of the gradient of a KL divergence; it is used because GRPO defines it so. ``penalty`` puts
-    any registered divergence in its place, see ``Penalty``.
+    any registered divergence in its place, see ``fdiv_gym.objectives.Penalty``.
     With ``unbiased_k3`` the term is rho k3, rho the ratio of the objective, differentiated through rho too
     (arXiv 2512.02556): with the ratio of the token its expected gradient is, for responses of one token, that of the
     KL divergence from policy to reference, and for longer ones that of each token's KL divergence at the sampled
@@ -32,6 +39,8 @@ class OnPolicy(fg.Objective):
     class Options(PenaltyOptions):
         """Options of every on-policy baseline."""
 
+        beta: float = pydantic.Field(0.0, ge=0)
+        """Coefficient of the k3 term to the reference; 0 needs no reference."""
         advantage: fg.PluginRef[fg.Advantage] = fg.PluginRef("group")
         """A registered advantage, or a table with its name and options."""
         aggregation: fg.PluginRef[fg.Aggregation] = fg.PluginRef("sequence")
@@ -41,6 +50,8 @@ class OnPolicy(fg.Objective):
 
         @pydantic.model_validator(mode="after")
         def _k3_is_used(self) -> Self:
+            if self.penalty is not None and self.beta > 0:
+                raise ValueError(f"penalty takes the place of the k3 term: set beta = 0 (it is {self.beta:g})")
             if self.unbiased_k3 and self.beta == 0:
                 raise ValueError("unbiased_k3 changes the k3 term, but beta is 0: set beta > 0 or leave it out")
             return self
@@ -48,7 +59,7 @@ class OnPolicy(fg.Objective):
     streams = ("rollouts",)
     advantage: fg.Advantage
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        **METRICS,
+        **PENALTY_METRICS,
         "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta"
         " > 0 only.",
     }

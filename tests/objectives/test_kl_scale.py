@@ -1,7 +1,6 @@
 """kl_scale multiplies the coefficient of the k3 term or of the penalty, and nothing else."""
 
 import pytest
-from kit_assertions import assert_found
 
 import fdiv_gym as fg
 from fdiv_gym.testing import check_objective
@@ -15,6 +14,8 @@ WITH = [
     ("rloo", "beta", {}),
     ("kl-cov", "beta", {"share": 0.3}),
     ("grpo", "penalty_coefficient", {"beta": 0.0, "penalty": "pearson"}),
+    ("f-grpo", "penalty_coefficient", {"penalty": "pearson", "gamma": 0.5}),
+    ("f-hal", "penalty_coefficient", {"penalty": "kl"}),
     ("cispo", "penalty_coefficient", {"penalty": "jensen_shannon", "penalty_truncation": 0.1}),
 ]
 
@@ -61,6 +62,12 @@ def test_a_scale_that_is_no_factor_is_refused(value):
     with pytest.raises(fg.ConfigError, match="kl_scale is a finite number of at least 0, got"):
         controls.kl_scale = value
     assert controls.kl_scale == 1.0
+
+
+def assert_found(report, check, message):
+    assert not report.ok
+    assert check in report.text()
+    assert message in report.text()
 
 
 def test_the_kit_finds_a_scale_without_effect_and_one_that_is_not_declared():

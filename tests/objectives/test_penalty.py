@@ -9,8 +9,9 @@ import torch
 
 import fdiv_gym as fg
 from fdiv_gym.functional import rollout_loss
-from fdiv_gym.objectives import GroupBatch, MicroBatch
+from fdiv_gym.objectives import GroupBatch, MicroBatch, Penalty
 from fdiv_gym.testing import check_objective
+from fdiv_gym.testing.steps import evaluate, make_step
 
 DIVERGENCES = [entry.name for entry in fg.list_entries("divergence")]
 ON_POLICY = [
@@ -18,11 +19,11 @@ ON_POLICY = [
     if "penalty" in type(fg.get_objective(entry.name).options).model_fields
 ]  # fmt: skip
 VOCABULARY, LENGTH = 3, 2
+#: Options that leave the penalty alone on the rollouts: no k3 term, no preferences.
+ALONE = {"f-grpo": {}, "f-hal": {"lam": 0.0}}
 
 
 def penalty_of(name, coefficient=1.0, truncation=None):
-    from fdiv_gym_baselines.penalty import Penalty
-
     return Penalty(fg.get_divergence(name), coefficient, truncation)
 
 
@@ -125,17 +126,18 @@ class TestInAnObjective:
         logits, reference = self.case(on_policy)
         rewards = torch.ones(16, dtype=torch.float64)
         rewards[3] = math.nan  # a response without a score counts too
-        options = {"penalty": "jensen_shannon", "penalty_coefficient": 0.7, "beta": 0}
+        options = {"penalty": "jensen_shannon", "penalty_coefficient": 0.7, **ALONE.get(name, {"beta": 0})}
         found = self.gradient(name, rewards, logits, reference, **options)
         truth = 0.7 * fg.get_divergence("jensen_shannon").exact(torch.softmax(logits, 0), reference)
         assert float((found - gradient(truth, logits)).abs().max()) <= 1e-12
 
-    @pytest.mark.parametrize("name", ["grpo", "rloo", "cispo"])
+    @pytest.mark.parametrize("name", ["grpo", "rloo", "cispo", "f-grpo", "f-hal"])
     def test_it_is_added_to_the_gradient_of_the_advantages(self, name):
         logits, reference = self.case(on_policy=False)
         rewards = torch.linspace(0, 1, 16, dtype=torch.float64)
-        alone = self.gradient(name, rewards, logits, reference, beta=0)
-        both = self.gradient(name, rewards, logits, reference, beta=0, penalty="pearson", penalty_coefficient=0.2)
+        options = ALONE.get(name, {"beta": 0})
+        alone = self.gradient(name, rewards, logits, reference, **options)
+        both = self.gradient(name, rewards, logits, reference, penalty="pearson", penalty_coefficient=0.2, **options)
         truth = 0.2 * fg.get_divergence("pearson").exact(torch.softmax(logits, 0), reference)
         assert float((both - alone - gradient(truth, logits)).abs().max()) <= 1e-12
 
@@ -166,7 +168,8 @@ class TestConformance:
     @pytest.mark.parametrize("truncation", [None, 0.5])
     @pytest.mark.parametrize("name", ON_POLICY)
     def test_of_every_objective(self, name, truncation):
-        options = {"penalty": "pearson", "penalty_coefficient": 0.1, "beta": 0, "penalty_truncation": truncation}
+        options = {"penalty": "pearson", "penalty_coefficient": 0.1, "penalty_truncation": truncation}
+        options |= {} if name in ALONE else {"beta": 0}
         report = check_objective(fg.get_objective(name, **options))
         assert report.ok, report.text()
 
@@ -178,6 +181,17 @@ class TestConformance:
         assert not with_penalty.skips_inactive
         assert not with_penalty.needs_scores
         assert with_penalty.exact_gradient
+
+    @pytest.mark.parametrize("name", ["f-grpo", "f-hal"])
+    def test_of_the_paper_s_objectives_too(self, name):
+        plain = fg.get_objective(name)
+        assert (plain.has_penalty, plain.skips_inactive, plain.needs_scores) == (False, True, True)
+        with_penalty = fg.get_objective(name, penalty="kl", penalty_coefficient=0.1)
+        assert (with_penalty.has_penalty, with_penalty.skips_inactive, with_penalty.needs_scores) == (
+            True,
+            False,
+            False,
+        )
 
 
 class TestTruncation:
@@ -268,3 +282,22 @@ def test_options_that_contradict_each_other_are_refused(options, message):
 def test_a_run_file_survives_its_folder():
     options = fg.get_objective("grpo", penalty={"name": "alpha", "alpha": 2.0}, penalty_coefficient=0.1, beta=0).options
     assert type(options).model_validate_json(options.model_dump_json()) == options
+
+
+def test_the_hybrid_weighs_the_penalty_with_its_rollouts_and_not_its_metrics():
+    penalty = {"penalty": "pearson", "penalty_coefficient": 0.4}
+    step, lam = make_step(seed=3), 0.3
+    hybrid, plain = fg.get_objective("f-hal", lam=lam, **penalty), fg.get_objective("f-hal", lam=lam)
+    alone = fg.get_objective("f-grpo", divergence="jensen_shannon", **penalty)
+    bare = fg.get_objective("f-grpo", divergence="jensen_shannon")
+    for scale in (1.0, 2.5):
+        hybrid.kl_scale = alone.kl_scale = scale
+        found, expected = evaluate(hybrid, step), evaluate(alone, step)
+        added = found.value - evaluate(plain, step).value
+        whole = expected.value - evaluate(bare, step).value
+        assert float(added) == pytest.approx((1 - lam) * float(whole), rel=1e-9)
+        assert float(whole) == pytest.approx(0.4 * scale * float(expected.metrics["rollouts/penalty"]), rel=1e-9)
+        for name in (n for n in expected.metrics if "penalty" in n):
+            assert float(found.metrics[name]) == pytest.approx(float(expected.metrics[name]), rel=1e-12)
+    with pytest.raises(fg.ConfigError, match="penalty acts on rollouts, and with lam = 1 none are drawn"):
+        fg.get_objective("f-hal", lam=1.0, **penalty)

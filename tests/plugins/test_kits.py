@@ -440,6 +440,39 @@ def test_faults_of_callbacks():
     assert_found(testing.check_callback(WrongEvent()), "events", "after_rollout is not an event of a run; known: ")
 
 
+class WrongPanels(fg.Callback):
+    """Returns what no report can show."""
+
+    returned: object = None
+
+    def panels(self):
+        return self.returned
+
+
+FIGURE = fg.PanelFigure("a", "b", {"c": [(1, "d")]})
+TABLE = fg.PanelTable("a", ["b", "c"], [["d"]])
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "panels must return a sequence of Panel, got None"),
+        ([{"title": "a"}], "panels must return a sequence of Panel, got [{'title': 'a'}]"),
+        ([fg.Panel(3)], "panels returned what is no figure or table: expected a text, got 3"),
+        ([fg.Panel("a", [FIGURE])], "panels returned what is no figure or table: could not convert string to float"),
+        ([fg.Panel("a", [], [TABLE])], "the table 'a' has rows of another length than its columns"),
+        (
+            [fg.Panel("a", ["figure"])],
+            "no figure or table: expected a PanelFigure, got 'figure'",
+        ),
+    ],
+)
+def test_faults_of_panels(returned, message):
+    callback = WrongPanels()
+    callback.returned = returned
+    assert_found(testing.check_callback(callback), "panels", message)
+
+
 class Counts(fg.Callback):
     """Keeps its count, which nothing restores."""
 

@@ -7,7 +7,7 @@ from conftest_trainer import without_times
 from events_harness import run
 
 import fdiv_gym as fg
-from fdiv_gym.runs import METRICS, RunFolder
+from fdiv_gym.runs import METRICS, PANELS, RunFolder
 from fdiv_gym_accelerate.callbacks import Callbacks
 
 
@@ -59,6 +59,9 @@ class Tightens(fg.Callback):
     def load_state_dict(self, state):
         self.mean = state["mean"]
 
+    def panels(self):
+        return [fg.Panel("Mean", [fg.PanelFigure("Mean", "reward", {"mean": [(1, self.mean)]})])]
+
 
 SEEN: list[float] = []
 
@@ -79,7 +82,8 @@ def objective():
 
 def bytes_of(folder):
     weights = next((RunFolder(folder).checkpoints()[-1] / "model").glob("*.safetensors"))
-    return weights.read_bytes(), without_times(RunFolder(folder).lines(METRICS))
+    panels = (folder / PANELS).read_bytes()
+    return weights.read_bytes(), panels, without_times(RunFolder(folder).lines(METRICS))
 
 
 @pytest.mark.slow
@@ -97,6 +101,8 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bytes(tmp_path):
     assert straight[2:] == SEEN
     assert Breaks.calls == 1  # it was dropped before the checkpoint
     assert bytes_of(tmp_path / "whole" / "run") == bytes_of(tmp_path / "cut" / "run")
+    (panel,) = RunFolder(tmp_path / "cut" / "run").read_json(PANELS)["panels"]
+    assert panel["figures"][0]["series"] == {"mean": [[1, straight[-1]]]}
     state = torch.load(RunFolder(tmp_path / "cut" / "run").checkpoints()[-1] / "state.pt", weights_only=True)["extra"]
     assert state["kl_scale"] == 1.25**6
     assert state["advantage"] == {

@@ -8,6 +8,7 @@ from typing import Any
 
 import fdiv_gym as fg
 from fdiv_gym.registry import boundary, label_of, restore_state, state_of
+from fdiv_gym.runs import panels_of
 
 
 class Callbacks:
@@ -55,6 +56,17 @@ class Callbacks:
         for callback in list(self._callbacks):
             self._guarded(callback, keep)
         return [{"name": c.registered_name(), "state": states.get(id(c))} for c in self._all]
+
+    def panels(self) -> list[dict[str, Any]]:
+        """The panels of this process's callbacks, for ``panels.json``.
+
+        Raises:
+            PluginError: see ``call``.
+        """
+        found: list[dict[str, Any]] = []
+        for callback in list(self._callbacks):
+            self._guarded(callback, lambda callback: found.extend(panels_of(callback)))
+        return found
 
     def load_state_dict(self, kept: Sequence[Mapping[str, Any]]) -> None:
         """Restore the states, each to the next callback of its name; what was dropped stays dropped.

@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
 from fdiv_gym.registry import boundary, restore_state, state_of
+from fdiv_gym.runs import PANELS
 from fdiv_gym_accelerate.parts import Parts
 
 
@@ -57,6 +58,18 @@ def restore_plugins(parts: Parts, states: Mapping[str, Any]) -> None:
     if "callbacks" in states:
         kept = states["callbacks"]
         parts.callbacks.load_state_dict(kept[parts.accelerator.process_index % len(kept)])
+
+
+def keep_panels(parts: Parts) -> None:
+    """Write the callbacks' panels into the run folder, if there are any; for the first process.
+
+    Raises:
+        PluginError: a fatal callback failed.
+        TrainerError: the file cannot be written.
+    """
+    panels = parts.callbacks.panels()
+    if panels:
+        parts.folder.write_json(PANELS, {"panels": panels})
 
 
 def multipliers_of(advantage: fg.Advantage) -> dict[str, float]:

@@ -35,7 +35,7 @@ from fdiv_gym_accelerate.evaluation import before_and_after
 from fdiv_gym_accelerate.minibatches import StepRows
 from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.phases import Phases, trace_path, traced
-from fdiv_gym_accelerate.plugin_state import plugin_states, restore_plugins
+from fdiv_gym_accelerate.plugin_state import keep_panels, plugin_states, restore_plugins
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.rollouts import Rollouts
@@ -233,6 +233,7 @@ class Run(Parts):
             moves = bool(self.config.model.reference_every)
             keep = checkpoints_kept(self.settings.keep_checkpoints, room_needed(self.policy.model, moves=moves))
             self.folder.forget_old_checkpoints(keep)
+            keep_panels(self)
         self._saved = self.step
         self.accelerator.wait_for_everyone()
 
@@ -242,6 +243,7 @@ class Run(Parts):
             self.screen.message(text)
         summary = self._summary(status)
         if self.accelerator.is_main_process:
+            keep_panels(self)
             self.folder.write_json(SUMMARY, summary)
         return summary
 

@@ -13,9 +13,8 @@ from fdiv_gym.theory.claims.claim import Claim
 from fdiv_gym.theory.claims.subjects import OURS
 
 KINDS = ("objective", "advantage", "aggregation", "divergence")
-REFERENCE: dict[str, Any] = {
-    "penalty": None, "penalty_coefficient": 0.0, "penalty_truncation": None, "unbiased_k3": False,
-}  # fmt: skip
+PENALTY: dict[str, Any] = {"penalty": None, "penalty_coefficient": 0.0, "penalty_truncation": None}
+REFERENCE: dict[str, Any] = {**PENALTY, "unbiased_k3": False}
 LINK: dict[str, Any] = {"link": ""}
 
 DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
@@ -78,6 +77,7 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "clip_high": 0.2,
     },
     ("objective", "f-grpo"): {
+        **PENALTY,
         "divergence": "pearson",
         "link": "",
         "beta": 0.1,
@@ -88,6 +88,7 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "importance_cap": 2.0,
     },
     ("objective", "f-hal"): {
+        **PENALTY,
         "divergence": "jensen_shannon",
         "link": "",
         "beta": 0.1,

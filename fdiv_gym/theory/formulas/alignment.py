@@ -13,6 +13,7 @@ import numpy as np
 from fdiv_gym.theory.formulas.branches import branches
 from fdiv_gym.theory.formulas.data import Array, Data, Rollouts
 from fdiv_gym.theory.formulas.estimators import advantages
+from fdiv_gym.theory.formulas.on_policy import penalised
 
 
 def group_weights(d: Rollouts, sign: Array, weighting: str) -> Array:
@@ -31,11 +32,12 @@ def group_weights(d: Rollouts, sign: Array, weighting: str) -> Array:
 def f_grpo(
     d: Data, held: Data, *, divergence: str = "pearson", link: str = "", beta: float = 0.1, gamma: float = 0.0,
     weighting: str = "uniform", advantage: Any = "group", importance: str = "none", importance_cap: float = 2.0,
+    penalty: str = "", penalty_coefficient: float = 0.0, penalty_truncation: float | None = None,
 ) -> float:  # fmt: skip
     """L = E_x (1/G) sum_i -a_i/(1 + 1/beta) w_i (g(v_i) if a_i > 0 else f*(g(v_i))).
 
     ``importance`` weights the gradient by min(pi/pi_old, cap), held: of the response, which weights its value too, or
-    of each token, which moves v by (beta + gamma) sum_t w_t dlog pi_t.
+    of each token, which moves v by (beta + gamma) sum_t w_t dlog pi_t. ``penalty`` adds c D_f(pi || pi_ref).
     """
     r, constant = d.rollouts, held.rollouts
     positive, negative = branches(divergence, link)
@@ -51,7 +53,10 @@ def f_grpo(
         v = v + (beta + gamma) * r.total(weights * (r.logps - constant.logps))
     on = a != 0
     psi = np.where(a[on] > 0, positive(v[on]), negative(v[on])) * w[on]
-    return float((r.shares[on] * -a[on] / (1 + 1 / beta) * psi).sum())
+    value = float((r.shares[on] * -a[on] / (1 + 1 / beta) * psi).sum())
+    if not penalty:
+        return value
+    return value + penalty_coefficient * penalised(r, constant, penalty, penalty_truncation)
 
 
 def fdo(

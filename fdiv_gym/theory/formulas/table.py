@@ -62,6 +62,8 @@ F_GRPO: list[dict[str, Any]] = [
     {"advantage": {"name": "group", "eps": 0.2}, "gamma": 1.0},
     {"importance": "sequence", "beta": 0.3, "divergence": "hellinger"},
     {"importance": "token", "gamma": 0.4, "beta": 0.3, "importance_cap": 1.3},
+    *({"penalty": name, "penalty_coefficient": 0.3, "gamma": 0.2} for name in SIX),
+    {"penalty": "kl", "penalty_coefficient": 0.7, "penalty_truncation": 0.5, "importance": "sequence"},
 ]
 FDO: list[dict[str, Any]] = [
     {},
@@ -80,6 +82,7 @@ F_HAL: list[dict[str, Any]] = [
     {"lam": 0.3, "off_policy_scale": "matched", "beta": 0.4, "gamma": 0.5, "weighting": "softmax"},
     {"lam": 0.4, "advantage": "mean-centred", "importance": "token", "importance_cap": 1.5},
     {"lam": 0.4, "advantage": {"name": "group", "eps": 0.2}, "importance": "sequence"},
+    {"lam": 0.3, "penalty": "pearson", "penalty_coefficient": 0.4},
 ]
 
 FORMULAS: dict[str, Formula] = {

@@ -10,13 +10,15 @@ import pydantic
 import torch
 from torch import Tensor
 
-import fdiv_gym as fg
-from fdiv_gym.divergences import GUARD_EXPONENT
+from fdiv_gym.divergences.base import GUARD_EXPONENT, Divergence
+from fdiv_gym.objectives.batch import MicroBatch
+from fdiv_gym.registry import options as _options
+from fdiv_gym.registry.reference import PluginRef
 
 #: Largest magnitude of a coefficient, 1e13: float32 holds its square, so the norm of the gradient is finite too.
 LARGEST = math.exp(GUARD_EXPONENT)
 
-METRICS: Mapping[str, str] = {
+PENALTY_METRICS: Mapping[str, str] = {
     "rollouts/penalty": "Estimate of D_f(policy || reference) for the objective's penalty, a mean over responses of"
     " non-negative terms weighted by pi/pi_old, 0 or more; with penalty only.",
     "rollouts/penalty_coefficient": "Mean coefficient of the penalty's score function, importance weight included; with"
@@ -28,13 +30,11 @@ METRICS: Mapping[str, str] = {
 }
 
 
-class PenaltyOptions(fg.Options):
-    """Options of the terms that keep the policy near the reference."""
+class PenaltyOptions(_options.Options):
+    """Options of a penalty on a divergence from the reference."""
 
-    beta: float = pydantic.Field(0.0, ge=0)
-    """Coefficient of the k3 term to the reference; 0 needs no reference."""
-    penalty: fg.PluginRef[fg.Divergence] | None = None
-    """A registered divergence D_f(pi || pi_ref) in place of the k3 term, or a table with its name and options."""
+    penalty: PluginRef[Divergence] | None = None
+    """A registered divergence D_f(pi || pi_ref) of the sampled responses, or a table with its name and options."""
     penalty_coefficient: float = pydantic.Field(0.0, ge=0)
     """Coefficient of the penalty; above 0 exactly if there is a penalty."""
     penalty_truncation: float | None = pydantic.Field(None, gt=0)
@@ -49,8 +49,6 @@ class PenaltyOptions(fg.Options):
             raise ValueError("penalty_truncation needs a divergence: set penalty, e.g. penalty = 'pearson'")
         if self.penalty is not None and self.penalty_coefficient == 0:
             raise ValueError("penalty needs penalty_coefficient above 0")
-        if self.penalty is not None and self.beta > 0:
-            raise ValueError(f"penalty takes the place of the k3 term: set beta = 0 (it is {self.beta:g})")
         return self
 
 
@@ -72,7 +70,7 @@ class Penalty:
         truncation: largest magnitude of a response's coefficient, or None. The gradient is then biased.
     """
 
-    def __init__(self, divergence: fg.Divergence, coefficient: float, truncation: float | None = None) -> None:
+    def __init__(self, divergence: Divergence, coefficient: float, truncation: float | None = None) -> None:
         self.divergence = divergence
         self.coefficient = coefficient
         self.truncation = truncation
@@ -84,9 +82,7 @@ class Penalty:
             return None
         return cls(options.penalty.build(), options.penalty_coefficient, options.penalty_truncation)
 
-    def loss(
-        self, batch: fg.MicroBatch, shares: Tensor, scale: float = 1.0
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def loss(self, batch: MicroBatch, shares: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The part of the loss that these rows contribute.
 
         Args:
