@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
 import fdiv_gym as fg
-from fdiv_gym.runs import Controls
+from fdiv_gym.runs import Controls, Panel
 from fdiv_gym_gprl.law import Law, LawOptions
+from fdiv_gym_gprl.panel import panel_of
 from fdiv_gym_gprl.readings import Reading, read, watched
 
 
@@ -58,6 +59,11 @@ class DriftMonitor(fg.Callback):
             self._record(step, event)
             if self.options.act:
                 self._set(groups, controls)
+
+    def panels(self) -> Sequence[Panel]:
+        """Shares, drift, multipliers, KL factor and levels over the steps, and the events."""
+        threshold = self.options.threshold
+        return [panel_of(self._steps, threshold, threshold * self.options.release)] if self._steps else []
 
     def state_dict(self) -> Mapping[str, Any]:
         """The state of the law, and what the panel shows."""

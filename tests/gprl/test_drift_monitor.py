@@ -8,6 +8,7 @@ import torch
 
 import fdiv_gym as fg
 from fdiv_gym.runs import Controls
+from fdiv_gym.runs.panels import panels_of
 from fdiv_gym.testing import check_callback
 
 FAST = {"warmup": 2, "smoothing": 0.5, "relaxation": 0.5, "threshold": 0.05}
@@ -117,3 +118,22 @@ def test_a_resumed_monitor_goes_on_in_the_same_way(cut):
 def test_it_passes_the_kit():
     report = check_callback(fg.get_callback("drift-monitor"))
     assert report.ok, report.text()
+
+
+def test_the_panel_shows_what_it_saw_and_did():
+    monitor = fg.get_callback("drift-monitor", **FAST)
+    assert list(monitor.panels()) == []
+    play(monitor, Controls(fg.get_objective("gprl")), [1, 1, 3, 3, 1, 1, 1, 1, 1])
+    (panel,) = monitor.panels()
+    figures = {figure.title: figure.series for figure in panel.figures}
+    shares = figures["Shares of the dimensions"]
+    assert [step for step, _ in shares["gprl/0"]] == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert shares["gprl/0"][0][1] == pytest.approx(1 / 3, abs=1e-15)
+    assert shares["gprl/0"][-1][1] == monitor.law.shares()["gprl/0"]
+    assert figures["Multipliers of the dimensions"]["gprl/1"][-1][1] == monitor.law.multipliers()["gprl/1"]
+    assert figures["KL coefficient"]["factor"][2][1] > 1
+    (table,) = panel.tables
+    assert [row[:2] for row in table.rows] == [(3, "begins to act"), (8, "stops acting")]
+    assert table.rows[0][4] == "gprl/0"
+    (record,) = panels_of(monitor)
+    assert record["callback"] == "drift-monitor"
