@@ -169,7 +169,10 @@ def _requests(task: fg.Task) -> list[fg.Task]:
     item, turned = str(task.data["item"]), task.data["turned"]
     return [
         fg.Task(
-            text, f"ok, {item}" if turn < turned else REFUSAL, {"harmful": turn >= turned, "keywords": item.split()}
+            text,
+            f"ok, {item}" if turn < turned else REFUSAL,
+            {"harmful": turn >= turned, "keywords": item.split()},
+            group=task.group,
         )
         for turn, text in enumerate(task.data["requests"])
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,10 @@ REASONS = 3
 """Reasons of missing scores in a summary."""
 PLACE_AND_TEXTS = ("step", "split", "mode", "index", "sample", "prompt", "answer", "response", "turns", "transcript")
 """Keys of a sample record that a disagreement includes: its place and its texts."""
+
+
+GROUP = ("step", "split", "mode", "index", "task_hash")
+"""Keys of a sample record that the responses of one group share."""
 
 
 @dataclass(frozen=True)
@@ -129,25 +133,30 @@ def rescore(
         close()
         raise TrainerError(f"no sample of {path} can be rescored: " + "; ".join(f"{n} {r}" for r, n in refused.items()))
     try:
-        verdicts = [verdict for batch in _batches(kept) for verdict in judge(batch)]
+        verdicts = _rescored(judge, kept)
     finally:
         close()
     return Rescored([saved.line for saved in kept], verdicts, dict(refused))
 
 
-def _batches(saved: Sequence[_Saved]) -> Iterator[list[_Saved]]:
-    """The samples in their order, in batches of whole groups as far as these follow one another."""
-    numbers: dict[tuple[Any, ...], int] = {}
-    batch: list[_Saved] = []
-    last = None
-    for one in saved:
-        place = tuple(one.line[key] for key in ("step", "split", "mode", "index", "task_hash"))
-        if len(batch) >= BATCH and place != last:
-            yield batch
-            batch = []
-        batch.append(replace(one, task=one.task.in_group(numbers.setdefault(place, len(numbers)))))
-        last = place
-    yield batch
+def _rescored(judge: Judging, kept: Sequence[_Saved]) -> list[Verdict]:
+    """The verdict of each sample, in batches of about ``BATCH`` that divide no group.
+
+    A group is what was drawn to one task in one step. A judge that compares gets the samples of it that are kept.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, saved in enumerate(kept):
+        groups.setdefault(tuple(saved.line[key] for key in GROUP), []).append(place)
+    batches: list[list[tuple[int, int]]] = [[]]
+    for number, places in enumerate(groups.values()):
+        if len(batches[-1]) >= BATCH:
+            batches.append([])
+        batches[-1] += [(place, number) for place in places]
+    found: dict[int, Verdict] = {}
+    for batch in batches:
+        some = [replace(kept[place], task=replace(kept[place].task, group=number)) for place, number in batch]
+        found |= dict(zip([place for place, _ in batch], judge(some), strict=True))
+    return [found[place] for place in range(len(kept))]
 
 
 def _saved(line: Mapping[str, Any], needs_answer: bool) -> _Saved | str:

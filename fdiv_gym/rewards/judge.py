@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from fdiv_gym.cache import cache_folder
@@ -66,8 +66,9 @@ class Judge(Configurable):
     async def judge(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:
         """Score response i as an answer to task i. Must not raise for any text.
 
-        Responses to one task with the same ``group`` in one call are a group; a judge may compare them, see
-        ``fdiv_gym.types.groups_of``.
+        A judge may compare the responses of a group with each other. Which ones belong together, ``groups_of`` of
+        ``fdiv_gym.types`` tells: responses to the same task, drawn together. In a group of one, as in greedy
+        evaluations, a score that needs others is missing (unscorable), and not 0.
         """
         raise NotImplementedError
 
@@ -76,7 +77,8 @@ class Judge(Configurable):
 
         The default compares the scores of ``judge``; override it to compare both answers directly.
         """
-        verdicts = await self.judge([*tasks, *tasks], [*firsts, *seconds])
+        pairs = [replace(task, group=i) for i, task in enumerate(tasks)]  # a judge that compares gets the two alone
+        verdicts = await self.judge([*pairs, *pairs], [*firsts, *seconds])
         return [_compared(a, b) for a, b in zip(verdicts[: len(tasks)], verdicts[len(tasks) :], strict=True)]
 
     def judge_batch(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Verdict]:

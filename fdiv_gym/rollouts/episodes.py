@@ -76,7 +76,7 @@ def run_episodes(
     """
     with boundary(env, "use_template"):
         env.use_template(encoder.shows_tools, encoder.parse_calls if encoder.declares_calls else None)
-    live = [_Live(talk) for talk in Conversation.begin(env, [task for task in tasks for _ in range(n)])]
+    live = [_Live(talk) for talk in Conversation.begin(env, in_groups(tasks, n))]
     try:
         turn = 0
         while playing := [one for one in live if one.talk.end is None]:
@@ -95,7 +95,12 @@ def run_episodes(
     if after_rollouts is not None:
         after_rollouts(groups([None] * len(live)))
     tokens = [one.rows.response_length for one in live]
-    return groups(judge(env, [one.talk for one in live], tokens, n, ledger, masks=masks))
+    return groups(judge(env, [one.talk for one in live], tokens, ledger, masks=masks))
+
+
+def in_groups(tasks: Sequence[Task], n: int) -> list[Task]:
+    """The task of each of ``n`` episodes of every task, with the number of its group."""
+    return [numbered for g, task in enumerate(tasks) for numbered in [replace(task, group=g)] * n]
 
 
 def _respond(

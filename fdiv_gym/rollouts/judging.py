@@ -25,7 +25,6 @@ def judge(
     env: Environment,
     conversations: Sequence[Conversation],
     tokens: Sequence[float | None],
-    n: int,
     ledger: TimeoutLedger | None = None,
     *,
     masks: bool,
@@ -36,7 +35,6 @@ def judge(
         env: the environment.
         conversations: all have ended; they are closed here.
         tokens: sampled in each, or None where that is not known.
-        n: conversations of a group, which follow one another; two groups stay two even where their task is the same.
         ledger: see ``score_checked``.
         masks: whether ``env.score_truncated = "mask"`` holds for them, as it does in training.
 
@@ -45,10 +43,9 @@ def judge(
     """
     close_all(conversations)
     places = [i for i, conversation in enumerate(conversations) if conversation.problem is None]
-    tasks = [one.task.in_group(g) for g, one in enumerate(conversations[::n])]
     verdicts = judge_transcripts(
         env,
-        [tasks[i // n] for i in places],
+        [conversations[i].task for i in places],
         [conversations[i].transcript() for i in places],
         [tokens[i] for i in places],
         ledger,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fdiv_gym.envs.base import Environment
 from fdiv_gym.envs.play import Conversation, advance, close_all
 from fdiv_gym.registry.guard import boundary, texts_of
+from fdiv_gym.rollouts.episodes import in_groups
 from fdiv_gym.rollouts.judging import judge
 from fdiv_gym.rollouts.scoring import TimeoutLedger
 from fdiv_gym.rollouts.seeds import derive_seed
@@ -79,7 +80,7 @@ def run_text_episodes(
     """
     with boundary(env, "use_template"):
         env.use_template(False, None)
-    live = [_Live(talk) for talk in Conversation.begin(env, [task for task in tasks for _ in range(n)])]
+    live = [_Live(talk) for talk in Conversation.begin(env, in_groups(tasks, n))]
     try:
         turn = 0
         while playing := [one for one in live if one.talk.end is None]:
@@ -88,7 +89,7 @@ def run_text_episodes(
             turn += 1
     finally:
         close_all([one.talk for one in live])
-    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], n, ledger, masks=False)
+    verdicts = judge(env, [one.talk for one in live], [one.tokens for one in live], ledger, masks=False)
     done = [one.finished(verdict) for one, verdict in zip(live, verdicts, strict=True)]
     return [done[g * n : (g + 1) * n] for g in range(len(tasks))]
 

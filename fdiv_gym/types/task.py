@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from fdiv_gym.errors import EnvError
 from fdiv_gym.types.message import ROLES, Message, Prompt, as_text, messages_of, plain_prompt
@@ -24,8 +23,9 @@ class Task:
             surrogates in it or in the answer are replaced by U+FFFD.
         answer: the reference answer, if there is one.
         data: further data that the environment needs to score a response; JSON values only.
-        group: tells the groups of one batch apart where a task is drawn twice: responses are compared with those of
-            the same task and the same number. It is no part of the content: equality and ``hash`` leave it out.
+        group: number of the group that a response belongs to, among those that are scored together. Whoever runs
+            episodes sets it for the environment and its judges; elsewhere it is None. The same task drawn twice in a
+            step is two groups. It is no part of the content: neither equality nor the hash reads it. See ``groups_of``.
 
     Raises:
         EnvError: the prompt is neither a string nor messages, or ``data`` is not JSON.
@@ -58,12 +58,6 @@ class Task:
             return self.messages[0].content
         return as_text(self.messages)
 
-    def in_group(self, number: int) -> Self:
-        """The same task as one of group ``number``."""
-        twin = copy.copy(self)  # with the hash, if it was computed
-        object.__setattr__(twin, "group", number)
-        return twin
-
     @cached_property
     def hash(self) -> str:
         """The first 16 hex digits of the SHA-256 of the content: equal content, equal hash, on any machine."""
@@ -77,10 +71,13 @@ class Task:
 
 
 def groups_of(tasks: Sequence[Task]) -> list[list[int]]:
-    """The indices of each group, those of one task and one ``group``, in the order of the first of each."""
+    """The places of the responses that belong together: those with equal tasks and the same ``group``.
+
+    A judge that compares responses takes its groups from here.
+    """
     groups: dict[tuple[str, int | None], list[int]] = {}
-    for i, task in enumerate(tasks):
-        groups.setdefault((task.hash, task.group), []).append(i)
+    for place, task in enumerate(tasks):
+        groups.setdefault((task.hash, task.group), []).append(place)
     return list(groups.values())
 
 

@@ -13,7 +13,7 @@ from fdiv_gym.types import groups_of
 
 
 class Pairwise(fg.Judge):
-    """Win rate within the group: responses to one task are compared with each other, those of each group apart.
+    """Win rate within the group: the responses to one task are compared with each other, of a task drawn twice apart.
 
     A comparison that fails counts for neither side; a response without any comparison (a group of one,
     or all of its comparisons failed) is unscorable. Components: ``win_rate``, ``comparisons``, and

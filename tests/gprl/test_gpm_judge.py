@@ -1,5 +1,6 @@
 """The judge gpm against the model itself, response by response."""
 
+import dataclasses
 import math
 
 import pytest
@@ -93,7 +94,7 @@ def test_what_cannot_be_compared_is_unscorable(folder):
 
 
 def test_a_task_twice_is_two_groups(folder):
-    tasks = [TASK.in_group(0), TASK.in_group(1), TASK.in_group(0), TASK.in_group(1)]
+    tasks = [dataclasses.replace(TASK, group=g) for g in (0, 1, 0, 1)]
     judge = fg.get_judge("gpm", model=folder)
     found, one = judge.judge_batch(tasks, TEXTS), judge.judge_batch([TASK, TASK], TEXTS[0::2])
     assert [found[0].score, found[2].score] == [v.score for v in one]

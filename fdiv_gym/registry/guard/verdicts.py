@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 from fdiv_gym.errors import EnvError, FdivGymError, JudgeError, VerifierError
 from fdiv_gym.registry.guard.boundaries import Plugin, attribute_errors, boundary, label_of
 from fdiv_gym.registry.messages import cause_of, shorten
-from fdiv_gym.types.task import Task
-from fdiv_gym.types.verdict import Verdict, is_finite_number
+from fdiv_gym.types.task import Task, groups_of
+from fdiv_gym.types.verdict import Status, Verdict, is_finite_number
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def verdicts_of(env: Scorer, tasks: Sequence[Task], responses: Sequence[str]) ->
         return check_verdicts(env, verdicts, len(texts), call="score_batch")
 
     with attribute_errors(env):
-        return batch_or_alone(judge, tasks, responses)
+        return _batch_or_groups(judge, tasks, responses)
 
 
 def verified_by(verifier: AnswerChecker, references: Sequence[str], responses: Sequence[str]) -> list[Verdict]:
@@ -129,6 +129,43 @@ def batch_or_alone(
             return [Verdict.error(cause_of(error)[:200])]
     pairs = zip(against, responses, strict=True)
     return [verdict for one, response in pairs for verdict in batch_or_alone(judge, [one], [response])]
+
+
+def _batch_or_groups(
+    judge: Callable[[Sequence[Task], Sequence[str]], Iterable[Verdict]], tasks: Sequence[Task], responses: Sequence[str]
+) -> list[Verdict]:
+    """The verdicts of a batch; if the call fails, each group is scored by itself.
+
+    A response of a failing group that fails alone is ``error``. The others are scored together again, because a judge
+    may compare them.
+
+    Raises:
+        FdivGymError: the judge itself raised one.
+    """
+    try:
+        return list(judge(tasks, responses))
+    except (FdivGymError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if len(responses) == 1:
+            return [Verdict.error(cause_of(error)[:200])]
+
+    def again(places: Sequence[int]) -> dict[int, Verdict]:
+        verdicts = _batch_or_groups(judge, [tasks[i] for i in places], [responses[i] for i in places])
+        return dict(zip(places, verdicts, strict=True))
+
+    found: dict[int, Verdict] = {}
+    groups = groups_of(tasks)
+    if len(groups) > 1:
+        for places in groups:
+            found |= again(places)
+    else:
+        for place in range(len(tasks)):
+            found |= again([place])
+        rest = [place for place, verdict in found.items() if verdict.status is not Status.ERROR]
+        if 1 < len(rest) < len(tasks):
+            found |= again(rest)
+    return [found[place] for place in range(len(tasks))]
 
 
 def score_range_of(judge: Plugin) -> tuple[float, float]:
