@@ -189,10 +189,12 @@ def configuration_page() -> str:
     lines += [
         "## `[[callbacks]]`",
         "",
-        "Callbacks of the run, each a table with the required key `name` and the callback's options. fdiv-gym itself",
-        "registers no callback; `fdiv-gym list callback` shows those of other packages.",
+        "Callbacks of the run, each a table with the required key `name` and the callback's options;",
+        "`fdiv-gym list callback` shows those of other packages too.",
         "",
     ]
+    for names, entry in entries_of("callback"):
+        lines += entry_section(names, entry, "callbacks", ())
     for kind, where in NESTED_KINDS.items():
         plural = f"{kind.capitalize()}s" if kind != "divergence" else "Divergences"
         lines += [f"## {plural}", "", f"Options of a {kind} that `{where}` names, in a table beside `name`.", ""]

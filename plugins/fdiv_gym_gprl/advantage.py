@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 import torch
@@ -37,20 +37,17 @@ class GPRL(fg.Advantage):
         correction: Literal[0, 1] = 0
         """0: the sum of squares is divided by the number n of scores, 1: by n - 1."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.multipliers: dict[str, float] = {}
-
     def compute(self, groups: fg.GroupBatch) -> Tensor:
         """[N] fp64.
 
         Raises:
             ConfigError: the verdicts have components, but not those of a preference model.
+            PluginError: a multiplier is no finite number of at least 0.
         """
         each = fg.get_advantage("group", eps=self.options.eps, correction=self.options.correction)
         total, weights = torch.zeros_like(groups.rewards), torch.zeros_like(groups.rewards)
         for name, score, eigenvalue in self._read(groups):
-            weight = eigenvalue * self.multipliers.get(name, 1.0)
+            weight = eigenvalue * self.multiplier(name)
             part = each.compute(dataclasses.replace(groups, rewards=_present(groups, score, eigenvalue)))
             total = total + torch.where(part != 0, weight * part, 0.0)
             weights = weights + torch.where(eigenvalue.isnan(), 0.0, weight)
@@ -59,8 +56,11 @@ class GPRL(fg.Advantage):
         return torch.where(total != 0, total / weights, 0.0)
 
     def compared(self, groups: fg.GroupBatch) -> list[Tensor]:
-        """The scores of the dimensions; in a preference cycle they differ while the rewards are equal."""
-        return [_present(groups, score, eigenvalue) for _, score, eigenvalue in self._read(groups)]
+        """The scores of the dimensions that have a weight; in a preference cycle they differ, the rewards are equal."""
+        weighted = [(score, e) for name, score, e in self._read(groups) if self.multiplier(name)]
+        return [torch.where(e != 0, _present(groups, score, e), torch.nan) for score, e in weighted] or [
+            torch.full_like(groups.rewards, torch.nan)
+        ]
 
     def _read(self, groups: fg.GroupBatch) -> list[tuple[str, Tensor, Tensor]]:
         """The name, the scores [N] and the eigenvalues [N] of each dimension."""

@@ -64,7 +64,7 @@ def group_scores(embeddings: Tensor) -> Tensor:
 
 def _unit(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates [..., k, 2] of at most 4 in magnitude, and the powers of 2 [..., k] they were divided by."""
-    pairs = embeddings.unflatten(-1, (-1, 2))
+    pairs = embeddings.reshape(*embeddings.shape[:-1], -1, 2)
     _, exponent = torch.frexp(pairs.detach().abs().amax(-1))
     limit = 126 if pairs.dtype == torch.float32 else 1022
     exponent = exponent.clamp(-limit, limit)

@@ -71,7 +71,9 @@ def test_every_table_of_a_run_file_has_a_section():
 @pytest.mark.parametrize("entry", OWN, ids=lambda e: e.label)
 def test_every_option_of_a_plugin_has_an_entry(entry):
     tables = {kind: name for name, (_, kind, _) in PLUGIN_TABLES.items()} | {"judge": "judge"}
-    if entry.kind in tables:
+    if entry.kind == "callback":
+        within = section(CONFIGURATION, "## `[[callbacks]]`")
+    elif entry.kind in tables:
         within = section(CONFIGURATION, f"## `[{tables[entry.kind]}]`")
     else:
         within = section(CONFIGURATION, f"## {entry.kind.capitalize()}s")

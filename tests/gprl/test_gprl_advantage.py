@@ -10,6 +10,7 @@ from gprl_groups import groups_of, random_groups
 import fdiv_gym as fg
 from fdiv_gym.objectives import differing
 from fdiv_gym.testing import check_advantage
+from fdiv_gym_gprl.scores import pair_scores
 
 NAN = math.nan
 ROOT = math.sqrt(1.5)
@@ -49,6 +50,18 @@ def test_weights_of_zero_give_zero_and_not_nan():
     advantage = fg.get_advantage("gprl", aggregate="mean")
     advantage.multipliers = {"gprl/0": 0.0, "gprl/1": 0.0}
     assert advantage.compute(batch([0.1, 0.2, 0.3], **BY_HAND)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_only_dimensions_with_a_weight_are_compared():
+    groups = batch([0.5, 0.5], gprl_0=[1.0, -1.0], gprl_1=[0.0, 0.0], lambda_0=[1.0, 1.0], lambda_1=[1.0, 1.0])
+    advantage = fg.get_advantage("gprl")
+    assert differing(groups, advantage).tolist() == [True, True]
+    advantage.multipliers = {"gprl/0": 0.0}
+    assert differing(groups, advantage).tolist() == [False, False]
+    advantage.multipliers = {"gprl/0": 0.0, "gprl/1": 0.0}
+    assert differing(groups, advantage).tolist() == [False, False]
+    none = dataclasses.replace(groups, components={**groups.components, "lambda/0": torch.zeros(2).double()})
+    assert differing(none, fg.get_advantage("gprl")).tolist() == [False, False]
 
 
 def test_an_unscored_response_and_a_missing_dimension_count_for_nothing():
@@ -97,21 +110,33 @@ def test_the_scale_of_a_dimension_does_not_matter_but_its_eigenvalue_does(eigenv
 def test_groups_do_not_read_each_other():
     embeddings, eigenvalues = random_groups()
     together = fg.get_advantage("gprl").compute(groups_of(embeddings, eigenvalues))
-    alone = [fg.get_advantage("gprl").compute(groups_of([e], [v])) for e, v in zip(embeddings, eigenvalues, strict=True)]
+    alone = [
+        fg.get_advantage("gprl").compute(groups_of([e], [v])) for e, v in zip(embeddings, eigenvalues, strict=True)
+    ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
 
 
-#: Rock, paper and scissors: each beats one of the others by the same score, so all win rates are equal.
-CYCLE = torch.tensor([[math.cos(a), math.sin(a)] for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)], dtype=torch.float64)
+def plane(scores):
+    """Three points whose determinants are a skew-symmetric 3 x 3 matrix."""
+    points = [[1.0, 0.0], [scores[1][2] / scores[0][2], scores[0][1]], [0.0, scores[0][2]]]
+    return torch.tensor(points, dtype=torch.float64)
 
 
 def test_a_cycle_has_equal_scalars_and_unequal_dimensions():
-    rest = torch.tensor([[0.0, 1.0], [1.0, 1.0], [3.0, 1.0]], dtype=torch.float64)
-    groups = groups_of([torch.cat([CYCLE, rest], 1)], [[1.0, 1.0]])
+    # Each response beats one other by 1; the first dimension orders them, the second holds the rest of the cycle.
+    order = [[u - v for v in (0.5, 0.0, -1.0)] for u in (0.5, 0.0, -1.0)]
+    cycle = [[0, 1, -1], [-1, 0, 1], [1, -1, 0]]
+    rest = [[(cycle[i][j] - order[i][j]) / 2 for j in range(3)] for i in range(3)]
+    embeddings = torch.cat([plane(order), plane(rest)], 1)
+    total = pair_scores(embeddings.unsqueeze(1), embeddings.unsqueeze(0)) @ torch.tensor([1.0, 2.0]).double()
+    torch.testing.assert_close(total, torch.tensor(cycle).double(), rtol=0, atol=1e-15)
+    groups = groups_of([embeddings], [[1.0, 2.0]])
     advantage = fg.get_advantage("gprl")
     assert bool(groups.all_equal().all())  # the rewards
     assert bool(differing(groups, advantage).all())
-    assert float(advantage.compute(groups).abs().min()) > 0.1
+    # z of the second dimension is minus that of the first: A = z - 2 z
+    z = torch.tensor([0.5, 0.0, -1.0]).double() + 1 / 6
+    torch.testing.assert_close(advantage.compute(groups), -z / z.square().mean().sqrt(), rtol=0, atol=1e-7)
 
 
 def test_a_group_of_one_and_a_group_of_equal_responses_have_none():

@@ -1,5 +1,6 @@
 """The table of faults: what is edited, and which claims must fail."""
 
+from fault_dimensions import DIMENSIONS
 from fault_paths import PATHS
 from faults import Fault
 
@@ -325,4 +326,4 @@ OTHERS = (
           ("uniform_weights_keep_the_proportion", "formula_of_f_grpo", "loss_is_the_variational_form")),
 )  # fmt: skip
 
-FAULTS = AUDIT + OBJECTIVES + BRANCHES + OTHERS + PATHS
+FAULTS = AUDIT + OBJECTIVES + BRANCHES + OTHERS + PATHS + DIMENSIONS

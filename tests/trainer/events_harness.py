@@ -70,12 +70,12 @@ def run(
         "evaluate_every": 0, "checkpoint_every": 0, "warmup_steps": 0, "learning_rate": 1e-4, "samples_per_step": 0,
     } | trainer  # fmt: skip
     config = {
-        "env": {"id": env},
+        "env": env if isinstance(env, dict) else {"id": env},
         "model": {"name_or_path": str(initial), **(model or {})},
         "engine": {"name": engine, "max_new_tokens": 4},
         "objective": {"name": objective} if isinstance(objective, (str, type)) else objective,
         "trainer": options,
-        "callbacks": [{"name": callback} for callback in callbacks],
+        "callbacks": [one if isinstance(one, dict) else {"name": one} for one in callbacks],
         **({} if preferences is None else {"preferences": preferences}),
     }
     output = folder / "run"

@@ -120,6 +120,13 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "clip_high": 0.2,
         "rescale": True,
     },
+    ("objective", "gprl"): {
+        "beta": 0.04,
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "advantage": "gprl",
+        "aggregation": "sequence",
+    },
     ("objective", "grpo"): {
         **REFERENCE,
         "beta": 0.04,
@@ -189,6 +196,7 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("advantage", "batch"): {"eps": 1e-06, "correction": 0},
     ("advantage", "beta-normalised"): {"low": 0.0, "high": 1.0, "ceiling": 1000000.0},
     ("advantage", "gdpo"): {"weights": {}, "eps": 1e-06, "correction": 0},
+    ("advantage", "gprl"): {"aggregate": "sum", "eps": 1e-08, "correction": 0},
     ("advantage", "group"): {"eps": 1e-06, "correction": 0, "scale": "prompt"},
     ("advantage", "leave-one-out"): {},
     ("advantage", "max-normalised"): {},

@@ -18,7 +18,7 @@ from fdiv_gym.theory.claims.subjects import F_DO, OURS, relative
 from fdiv_gym.theory.formulas import FORMULAS, alignment
 from fdiv_gym.theory.formulas.estimators import estimated
 
-#: Advantages and their options, on 14 responses with two components.
+#: Advantages and their options, on 14 responses with two components; for gprl two dimensions of a preference.
 ADVANTAGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("group", {}),
     ("group", {"correction": 1, "eps": 0.1}),
@@ -35,6 +35,9 @@ ADVANTAGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gdpo", {}),
     ("gdpo", {"weights": {"form": 0.5, "result": 2.0}, "eps": 0.1}),
     ("gdpo", {"weights": {"form": 3.0}, "correction": 1}),
+    ("gprl", {}),
+    ("gprl", {"aggregate": "mean", "correction": 1}),
+    ("gprl", {"eps": 0.1}),
 )
 HALF: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dpo", {"beta": 1.0}),
@@ -49,14 +52,20 @@ def advantages_are_their_formulas() -> Claim:
     worst, step = 0.0, steps_for(get_objective("grpo"))[0]
     generator = np.random.default_rng(3)
     parts = {"form": generator.integers(0, 3, 14).astype(float), "result": 5 * generator.normal(size=14)}
-    components = {name: torch.from_numpy(values) for name, values in parts.items()}
-    groups = dataclasses.replace(step.groups(False), components=components)
+    eigenvalues = generator.uniform(0, 2, (2, 4))[:, step.group.numpy()]
+    dimensions = {
+        "gprl/0": parts["result"],
+        "gprl/1": parts["form"],
+        "lambda/0": eigenvalues[0],
+        "lambda/1": eigenvalues[1],
+    }
     rewards, group = step.rewards.numpy(), step.group.numpy()
     for name, options in ADVANTAGES:
-        found = get_advantage(name, **options).compute(groups)
-        worst = max(
-            worst, relative(found, torch.from_numpy(estimated(rewards, group, {"name": name, **options}, parts)))
-        )
+        of = dimensions if name == "gprl" else parts
+        components = {key: torch.from_numpy(values) for key, values in of.items()}
+        found = get_advantage(name, **options).compute(dataclasses.replace(step.groups(False), components=components))
+        expected = estimated(rewards, group, {"name": name, **options}, of)
+        worst = max(worst, relative(found, torch.from_numpy(expected)))
     registered = {e.name for e in list_entries("advantage") if e.distribution == "fdiv-gym"}
     left = sorted(registered - {name for name, _ in ADVANTAGES})
     detail = f"{len(ADVANTAGES)} settings" + (f"; without a formula: {', '.join(left)}" if left else "")

@@ -31,9 +31,10 @@ def _advantages(rewards: bytes, group: bytes, options: tuple[tuple[str, Any], ..
 
 
 def estimated(rewards: Array, group: Array, options: Mapping[str, Any], components: Mapping[str, Array]) -> Array:
-    """[N]: the advantages of one estimator; ``components`` [N] each are the parts of the verdicts, for gdpo."""
-    if options["name"] == "gdpo":
-        return gdpo(rewards, group, components, **{k: v for k, v in options.items() if k != "name"})
+    """[N]: the advantages of one estimator; ``components`` [N] each are the parts of the verdicts, for gdpo, gprl."""
+    if options["name"] in ("gdpo", "gprl"):
+        of_components = gdpo if options["name"] == "gdpo" else gprl
+        return of_components(rewards, group, components, **{k: v for k, v in options.items() if k != "name"})
     if options["name"] == "reinforce++":
         baseline = {"name": options.get("baseline", "mean-centred")}
         return over_deviation(estimated(rewards, group, baseline, {}), rewards, options)
@@ -92,6 +93,22 @@ def gdpo(
         values = np.where(np.isnan(rewards), np.nan, parts[name])
         total = total + weight * estimated(values, group, options, {})
     return over_deviation(total, rewards, options)
+
+
+def gprl(
+    rewards: Array, group: Array, components: Mapping[str, Array], *, aggregate: str = "sum", eps: float = 1e-8,
+    correction: int = 0, multipliers: Mapping[str, float] | None = None,
+) -> Array:  # fmt: skip
+    """GPRL, arXiv 2605.18721: scores gprl/<l> standardised in their groups, summed with lambda/<l> times m_l."""
+    names = [name.removeprefix("gprl/") for name in components if name.startswith("gprl/")]
+    parts = {f"gprl/{n}": (components[f"gprl/{n}"], components[f"lambda/{n}"]) for n in names}
+    total, weights = np.zeros(len(rewards)), np.zeros(len(rewards))
+    for name, (scores, eigenvalues) in (parts or {"reward": (rewards, np.ones(len(rewards)))}).items():
+        values = np.where(np.isnan(rewards) | np.isnan(eigenvalues), np.nan, scores)
+        z = estimated(values, group, {"name": "group", "eps": eps, "correction": correction}, {})
+        weight = (multipliers or {}).get(name, 1.0) * np.nan_to_num(eigenvalues)
+        total, weights = total + weight * z, weights + weight
+    return total if aggregate == "sum" else np.divide(total, weights, out=np.zeros(len(total)), where=weights > 0)
 
 
 def beta_normalised(rewards: Array, group: Array, row: int, low: float, high: float) -> float:

@@ -66,6 +66,11 @@ def grpo(
     return aggregated(d, held, clipped(np.exp(r.logps - r.old), a, clip_low, clip_high), a, aggregation, beta, **terms)
 
 
+def gprl(d: Data, held: Data, *, advantage: Any = "gprl", **options: Any) -> float:
+    """GPRL, arXiv 2605.18721: the loss of GRPO on advantages of several dimensions."""
+    return grpo(d, held, advantage=advantage, **options)
+
+
 def dr_grpo(
     d: Data, held: Data, *, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0,
     advantage: Any = "mean-centred", aggregation: Any = "constant-length",

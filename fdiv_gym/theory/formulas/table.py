@@ -47,6 +47,12 @@ RATIO: list[dict[str, Any]] = [
     {"ratio": "sequence", "clip_low": 0.3, "clip_high": 0.5, "beta": 0.1, "unbiased_k3": True},
 ]
 CLIPPED = [*ON_POLICY, {"clip_low": 0.1, "clip_high": 0.4}, {"clip_low": 0.4, "clip_high": 0.1, "beta": 0.1}]
+GPRL: list[dict[str, Any]] = [
+    {},
+    {"beta": 0.3, "clip_low": 0.1, "clip_high": 0.4},
+    {"beta": 0.0, "advantage": {"name": "gprl", "eps": 0.2, "correction": 1}, "aggregation": "token-mean"},
+    {"advantage": "leave-one-out"},
+]
 F_GRPO: list[dict[str, Any]] = [
     {},
     *({"divergence": name, "beta": 0.3} for name in SIX),
@@ -85,6 +91,7 @@ FORMULAS: dict[str, Formula] = {
     "kldo": Formula(alignment.kldo, "arXiv 2502.00657", KLDO),
     "f-hal": Formula(alignment.f_hal, "arXiv 2602.05946", F_HAL),
     "grpo": Formula(on_policy.grpo, "arXiv 2402.03300", [*CLIPPED, *PENALTY]),
+    "gprl": Formula(on_policy.gprl, "arXiv 2605.18721", GPRL),
     "dr-grpo": Formula(on_policy.dr_grpo, "arXiv 2503.20783", CLIPPED),
     "dapo": Formula(on_policy.dapo, "arXiv 2503.14476", CLIPPED),
     "gspo": Formula(on_policy.gspo, "arXiv 2507.18071", CLIPPED),
