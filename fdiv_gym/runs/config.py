@@ -187,7 +187,7 @@ def _tables_read(record: Mapping[str, Any]) -> frozenset[str]:
     trainer: PluginRef[Any] = record["trainer"]
     read: frozenset[str] = trainer.plugin_class.needs
     for table in ("env", "engine", "objective", "preferences", "tracker", "callbacks"):
-        if record.get(table) and table not in read:
+        if table not in read and record.get(table) not in (None, [], ()):
             shown = ", ".join(f"[{name}]" for name in sorted({"model", "trainer", *read}))
             raise ConfigError(
                 f"trainer {trainer.name!r} does not read [{table}]: remove the table; it reads {shown}"
