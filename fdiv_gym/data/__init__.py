@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fdiv_gym.data.contamination import content_hash as content_hash
     from fdiv_gym.data.contamination import find_contamination as find_contamination
     from fdiv_gym.data.contamination import task_content_hash as task_content_hash
+    from fdiv_gym.data.demonstrations import PreferenceDemonstrations as PreferenceDemonstrations
     from fdiv_gym.data.preferences import PreferenceData as PreferenceData
     from fdiv_gym.data.preferences import PreferenceRow as PreferenceRow
     from fdiv_gym.data.preferences import encode_units as encode_units
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "config": ["PreferenceColumns", "PreferencesConfig"],
+        "demonstrations": ["PreferenceDemonstrations"],
         "records": ["Record", "read_records"],
         "preferences": ["PreferenceData", "PreferenceRow", "encode_units", "load_preferences"],
         "contamination": ["Contamination", "content_hash", "find_contamination", "task_content_hash"],

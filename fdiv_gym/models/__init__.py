@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fdiv_gym.models.loading import model_source as model_source
     from fdiv_gym.models.loading import weights_hash as weights_hash
     from fdiv_gym.models.quiet import quiet_transformers as quiet_transformers
+    from fdiv_gym.models.sealing import damage_of as damage_of
     from fdiv_gym.models.sealing import sealed as sealed
     from fdiv_gym.models.trust import refuse_code as refuse_code
 
@@ -52,7 +53,7 @@ __getattr__, __dir__, __all__ = lazy(
         "loading": ["load_model", "load_tokenizer", "model_source", "weights_hash"],
         "embedded": ["Demonstrations", "EnvDemonstrations", "Progress", "build", "embedded_model_folder"],
         "quiet": ["quiet_transformers"],
-        "sealing": ["sealed"],
+        "sealing": ["damage_of", "sealed"],
         "trust": ["refuse_code"],
     },
 )

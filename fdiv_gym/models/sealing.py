@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fdiv_gym.manifest import damage_of, seal
+from fdiv_gym.manifest import damage_of as damage_of  # public in fdiv_gym.models, beside sealed
+from fdiv_gym.manifest import seal
 
 ABANDONED_S = 86_400
 """Age from which on the unfinished folder of a killed process is removed."""

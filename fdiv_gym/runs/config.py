@@ -50,15 +50,19 @@ class TrackerConfig(Options):
 
 
 class RunConfig(pydantic.BaseModel):
-    """A complete, validated run configuration; see ``load_config``."""
+    """A complete, validated run configuration; see ``load_config``.
+
+    A table that the trainer does not read is absent: ``engine`` and ``objective`` are None only if ``Trainer.needs`` of
+    the trainer lacks them.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     seed: int = pydantic.Field(0, ge=0)
     env: PluginRef[Environment] | None = None
     model: ModelConfig = ModelConfig()
-    engine: PluginRef[Engine]
-    objective: PluginRef[Objective]
+    engine: PluginRef[Engine] = None  # type: ignore[assignment] # of a trainer that samples nothing
+    objective: PluginRef[Objective] = None  # type: ignore[assignment] # of a trainer with a loss of its own
     trainer: PluginRef[Any]  # the contract of trainers imports this class
     preferences: PreferencesConfig | None = None
     tracker: TrackerConfig | None = None
@@ -146,8 +150,10 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     record = dict(values)
     _refuse_unknown(record)
     _hand_over_judge(record)
+    record["trainer"] = _plugin("trainer", *PLUGIN_TABLES["trainer"], record.get("trainer", {}))
+    read = _tables_read(record)
     for table, (key, kind, default) in PLUGIN_TABLES.items():
-        if table in record or default is not None:
+        if table in record or (default is not None and table in read):
             record[table] = _plugin(table, key, kind, default, record.get(table, {}))
     if "model" in record:
         record["model"] = build_options(ModelConfig, _table("model", record["model"]), "[model]")
@@ -170,6 +176,23 @@ def _refuse_unknown(record: Mapping[str, Any]) -> None:
     for key in record:
         if key not in known:
             raise ConfigError(f"configuration: unknown key {key!r} ({did_you_mean(str(key), known)})")
+
+
+def _tables_read(record: Mapping[str, Any]) -> frozenset[str]:
+    """The tables that the trainer reads.
+
+    Raises:
+        ConfigError: another one is given.
+    """
+    trainer: PluginRef[Any] = record["trainer"]
+    read: frozenset[str] = trainer.plugin_class.needs
+    for table in ("env", "engine", "objective", "preferences", "tracker", "callbacks"):
+        if record.get(table) and table not in read:
+            shown = ", ".join(f"[{name}]" for name in sorted({"model", "trainer", *read}))
+            raise ConfigError(
+                f"trainer {trainer.name!r} does not read [{table}]: remove the table; it reads {shown}"
+            )
+    return read
 
 
 def _hand_over_judge(record: dict[str, Any]) -> None:
@@ -240,6 +263,8 @@ def _table(name: str, values: Any) -> Mapping[str, Any]:
 
 
 def _check_streams(config: RunConfig) -> None:
+    if config.objective is None:
+        return
     objective = config.objective.build()
     streams = check_streams(objective)
     if "rollouts" in streams and config.env is None:

@@ -106,7 +106,7 @@ def _refuse_untrainable(config: RunConfig) -> None:
     Raises:
         ConfigError: always for a ``TextEngine``.
     """
-    if issubclass(config.engine.plugin_class, TextEngine):
+    if config.engine is not None and issubclass(config.engine.plugin_class, TextEngine):
         raise ConfigError(f"[engine] {cannot_train(config.engine.name)}")
 
 

@@ -1,4 +1,4 @@
-"""Trainer: trains a policy by a run configuration and writes a run folder."""
+"""Trainer: trains a model by a run configuration and writes a run folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ class Trainer(Configurable):
     """Base of trainers. Built by ``fdiv_gym.get_trainer(name, **options)``.
 
     Attributes:
-        config: the run configuration, set by ``prepare`` before ``fit``.
+        needs: the tables of a run file that the trainer reads beside ``[model]`` and ``[trainer]``. Another one is
+            refused; without ``engine`` or ``objective`` among them, the configuration has none.
     """
 
     kind: ClassVar[str] = "trainer"
+    needs: ClassVar[frozenset[str]] = frozenset({"env", "engine", "objective", "preferences", "tracker", "callbacks"})
 
     def fit(self, config: RunConfig, folder: Path, *, resume: bool = False) -> RunResult:
         """Start or resume the training that ``config`` describes; write its results into ``folder``.

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 import fdiv_gym as fg
-from fdiv_gym.files import read_text
-from fdiv_gym.manifest import damage_of
-from fdiv_gym.models import quiet_transformers, refuse_code
+from fdiv_gym.models import damage_of, quiet_transformers, refuse_code
 
 RECORD = "gpm.json"
 FORMAT = 1
@@ -110,7 +108,7 @@ def _record(folder: Path) -> dict[str, Any]:
     if damage is not None:
         raise fg.TrainerError(f"preference model {folder} is damaged: {damage}; use an undamaged copy")
     try:
-        record = json.loads(read_text(folder / RECORD))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise fg.TrainerError(f"preference model {folder}: {RECORD} cannot be read: {error}") from None
     if not isinstance(record, dict) or record.pop("format", None) != FORMAT:

@@ -119,15 +119,25 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "flattery": {"env": {"id": "safety/Flattery-v0"}, "objective": {"name": "grpo", "beta": 0.04}},
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
     "pairwise": {"env": {"id": "safety/Preference-v0", "judge": {"name": "pairwise", "judge": "rule"}}},
+    "preference model": {
+        "preferences": {
+            "path": str(ROOT / "examples" / "preferences" / "rock_paper_scissors.jsonl"),
+            "pairs_per_step": 2,
+        },
+        "trainer": {"name": "preference-model", "steps": 2, "evaluate_every": 0, "checkpoint_every": 0},
+    },
 }
 OWN = [e for kind in KINDS for e in fg.list_entries(kind) if e.distribution == "fdiv-gym" and e.status == "ok"]
 NEEDS_MORE = {
+    "component/anchored/<k>": "a preference model",
+    "component/gprl/<k>": "a preference model",
+    "component/lambda/<k>": "a preference model",
     "component/consistent": "a server",
     "component/label/<name>": "a classifier",
     "component/logit": "a classifier",
     "component/rating": "a server",
 }
-"""Keys that no case writes, because the judge needs more than a tiny run has; tests/judges reads them."""
+"""Keys that no case writes, because the judge needs more than a tiny run has; tests/judges and tests/gprl read them."""
 
 
 def objective_tables(name: str) -> dict[str, Any]:
@@ -144,13 +154,20 @@ CASES = WITH_OPTIONS | {e.name: objective_tables(e.name) for e in OWN if e.kind 
 
 def trained(tables: dict[str, Any], folder: Path) -> tuple[RunConfig, RunFolder]:
     """Two steps with a tiny model."""
+    embedded = TINY | tables.get("model", {}).get("embedded", {})
+    if "name" in tables.get("trainer", {}):  # a trainer of no policy: the options of others are not its own
+        return started(tables | {"model": {"embedded": embedded}}, folder)
     trainer = {
         "steps": 2, "prompts_per_step": 2, "group_size": 4, "evaluate_tasks": 2, "evaluate_samples": 2,
         "evaluate_every": 0, "checkpoint_every": 0,
     } | tables.get("trainer", {})  # fmt: skip
     engine = {"max_new_tokens": 4} | tables.get("engine", {})
-    embedded = TINY | tables.get("model", {}).get("embedded", {})
-    config = parse_config(tables | {"model": {"embedded": embedded}, "engine": engine, "trainer": trainer})
+    return started(tables | {"model": {"embedded": embedded}, "engine": engine, "trainer": trainer}, folder)
+
+
+def started(tables: dict[str, Any], folder: Path) -> tuple[RunConfig, RunFolder]:
+    """The configuration and the folder of a run of these tables."""
+    config = parse_config(tables)
     run = RunFolder.create(folder, config.resolved())
     config.trainer.build().fit(config, folder)
     return config, run
@@ -190,7 +207,8 @@ def written(tmp_path_factory):
             patch.setenv("FDIV_GYM_QUIET", "1")
             config, run = trained(CASES[case], tmp_path_factory.mktemp("case") / "run")
         lines = {name: run.lines(name) for name in (METRICS, EVALUATIONS)}
-        measured = config.env is not None or config.objective.build().needs_reference  # else nothing is evaluated
+        # Without environment and reference a policy is not evaluated; a model without an objective is no policy.
+        measured = config.env is not None or config.objective is None or config.objective.build().needs_reference
         assert (len(lines[METRICS]), len(lines[EVALUATIONS])) == (2, 2 if measured else 0)
         return config, {name: {key for record in records for key in record} for name, records in lines.items()}
 

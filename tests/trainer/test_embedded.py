@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 import fdiv_gym as fg
-from fdiv_gym.data import PreferenceData
+from fdiv_gym.data import PreferenceData, PreferenceDemonstrations
 from fdiv_gym.models import ChatEncoder
 from fdiv_gym.models.config import EmbeddedModelConfig
 from fdiv_gym.models.embedded import EnvDemonstrations, character_tokenizer, embedded_model_folder, spoken
 from fdiv_gym.types.preference import PreferenceUnit
-from fdiv_gym_accelerate.sources import PreferenceDemonstrations
 
 TINY = EmbeddedModelConfig(layers=1, heads=1, head_dim=32, warm_start_steps=1, warm_start_batch=2)
 

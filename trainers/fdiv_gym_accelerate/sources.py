@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from accelerate.utils import gather_object
@@ -162,24 +161,3 @@ def preference_stream(units: Sequence[Sequence[PreferenceRow]], pad_token: int) 
             rows.append(Row([*side.prompt_ids, *side.response_ids], mask))
             chosen.append(side.chosen)
     return StreamBatch.of(rows, indices, pad_token), chosen
-
-
-class PreferenceDemonstrations:
-    """Demonstrations for the embedded model without an environment: both sides of the preferences."""
-
-    def __init__(self, data: PreferenceData) -> None:
-        self._data = data
-
-    def describe(self) -> dict[str, Any]:
-        """The inputs that determine the demonstrations."""
-        return {"preferences": self._data.fingerprint}
-
-    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[str, str] | tuple[fg.Message, ...]]:
-        """Pairs (prompt, response), or conversations; chosen and rejected responses equally often."""
-        said = [
-            (unit.prompt, text) if isinstance(unit.prompt, str) else (*unit.prompt, fg.Message("assistant", text))
-            for unit in self._data.units
-            for text in (unit.chosen, unit.rejected)
-            if text is not None
-        ]
-        return [said[int(i)] for i in rng.integers(len(said), size=count)]

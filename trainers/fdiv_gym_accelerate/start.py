@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
 import fdiv_gym as fg
-from fdiv_gym.data import PreferenceData
+from fdiv_gym.data import PreferenceData, PreferenceDemonstrations
 from fdiv_gym.models import (
     ChatEncoder,
     Demonstrations,
@@ -35,7 +35,6 @@ from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.reference import AdapterOff, Cached, Copy, Moving, Offloaded, Reference
 from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
-from fdiv_gym_accelerate.sources import PreferenceDemonstrations
 from fdiv_gym_accelerate.trackers import check_tracker
 
 if TYPE_CHECKING:
