@@ -35,13 +35,13 @@ class GPRLObjective(fg.Objective):
 
     streams = ("rollouts",)
     metric_meanings: ClassVar[Mapping[str, str]] = {
-        "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta > 0"
-        " only.",
+        "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta"
+        " > 0 only.",
         "rollouts/clipped": "Share of the tokens of responses in the loss whose ratio is clipped, from 0 to 1.",
-        "rollouts/clipped_low": "Share of the tokens of responses in the loss without gradient because their advantage is"
-        " negative and their ratio below the lower bound, from 0 to 1.",
-        "rollouts/clipped_high": "Share of the tokens of responses in the loss without gradient because their advantage is"
-        " positive and their ratio above the upper bound, from 0 to 1.",
+        "rollouts/clipped_low": "Share of the tokens of responses in the loss without gradient because their advantage"
+        " is negative and their ratio below the lower bound, from 0 to 1.",
+        "rollouts/clipped_high": "Share of the tokens of responses in the loss without gradient because their advantage"
+        " is positive and their ratio above the upper bound, from 0 to 1.",
     }
     options: Options
 
