@@ -69,11 +69,14 @@ def _model_of(checkpoint: Path) -> str:
     """The model folder of a checkpoint.
 
     Raises:
-        TrainerError: a file of the checkpoint is not what was saved.
+        TrainerError: a file of the checkpoint is not what was saved, or it holds no policy.
     """
     reason = damage_of(checkpoint)
     if reason is not None:
         raise TrainerError(f"checkpoint {checkpoint} is damaged: {reason}; choose another one with --step")
+    if not (checkpoint / "model").is_dir():
+        held = ", ".join(sorted(path.name for path in checkpoint.iterdir() if path.is_dir())) or "no folder"
+        raise TrainerError(f"checkpoint {checkpoint} holds no policy (no folder model): it has {held}")
     return str(checkpoint / "model")
 
 

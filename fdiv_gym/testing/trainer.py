@@ -22,6 +22,13 @@ from fdiv_gym.runs.trainer import Trainer
 from fdiv_gym.testing.report import Report
 from fdiv_gym.testing.trainer_logps import RECORDER, FreshLogProbs, Recorder, recorded
 from fdiv_gym.testing.trainer_options import check_bounded_gradient, check_recomputed
+from fdiv_gym.testing.trainer_pairs import (
+    check_loss_falls,
+    check_same_weights,
+    cut_off,
+    pairs_configuration,
+    refuse_unknown_needs,
+)
 from fdiv_gym.testing.trainer_rows import SPY, check_rows, forget
 from fdiv_gym.testing.trainer_runs import STEPS, VOWELS, Witness, configuration, fit, loaded
 from fdiv_gym.types.trajectory import Trajectory
@@ -38,6 +45,9 @@ UPDATES: dict[str, Any] = {
 def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, tolerance: float = 0.0) -> Report:
     """Check a trainer by short runs on a tiny model; this takes about ten seconds on a CPU.
 
+    A trainer that does not read ``[objective]`` trains a model of its own from preferences: then its run folder, the
+    loss on the same pairs and the resume are checked.
+
     Args:
         trainer: an instance; the kit uses its class and options, with few steps.
         engine: the table [engine]; the default engine if None.
@@ -45,7 +55,12 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
 
     Returns:
         A report with one entry for each check.
+
+    Raises:
+        CannotCheckError: the trainer reads neither an objective nor preferences.
     """
+    if "objective" not in trainer.needs:
+        return _check_from_preferences(trainer, tolerance)
     report = Report(label_of(trainer))
     with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
         # The output of the trainer is suppressed, because the caller may print JSON only.
@@ -81,6 +96,27 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
     return report
 
 
+def _check_from_preferences(trainer: Trainer, tolerance: float) -> Report:
+    refuse_unknown_needs(trainer)
+    report = Report(label_of(trainer))
+    with tempfile.TemporaryDirectory(prefix="fdiv-gym-check-") as place, ExitStack() as stack:
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        config = stack.enter_context(pairs_configuration(trainer, Path(place)))
+        straight, broken = Path(place) / "straight", Path(place) / "broken"
+        with report.section("fit"):
+            # The only plugin of the run is the kit's own copy of the trainer, which no distribution registers.
+            _run_folder(fit(config.trainer.build(), config, straight), straight, report, names_plugins=False)
+        if not report.ok:
+            return report
+        with report.section("learns"):
+            check_loss_falls(straight, report)
+        with report.section("resume"):
+            cut_off(straight, broken)
+            config.trainer.build().fit(config, broken, resume=True)
+            check_same_weights(straight, broken, tolerance, report)
+    return report
+
+
 def fresh_log_probs(
     trainer: Trainer, temperature: float, *, engine: Mapping[str, Any] | None = None
 ) -> FreshLogProbs:  # fmt: skip
@@ -106,7 +142,7 @@ def fresh_log_probs(
     return recorded()
 
 
-def _run_folder(result: object, path: Path, report: Report) -> None:
+def _run_folder(result: object, path: Path, report: Report, *, names_plugins: bool = True) -> None:
     if not isinstance(result, RunResult):
         report.fail("fit", f"fit() returned {result!r}, expected a RunResult")
         return
@@ -124,8 +160,9 @@ def _run_folder(result: object, path: Path, report: Report) -> None:
         f"{EVALUATIONS} has the steps {evaluated}, expected the first at 0 and the last at {STEPS}",
     )  # fmt: skip
     report.check("run-folder", bool(folder.checkpoints()), "the run folder has no checkpoint")
-    plugins = folder.read_json(PROVENANCE).get("plugins", {})
-    report.check("run-folder", bool(plugins), f"{PROVENANCE} names no plugins, so a resume cannot detect a change")
+    plugins = folder.read_json(PROVENANCE).get("plugins", None)
+    named = bool(plugins) or (plugins == {} and not names_plugins)
+    report.check("run-folder", named, f"{PROVENANCE} names no plugins, so a resume cannot detect a change")
 
 
 def _learns(model: Path, run: Path, report: Report) -> None:

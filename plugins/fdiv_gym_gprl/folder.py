@@ -149,7 +149,10 @@ def _heads(folder: Path) -> dict[str, Tensor]:
 
 def _backbone(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # of the heads, and the output layer of a language model: they are not its own
     try:
         with quiet_transformers():
             model, found = AutoModel.from_pretrained(
@@ -159,6 +162,8 @@ def _backbone(folder: Path, dtype: torch.dtype) -> Any:
     except Exception as error:  # a wrong configuration raises any class: of transformers, safetensors or Python
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise fg.TrainerError(f"preference model {folder}: the backbone cannot be loaded: {reason}") from None
+    finally:
+        logging.set_verbosity(said)
     if found["missing_keys"]:
         some = ", ".join(sorted(found["missing_keys"])[:3])
         raise fg.TrainerError(f"preference model {folder}: the backbone's weights are incomplete: {some} missing")

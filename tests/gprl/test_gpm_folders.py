@@ -75,9 +75,10 @@ def released_scores(state, backbone, ids, mask, lengths):
     return rewards[0] @ matrix.T @ rewards[1]
 
 
-def test_the_released_layout_gives_the_scores_of_the_release(tmp_path):
+def test_the_released_layout_gives_the_scores_of_the_release(tmp_path, capfd):
     state = write_released(tmp_path / "GPM-Tiny")
     model = GeneralPreferenceModel.load(tmp_path / "GPM-Tiny").eval()
+    assert "UNEXPECTED" not in capfd.readouterr().err
     assert model.config.model_dump() == {
         "base": "GPM-Tiny", "dimensions": 3, "eigenvalues": "softmax", "normalise": True, "pinned": False, "tau": 0.1
     }  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import fdiv_gym as fg
+from fdiv_gym.evaluation.source import locate
 from fdiv_gym.runs import RunFolder, load_config, resume_run, write_report
 from fdiv_gym_gprl import GeneralPreferenceModel
 from fdiv_gym_preference_model import trainer
@@ -88,6 +89,8 @@ def test_the_folder_of_a_run(tmp_path):
         k for k in known if not k.startswith("dimension/")
     }
     assert write_report(folder).is_file()
+    with pytest.raises(fg.TrainerError, match=r"holds no policy .* it has preference_model"):
+        locate(str(folder))
 
 
 def test_the_first_update_is_that_of_adamw_by_hand(tmp_path):
@@ -152,6 +155,27 @@ def test_micro_batches_give_the_same_step(tmp_path):
     whole, parts = (train(tmp_path / str(n), f"trainer.micro_batch_size={n}", "trainer.steps=2").folder for n in (6, 4))
     for one, other in zip(lines(whole), lines(parts), strict=True):
         assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_bf16_is_autocast_with_weights_and_scores_in_fp32(tmp_path):
+    exact, lower = (train(tmp_path / p, f"trainer.precision={p}", "trainer.steps=2").folder for p in ("fp32", "bf16"))
+    for one, other in zip(lines(exact), lines(lower), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.02)
+        assert one["grad_norm"] != other["grad_norm"]
+    assert {tensor.dtype for tensor in weights(lower, 2).values()} == {torch.float32}
+
+
+def test_without_held_out_pairs_nothing_is_evaluated(tmp_path):
+    result = train(tmp_path / "run", "preferences.heldout_fraction=0")
+    assert (result.status, result.summary["before"], result.summary["after"]) == ("finished", {}, {})
+    assert lines(result.folder, "evaluations.jsonl") == []
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    losses = Run._losses
+    monkeypatch.setattr(Run, "_losses", lambda self, scores: losses(self, scores) * float("nan"))
+    with pytest.raises(fg.TrainerError, match="step 1: the gradient is not finite"):
+        train(tmp_path / "run")
 
 
 def test_a_signal_ends_the_run_after_its_step(tmp_path, monkeypatch):
