@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pydantic
 
@@ -34,6 +34,15 @@ class GPRLObjective(fg.Objective):
         """A registered aggregation, or a table with its name and options."""
 
     streams = ("rollouts",)
+    metric_meanings: ClassVar[Mapping[str, str]] = {
+        "rollouts/k3": "Mean k3 estimate of the KL divergence to the reference, in nats a token, 0 or more; with beta"
+        " > 0 only.",
+        "rollouts/clipped": "Share of the tokens of responses in the loss whose ratio is clipped, from 0 to 1.",
+        "rollouts/clipped_low": "Share of the tokens of responses in the loss without gradient because their advantage"
+        " is negative and their ratio below the lower bound, from 0 to 1.",
+        "rollouts/clipped_high": "Share of the tokens of responses in the loss without gradient because their advantage"
+        " is positive and their ratio above the upper bound, from 0 to 1.",
+    }
     options: Options
 
     def __init__(self, **options: Any) -> None:

@@ -129,12 +129,15 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
 }
 OWN = [e for kind in KINDS for e in fg.list_entries(kind) if e.distribution == "fdiv-gym" and e.status == "ok"]
 NEEDS_MORE = {
+    "component/anchored/<k>": "a preference model",
+    "component/gprl/<k>": "a preference model",
+    "component/lambda/<k>": "a preference model",
     "component/consistent": "a server",
     "component/label/<name>": "a classifier",
     "component/logit": "a classifier",
     "component/rating": "a server",
 }
-"""Keys that no case writes, because the judge needs more than a tiny run has; tests/judges reads them."""
+"""Keys that no case writes, because the judge needs more than a tiny run has; tests/judges and tests/gprl read them."""
 
 
 def objective_tables(name: str) -> dict[str, Any]:
