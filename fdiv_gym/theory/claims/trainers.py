@@ -1,4 +1,4 @@
-"""Claims on every registered trainer, obtained by name: it trains the policy that was sampled."""
+"""Claims on every registered trainer of a policy, obtained by name: it trains the policy that was sampled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ COLD, WARM = 0.5, 1.0
 
 @cache
 def _fresh(temperature: float) -> dict[str, FreshLogProbs]:
-    """The first step's log-probs under each trainer that can run here."""
-    names = [entry.name for entry in list_entries("trainer") if entry.status == "ok"]
-    return {name: fresh_log_probs(get_trainer(name), temperature) for name in names}
+    """The first step's log-probs under each trainer of a policy that can run here."""
+    trainers = {entry.name: get_trainer(entry.name) for entry in list_entries("trainer") if entry.status == "ok"}
+    of_policies = {name: trainer for name, trainer in trainers.items() if "objective" in trainer.needs}
+    return {name: fresh_log_probs(trainer, temperature) for name, trainer in of_policies.items()}
 
 
 def _claim(name: str, measured: float, bound: float | None, trainers: list[str], sense: Sense = "<=") -> Claim:
