@@ -5,7 +5,7 @@ from faults import Fault
 FGRPO, KLDO, FHAL = ("fdiv_gym.objectives." + m for m in ("f_grpo", "kldo", "f_hal"))
 BATCH, ADVANTAGES = "fdiv_gym.objectives.batch", "fdiv_gym.objectives.advantages."
 DIVERGENCES, BASELINES = "fdiv_gym.divergences.", "fdiv_gym_baselines."
-PENALTY, IMPORTANCE = BASELINES + "penalty:Penalty.loss", "fdiv_gym.objectives.importance:importance_weights"
+PENALTY, IMPORTANCE = "fdiv_gym.objectives.penalty:Penalty.loss", "fdiv_gym.objectives.importance:importance_weights"
 REINFORCE, SCALED = BASELINES + "reinforce:Reinforce.token_loss", "groups.scored, self.options.correction"
 FUNCTIONS, GENERATED = "fdiv_gym.functional:", DIVERGENCES + "generated:FromGenerator."
 PATHS = (
@@ -13,7 +13,7 @@ PATHS = (
           ("formula_of_grpo", "formula_of_gspo", "formula_of_rloo")),
     Fault("unbiased k3, ratio detached", BASELINES + "on_policy:OnPolicy.loss", "exp(self.ratio(log_ratio, batch))",
           "exp(self.ratio(log_ratio, batch)).detach()", ("formula_of_grpo", "formula_of_gspo", "formula_of_gpg")),
-    Fault("penalty, sign", PENALTY, "loss = self.coefficient *", "loss = -self.coefficient *",
+    Fault("penalty, sign", PENALTY, "loss = scale *", "loss = -scale *",
           ("formula_of_grpo", "formula_of_reinforce")),
     Fault("penalty, coefficient doubled", PENALTY, "free = _weighted(", "free = 2 * _weighted(", ("formula_of_grpo",)),
     Fault("penalty, no importance weight", PENALTY, "log_weight = batch", "log_weight = 0 * batch",
@@ -53,7 +53,7 @@ PATHS = (
           "return scaled(baseline.compute(groups), " + SCALED + ", self.options.eps)",
           "return baseline.compute(groups)",
           ("formula_of_reinforce", "advantages_are_their_formulas")),
-    Fault("gdpo, weights ignored", ADVANTAGES + "gdpo:GDPO.compute", "total + weight * each", "total + each",
+    Fault("gdpo, weights ignored", ADVANTAGES + "gdpo:GDPO.compute", "total + weight * self", "total + self",
           ("advantages_are_their_formulas",)),
     Fault("gdpo, last component only", ADVANTAGES + "gdpo:GDPO.compute", "total = total + weight", "total = weight",
           ("advantages_are_their_formulas",)),
