@@ -177,9 +177,24 @@ def run_async(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(start())
+        return asyncio.run(_interrupted_once(start))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(start())).result()
+        return pool.submit(lambda: asyncio.run(_interrupted_once(start))).result()
+
+
+async def _interrupted_once(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """``start()``, without asyncio's report of a Ctrl-C that arrived while a task of it was running.
+
+    The loop raises that KeyboardInterrupt to its caller, and reports the task whose exception nobody retrieved as well:
+    a traceback after the last line of the command.
+    """
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), KeyboardInterrupt):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(report)
+    return await start()
 
 
 def _rebuilt(judge_class: type[Judge], options: dict[str, Any], entry: Any) -> Judge:
