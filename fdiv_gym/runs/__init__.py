@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.glossary import Term as Term
     from fdiv_gym.runs.glossary import meaning_of as meaning_of
     from fdiv_gym.runs.glossary import meanings_of as meanings_of
+    from fdiv_gym.runs.interrupt import Interrupt as Interrupt
     from fdiv_gym.runs.launch import is_main_process as is_main_process
     from fdiv_gym.runs.launch import resume_run as resume_run
     from fdiv_gym.runs.launch import train as train
@@ -75,6 +76,7 @@ __getattr__, __dir__, __all__ = lazy(
             "TOTALS",
         ],  # fmt: skip
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
+        "interrupt": ["Interrupt"],
         "launch": ["is_main_process", "resume_run", "train"],
         "panels": ["Panel", "PanelFigure", "PanelTable", "panels_of"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],

@@ -1,7 +1,9 @@
 """Runs of the trainer: the example's cycle, exact resume, adapters, folders, planted faults."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -178,16 +180,16 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
         train(tmp_path / "run")
 
 
-def test_a_signal_ends_the_run_after_its_step(tmp_path, monkeypatch):
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_ends_the_run_after_its_step_also_if_it_is_sent_twice(tmp_path, monkeypatch, signals):
+    """``timeout`` and launchers send SIGTERM twice."""
     step = Run.train_step
 
     def interrupted(self):
         step(self)
         if self.step == 2:
-            import os
-            import signal
-
-            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(signals):
+                os.kill(os.getpid(), signal.SIGTERM)
 
     whole = train(tmp_path / "whole")
     monkeypatch.setattr(Run, "train_step", interrupted)

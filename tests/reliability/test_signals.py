@@ -141,7 +141,7 @@ def test_who_presses_ctrl_c_twice_is_obeyed_at_once_and_a_repeated_sigterm_is_no
     from fdiv_gym_accelerate.interrupt import Interrupt
 
     now = [100.0]
-    monkeypatch.setattr("fdiv_gym_accelerate.interrupt.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fdiv_gym.runs.interrupt.time.monotonic", lambda: now[0])
     told: list[str] = []
     with Interrupt(told.append) as interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -152,6 +152,22 @@ def test_who_presses_ctrl_c_twice_is_obeyed_at_once_and_a_repeated_sigterm_is_no
         now[0] += 3
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+    assert len(told) == 1
+
+
+def test_with_several_processes_ctrl_c_twice_is_one_request_as_launchers_repeat_it(monkeypatch):
+    from fdiv_gym.runs import Interrupt
+
+    now = [100.0]
+    monkeypatch.setattr("fdiv_gym.runs.interrupt.time.monotonic", lambda: now[0])
+    told: list[str] = []
+    with Interrupt(told.append, processes=2) as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.requested
+        now[0] += 3
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert len(told) == 1
 
 

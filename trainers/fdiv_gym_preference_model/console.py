@@ -1,19 +1,16 @@
-"""Progress as lines of text, and the signals that end a run after its step."""
+"""Progress as lines of text."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 from fdiv_gym.registry import printable
-from fdiv_gym.runs import leave_closed_output, stop_signals
+from fdiv_gym.runs import leave_closed_output
 
 EVERY_S = 5.0
 
@@ -54,32 +51,3 @@ class Lines:
         due = time.monotonic() - self._last >= EVERY_S
         self._last = time.monotonic() if due else self._last
         return due
-
-
-class Interrupt:
-    """Inside ``with``, the first stop signal sets ``requested``; the second raises KeyboardInterrupt."""
-
-    def __init__(self, lines: Lines) -> None:
-        self.requested = False
-        self._lines = lines
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in stop_signals():
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        leave_closed_output()
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        with contextlib.suppress(OSError, RuntimeError):  # the signal may come while a line is written
-            self._lines.message("stopping after this step")

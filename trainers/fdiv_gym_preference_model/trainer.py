@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import fdiv_gym as fg
-from fdiv_gym.runs import RunFolder
-from fdiv_gym_preference_model.console import Interrupt, Lines
+from fdiv_gym.runs import Interrupt, RunFolder
+from fdiv_gym_preference_model.console import Lines
 from fdiv_gym_preference_model.run import Run
 from fdiv_gym_preference_model.settings import TrainerOptions
 
@@ -55,7 +55,7 @@ class PreferenceModelTrainer(fg.Trainer):
             raise fg.ConfigError("trainer 'preference-model' runs in one process: start it without a launcher")
         lines = Lines()
         run = Run(config, self.options, RunFolder(folder, lines.message), lines, resume=resume)
-        with Interrupt(lines) as interrupt:
+        with Interrupt(lines.message) as interrupt:
             return self._fit(run, interrupt)
 
     def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
