@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.callback import Callback as Callback
     from fdiv_gym.runs.callback import get_callback as get_callback
     from fdiv_gym.runs.changes import record_changes as record_changes
+    from fdiv_gym.runs.checkpoints import newest_intact as newest_intact
     from fdiv_gym.runs.config import RunConfig as RunConfig
     from fdiv_gym.runs.config import TrackerConfig as TrackerConfig
     from fdiv_gym.runs.config import apply_overrides as apply_overrides
@@ -60,6 +61,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "changes": ["record_changes"],
+        "checkpoints": ["newest_intact"],
         "config": ["RunConfig", "TrackerConfig", "apply_overrides", "load_config", "parse_config"],
         "controls": ["Controls"],
         "events": ["Event", "EventKind", "Policy", "TRAINING_EVENTS", "event_policies"],

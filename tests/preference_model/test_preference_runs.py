@@ -200,14 +200,19 @@ def test_a_signal_ends_the_run_after_its_step_also_if_it_is_sent_twice(tmp_path,
     assert lines(tmp_path / "run") == lines(whole.folder)
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_all_damaged_are_refused(tmp_path):
+def test_a_damaged_checkpoint_is_put_aside_and_written_again_and_all_damaged_are_refused(tmp_path):
     folder = train(tmp_path / "run").folder
-    expected = lines(folder)
+    expected, final = lines(folder), weights(folder, 4)
     (folder / "summary.json").unlink()
     state = folder / "checkpoints" / "step-000004" / "state.pt"
     state.write_bytes(state.read_bytes()[:-10])
     assert resume_run(folder).steps == 4
     assert lines(folder) == expected
+    assert RunFolder(folder).damage_of(state.parent) is None
+    written = weights(folder, 4)
+    assert all(torch.equal(written[name], final[name]) for name in final)
+    aside = state.parent.with_name("damaged-step-000004")
+    assert "state.pt" in str(RunFolder(folder).damage_of(aside))
     for path in (folder / "checkpoints").glob("step-*"):
         (path / "state.pt").write_bytes(b"x")
     with pytest.raises(fg.TrainerError, match=r"every checkpoint of the run in .* is damaged"):

@@ -107,37 +107,6 @@ def save_checkpoint(
     return run.path / "checkpoints" / f"step-{step:06d}"
 
 
-def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint whose files are those of its manifest; None if the run has no checkpoint.
-
-    Args:
-        run: the run folder. Damaged checkpoints are renamed ``damaged-step-...`` in it.
-        report: takes one line about each damaged checkpoint.
-
-    Raises:
-        TrainerError: every checkpoint is damaged.
-    """
-    damaged: list[tuple[Path, str]] = []
-    for folder in reversed(run.checkpoints()):
-        reason = run.damage_of(folder)
-        if reason is None:
-            for other, why in damaged:
-                report(f"checkpoint {other.name} is damaged: {why}; resuming from {folder.name}")
-                put_aside = other.with_name(f"damaged-{other.name}")
-                shutil.rmtree(put_aside, ignore_errors=True)
-                with run.writing("a checkpoint"):
-                    other.rename(put_aside)
-            return folder
-        damaged.append((folder, reason))
-    if damaged:
-        listed = "; ".join(f"{folder.name}: {reason}" for folder, reason in damaged)
-        raise fg.TrainerError(
-            f"every checkpoint of the run in {run.path} is damaged ({listed}): restore one, or remove "
-            "checkpoints/step-* to start again from step 0"
-        )
-    return None
-
-
 def load_checkpoint(folder: Path, policy: Policy, optimizer: Any, schedule: Any) -> tuple[int, dict[str, Any]]:
     """Restore weights, optimizer and schedule; returns the step and the stored ``extra``.
 

@@ -17,6 +17,7 @@ from fdiv_gym.runs import (
     PROVENANCE,
     SUMMARY,
     RunFolder,
+    newest_intact,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
@@ -26,7 +27,6 @@ from fdiv_gym_accelerate.checkpoint import (
     checkpoints_kept,
     gathered_state,
     load_checkpoint,
-    newest_intact,
     room_needed,
     save_checkpoint,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,28 +68,6 @@ def save_checkpoint(run: RunFolder, step: int, trained: Trained, seconds: float)
             torch.save(state, folder / STATE)
         except Exception as error:  # safetensors and torch.save report a full disk as their own errors
             raise fg.TrainerError(f"cannot write a checkpoint in {run.path}: {error}") from error
-
-
-def newest_intact(run: RunFolder, report: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is as it was saved; None if the run has no checkpoint.
-
-    Raises:
-        TrainerError: every checkpoint is damaged.
-    """
-    damaged: list[str] = []
-    for folder in reversed(run.checkpoints()):
-        reason = run.damage_of(folder)
-        if reason is None:
-            for text in damaged:
-                report(f"checkpoint {text}; resuming from {folder.name}")
-            return folder
-        damaged.append(f"{folder.name} is damaged: {reason}")
-    if damaged:
-        raise fg.TrainerError(
-            f"every checkpoint of the run in {run.path} is damaged ({'; '.join(damaged)}): restore one, or remove "
-            "checkpoints/step-* to start again from step 0"
-        )
-    return None
 
 
 def load_checkpoint(folder: Path, trained: Trained) -> tuple[int, float]:

@@ -18,12 +18,13 @@ from fdiv_gym.runs import (
     PROVENANCE,
     SUMMARY,
     RunFolder,
+    newest_intact,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
 )
 from fdiv_gym_gprl import pair_scores, preference
-from fdiv_gym_preference_model.checkpoint import MODEL, load_checkpoint, newest_intact, save_checkpoint
+from fdiv_gym_preference_model.checkpoint import MODEL, load_checkpoint, save_checkpoint
 from fdiv_gym_preference_model.console import Lines
 from fdiv_gym_preference_model.measures import dimension_shares, pair_measures, triple_measures
 from fdiv_gym_preference_model.pairs import Pair, drawn, encode_pairs, padded, refuse_unpaired
