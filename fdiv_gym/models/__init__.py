@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fdiv_gym.models.config import EmbeddedModelConfig as EmbeddedModelConfig
     from fdiv_gym.models.config import LoraOptions as LoraOptions
     from fdiv_gym.models.config import ModelConfig as ModelConfig
+    from fdiv_gym.models.device import resolve_device as resolve_device
     from fdiv_gym.models.embedded import Demonstrations as Demonstrations
     from fdiv_gym.models.embedded import EnvDemonstrations as EnvDemonstrations
     from fdiv_gym.models.embedded import Progress as Progress
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy(
         "adding": ["add_model"],
         "config": ["EmbeddedModelConfig", "LoraOptions", "ModelConfig"],
         "chat": ["ChatEncoder"],
+        "device": ["resolve_device"],
         "loading": ["load_model", "load_tokenizer", "model_source", "weights_hash"],
         "embedded": ["Demonstrations", "EnvDemonstrations", "Progress", "build", "embedded_model_folder"],
         "quiet": ["quiet_transformers"],

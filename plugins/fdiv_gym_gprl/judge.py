@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import fdiv_gym as fg
+from fdiv_gym.models import resolve_device
 from fdiv_gym.types import groups_of
 from fdiv_gym_gprl.embedder import Embedded, Embedder
 from fdiv_gym_gprl.model import Eigenvalues
@@ -83,7 +84,7 @@ class GPM(fg.Judge):
         o = self.options
         try:
             self.embedder = Embedder(
-                o.model, _device(o.device), longest=o.max_tokens, rows=o.batch_size, kept=o.cached_embeddings,
+                o.model, resolve_device(o.device), longest=o.max_tokens, rows=o.batch_size, kept=o.cached_embeddings,
                 eigenvalues=o.eigenvalues, normalise=o.normalise, tau=o.tau,
             )  # fmt: skip
         except fg.FdivGymError as error:
@@ -203,16 +204,3 @@ def _components(embeddings: Tensor, eigenvalues: Tensor, anchors: Tensor | None)
         against = pair_scores(embeddings.unsqueeze(1), anchors.unsqueeze(0)).mean(1)
         parts |= {f"{ANCHORED}{d}": column for d, column in enumerate(against.unbind(1))}
     return parts
-
-
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    try:
-        from accelerate import PartialState
-
-        if PartialState._shared_state:
-            return str(PartialState().device)
-    except ImportError:
-        pass
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -123,7 +123,7 @@ class Classifier(CachedJudge):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging
 
-        from fdiv_gym.models import refuse_code
+        from fdiv_gym.models import refuse_code, resolve_device
 
         folder, where = self.options.model, {"revision": self.options.revision, "trust_remote_code": False}
         bars = logging.is_progress_bar_enabled()
@@ -144,21 +144,7 @@ class Classifier(CachedJudge):
             tokenizer.pad_token = tokenizer.eos_token
         if model.config.pad_token_id is None:
             model.config.pad_token_id = tokenizer.pad_token_id
-        return model.to(self._device()).eval(), tokenizer
-
-    def _device(self) -> str:
-        import torch
-
-        if self.options.device != "auto":
-            return self.options.device
-        try:
-            from accelerate import PartialState
-
-            if PartialState._shared_state:
-                return str(PartialState().device)
-        except ImportError:
-            pass
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return model.to(resolve_device(self.options.device)).eval(), tokenizer
 
     def _longest(self) -> int:
         """The limit of tokens: ``max_tokens``, or the positions of the model if fewer."""
