@@ -120,13 +120,9 @@ def batch_or_alone(
     Raises:
         FdivGymError: the judge itself raised one.
     """
-    try:
-        return list(judge(against, responses))
-    except (FdivGymError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a scorer that exits must not end the run without a message
-        if len(responses) == 1:
-            return [Verdict.error(cause_of(error)[:200])]
+    verdicts = _one_call(judge, against, responses)
+    if verdicts is not None:
+        return verdicts
     pairs = zip(against, responses, strict=True)
     return [verdict for one, response in pairs for verdict in batch_or_alone(judge, [one], [response])]
 
@@ -142,13 +138,9 @@ def _batch_or_groups(
     Raises:
         FdivGymError: the judge itself raised one.
     """
-    try:
-        return list(judge(tasks, responses))
-    except (FdivGymError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        if len(responses) == 1:
-            return [Verdict.error(cause_of(error)[:200])]
+    together = _one_call(judge, tasks, responses)
+    if together is not None:
+        return together
 
     def again(places: Sequence[int]) -> dict[int, Verdict]:
         verdicts = _batch_or_groups(judge, [tasks[i] for i in places], [responses[i] for i in places])
@@ -166,6 +158,22 @@ def _batch_or_groups(
         if 1 < len(rest) < len(tasks):
             found |= again(rest)
     return [found[place] for place in range(len(tasks))]
+
+
+def _one_call(
+    judge: Callable[[Sequence[T], Sequence[str]], Iterable[Verdict]], against: Sequence[T], responses: Sequence[str]
+) -> list[Verdict] | None:
+    """The verdicts of a call that succeeds, or one of status ``error`` for a single response; None of other failures.
+
+    Raises:
+        FdivGymError: the judge itself raised one.
+    """
+    try:
+        return list(judge(against, responses))
+    except (FdivGymError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a scorer that exits must not end the run without a message
+        return [Verdict.error(cause_of(error)[:200])] if len(responses) == 1 else None
 
 
 def score_range_of(judge: Plugin) -> tuple[float, float]:
