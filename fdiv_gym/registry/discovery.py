@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import sys
 import threading
 from collections.abc import Iterable
@@ -19,14 +18,24 @@ from types import ModuleType
 import pluggy
 
 from fdiv_gym.errors import PluginError
+from fdiv_gym.registry.distributions import (
+    UNKNOWN,
+    check_core_version,
+    distribution_name,
+    distribution_of_core,
+    extra_that_brings,
+    metadata_of,
+    normalised,
+)
 from fdiv_gym.registry.entry import Entry
 from fdiv_gym.registry.hooks import PROJECT, HookSpecs, Registrar
-from fdiv_gym.registry.messages import cause_of
+from fdiv_gym.registry.messages import cause_of, shorten
 from fdiv_gym.registry.registry import Registry
 
 GROUP = "fdiv_gym"
 CORE = "fdiv-gym:core"
 BLOCK_VARIABLE = "FDIV_GYM_BLOCK"
+UNPARSED = "entry_points.txt"
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,8 @@ class Discovery:
 
         With this order an external plugin that reuses a name of fdiv-gym is the one that is refused.
         """
-        found = importlib.metadata.entry_points(group=GROUP) if entry_points is None else entry_points
         with self._lock:
+            found = self._installed() if entry_points is None else entry_points
             for entry_point in sorted(found, key=_precedence):
                 self._load(entry_point)
             if not self._deferred:
@@ -104,22 +113,49 @@ class Discovery:
         more = f" (and {len(broken) - 1} more: fdiv-gym plugins)" if broken[1:] else ""
         return f"; broken plugin {broken[0]}{more}" if broken else ""
 
+    def _installed(self) -> Iterable[importlib.metadata.EntryPoint]:
+        """The entry points of the group; a distribution whose ``entry_points.txt`` cannot be parsed is recorded."""
+        try:
+            return importlib.metadata.entry_points(group=GROUP)
+        except Exception:  # one such file fails the call for every distribution
+            return self._installed_one_by_one()
+
+    def _installed_one_by_one(self) -> list[importlib.metadata.EntryPoint]:
+        found: list[importlib.metadata.EntryPoint] = []
+        seen: set[str] = set()
+        for dist in importlib.metadata.distributions():
+            owner = distribution_name(dist)
+            if owner in seen:  # the first on the path counts, as in importlib.metadata
+                continue
+            if owner != UNKNOWN:
+                seen.add(owner)
+            try:
+                found += [e for e in dist.entry_points if e.group == GROUP]
+            except Exception as error:
+                name, cause = f"{owner}:{UNPARSED}", f"its {UNPARSED} cannot be parsed: {one_line(error)}"
+                self._plugins[name] = Plugin(name, owner, metadata_of(dist, "Version") or "?", "", "broken", cause)
+        return found
+
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
         name = plugin_name(entry_point)
         dist = entry_point.dist
-        record = Plugin(name, name.partition(":")[0], dist.version if dist else "?", entry_point.module, "ok")
+        version = (metadata_of(dist, "Version") if dist else None) or "?"
+        # A malformed value has no module; it is refused below.
+        module = entry_point.module if _is_valid(entry_point) else entry_point.value
+        record = Plugin(name, name.partition(":")[0], version, module, "ok")
         if name in self._plugins:
-            self._refuse_namesake(self._plugins[name], entry_point.module)
+            self._refuse_namesake(self._plugins[name], module)
             return
         if name != CORE and blocked_by_user(name):
             self._plugins[name] = replace(record, status="blocked", cause=f"named in {BLOCK_VARIABLE}")
             return
-        if is_initializing(entry_point.module):
+        if is_initializing(module):
             self._deferred.append(entry_point)
             self._plugins[name] = replace(record, status="deferred", cause="its module is still being imported")
             return
         try:
-            _check_core_version(dist)
+            _check_form(entry_point, name)
+            check_core_version(dist)
             self._register(entry_point, name)
         except BaseException as error:
             # SystemExit and other exceptions that derive from BaseException count as failed imports;
@@ -176,7 +212,7 @@ class Discovery:
 def plugin_name(entry_point: importlib.metadata.EntryPoint) -> str:
     """``distribution:entry-point``."""
     dist = entry_point.dist
-    return f"{_normalised(dist.name) if dist else 'unknown'}:{entry_point.name}"
+    return f"{distribution_name(dist) if dist else UNKNOWN}:{entry_point.name}"
 
 
 def blocked_by_user(name: str) -> bool:
@@ -184,7 +220,7 @@ def blocked_by_user(name: str) -> bool:
     distribution, _, entry_point = name.partition(":")
     for part in os.environ.get(BLOCK_VARIABLE, "").split(","):
         wanted, _, one = part.strip().partition(":")
-        if wanted and _normalised(wanted) == distribution and one in ("", entry_point):
+        if wanted and normalised(wanted) == distribution and one in ("", entry_point):
             return True
     return False
 
@@ -214,52 +250,23 @@ def _precedence(entry_point: importlib.metadata.EntryPoint) -> tuple[bool, bool,
 def _failure(error: BaseException, dist: importlib.metadata.Distribution | None) -> tuple[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         # An extra of the plugin's own distribution, or one of fdiv-gym (a plugin that does not declare torch).
-        for owner in (dist, _distribution_of_core()):
-            extra = _extra_that_brings(error.name, owner) if owner is not None else ""
+        for owner in (dist, distribution_of_core()):
+            extra = extra_that_brings(error.name, owner) if owner is not None else ""
             if owner is not None and extra:
                 return f"unavailable({extra})", f"needs {error.name}: pip install '{owner.name}[{extra}]'"
     return "broken", one_line(error)
 
 
-def _distribution_of_core() -> importlib.metadata.Distribution | None:
-    try:
-        return importlib.metadata.distribution("fdiv-gym")
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _is_valid(entry_point: importlib.metadata.EntryPoint) -> bool:
+    return entry_point.pattern.match(entry_point.value) is not None
 
 
-def _extra_that_brings(module: str, dist: importlib.metadata.Distribution) -> str:
-    wanted = _normalised(module.partition(".")[0])
-    for requirement in dist.requires or []:
-        package, _, marker = requirement.partition(";")
-        named = re.match(r"[A-Za-z0-9._-]+", package.strip())
-        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
-        if named and extra and _normalised(named.group()) == wanted:
-            return extra.group(1)
-    return ""
-
-
-def _check_core_version(dist: importlib.metadata.Distribution | None) -> None:
-    if dist is None or _normalised(dist.name) == "fdiv-gym":
-        return
-    wanted = [r for r in dist.requires or [] if re.match(r"fdiv[-_.]gym\b(?![-_.]\w)", r, re.IGNORECASE)]
-    if not wanted:
-        return
-    from packaging.requirements import Requirement
-
-    from fdiv_gym.version import __version__
-
-    for text in wanted:
-        requirement = Requirement(text)
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if applies and not requirement.specifier.contains(__version__, prereleases=True):
-            raise PluginError(
-                f"it needs {requirement.name}{requirement.specifier}, but fdiv-gym {__version__} is installed"
-            )
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _check_form(entry_point: importlib.metadata.EntryPoint, name: str) -> None:
+    # Names first: reading the metadata once more for every plugin would slow the import.
+    if name.startswith(f"{UNKNOWN}:") and entry_point.dist is not None and not metadata_of(entry_point.dist, "Name"):
+        raise PluginError("its distribution has no name: METADATA is absent or damaged; install it again or remove it")
+    if not _is_valid(entry_point):
+        raise PluginError(f"the entry point must name a module, but its value is {shorten(entry_point.value)}")
 
 
 discovery = Discovery()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,8 @@ FAULTS = {
     ),
     "unkind": (HEAD + "def fdiv_gym_register(registrar):\n    registrar.add('jugde', 'u', 'unkind:X')\n", ""),
     "good": (GOOD.format(name="good", package="good.fine"), ""),
+    "malformed": ("", ""),
+    "empty": ("", ""),
     "blocked_one": (GOOD.format(name="blocked-one", package="blocked_one.fine"), ""),
 }  # fmt: skip
 
@@ -59,6 +62,22 @@ class Fine(fg.Judge):
 """
 
 
+#: package -> its entry_points.txt, if it is not that of the others
+ENTRY_POINTS = {
+    "malformed": "[fdiv_gym]\nmain = not a valid:value:at all\n",
+    "empty": "[fdiv_gym]\nmain =\n",
+}
+
+
+def plant(made, package: str, entry_points: str, metadata: str = "") -> Path:
+    """Write the metadata of an installed distribution; its folder."""
+    info = made.site / f"{package}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n{metadata}")
+    (info / "entry_points.txt").write_text(entry_points)
+    return info
+
+
 @pytest.fixture(scope="module")
 def venv(bare_venv):
     """A venv with every faulty package, written without pip."""
@@ -69,10 +88,7 @@ def venv(bare_venv):
         (folder / "__init__.py").write_text("")
         (folder / "plugin.py").write_text(textwrap.dedent(source))
         (folder / "fine.py").write_text(FINE)
-        info = made.site / f"{package}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n{metadata}")
-        (info / "entry_points.txt").write_text(f"[fdiv_gym]\nmain = {package}.plugin\n")
+        plant(made, package, ENTRY_POINTS.get(package, f"[fdiv_gym]\nmain = {package}.plugin\n"), metadata)
     return made
 
 
@@ -100,6 +116,8 @@ def found(venv):
         ("untargeted", "broken", "must read 'package.module:Class', got 'untargeted.X'"),
         ("environmental", "broken", "must read 'namespace/Name-vN'"),
         ("unkind", "broken", "unknown kind 'jugde' (did you mean 'judge'?)"),
+        ("malformed", "broken", "must name a module, but its value is 'not a valid:value:at all'"),
+        ("empty", "broken", "must name a module, but its value is ''"),
         ("good", "ok", ""),
         ("blocked-one", "blocked", "named in FDIV_GYM_BLOCK"),
     ],
@@ -177,3 +195,41 @@ def test_blocking_one_entry_point_or_a_whole_distribution(venv):
     whole = status("fdiv_gym")
     assert whole.pop("fdiv-gym:core") == "ok"
     assert {s for name, s in whole.items() if name.startswith("fdiv-gym:")} == {"blocked"}
+
+
+def test_check_names_a_plugin_with_a_malformed_entry_point(bare_venv):
+    made = bare_venv()
+    plant(made, "malformed", ENTRY_POINTS["malformed"])
+    output = " ".join(made.cli("check", "divergence", "no-such", status=2).split())
+    assert "broken plugin malformed:main: the entry point must name a module" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (b"[fdiv_gym]\nno value\n", "TypeError"),
+        (b"[console_scripts]\nno value\n", "TypeError"),
+        (b"[fdiv_gym]\nmain = \xff\n", "UnicodeDecodeError"),
+    ],
+)
+def test_a_file_of_entry_points_that_cannot_be_parsed_is_its_own_fault(bare_venv, text, cause):
+    made = bare_venv()
+    info = plant(made, "unparsed", "")
+    (info / "entry_points.txt").write_bytes(text)
+    found = {plugin["name"]: plugin for plugin in json.loads(made.cli("plugins", "--json"))}
+    faulty = found.pop("unparsed:entry_points.txt")
+    assert (faulty["status"], faulty["version"]) == ("broken", "1.2")
+    assert faulty["cause"].startswith(f"its entry_points.txt cannot be parsed: {cause}: ")
+    assert {plugin["status"] for plugin in found.values()} == {"ok"}
+    assert {"fdiv-gym:core", "fdiv-gym:math", "fdiv-gym:accelerate"} <= set(found)
+
+
+def test_a_distribution_without_metadata_is_broken(bare_venv):
+    """What an uninstallation that was cut off may leave."""
+    made = bare_venv()
+    (plant(made, "left", "[fdiv_gym]\nmain = left.plugin\n") / "METADATA").unlink()
+    found = {plugin["name"]: plugin for plugin in json.loads(made.cli("plugins", "--json"))}
+    faulty = found.pop("unknown:main")
+    assert (faulty["status"], faulty["version"], faulty["module"]) == ("broken", "?", "left.plugin")
+    assert "METADATA is absent or damaged" in faulty["cause"]
+    assert {plugin["status"] for plugin in found.values()} == {"ok"}
