@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from faulty_plugins import MESSAGE, TASK, WHO, Env, Says, Talk, an, fails, gives, one_line, talk
 
 import fdiv_gym as fg
 from fdiv_gym.envs import active_curriculum
@@ -17,7 +17,6 @@ from fdiv_gym.rollouts import score_checked
 from fdiv_gym.runs import RunFolder
 from fdiv_gym.types import Completion, Sampling
 
-TASK = fg.Task("ab>", "ba")
 DONE = Completion((5, 6), (-0.5, -0.25), "x", "eos")
 
 
@@ -31,66 +30,6 @@ class CustomError(fg.FdivGymError):
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{reason} ({code})")
-
-
-def fails(error: BaseException) -> Callable[..., Any]:
-    def method(self: object, *arguments: Any) -> Any:
-        raise error
-
-    return method
-
-
-def gives(value: Any) -> Callable[..., Any]:
-    return lambda self, *arguments: value
-
-
-class Env(fg.TextEnv):
-    def tasks(self, split: Any) -> Any:
-        return [TASK] if split == "train" else [fg.Task("cd>", "dc")]
-
-    def score(self, task: fg.Task, response: str) -> fg.Verdict:
-        return fg.Verdict.scored(float(response == task.answer))
-
-
-class Talk(fg.ConversationEnv):
-    """Conversations of up to two turns; ``members`` of ``talk`` are those of its episodes."""
-
-    default_turns = 2
-
-    def tasks(self, split: Any) -> Any:
-        return [TASK] if split == "train" else [fg.Task("cd>", "dc")]
-
-    def begin(self, task: fg.Task) -> fg.Episode:
-        return Says()
-
-    def score(self, task: fg.Task, transcript: fg.Transcript) -> fg.Verdict:
-        return fg.Verdict.scored(float(transcript.response == task.answer))
-
-
-class Says(fg.Episode):
-    def reply(self, response: str) -> Any:
-        return "again"
-
-
-def talk(**members: Any) -> Any:
-    """A right environment but for ``members`` of its episodes."""
-    return an(Talk, begin=gives(an(Says, **members)))
-
-
-def an(contract: type, **members: Any) -> Any:
-    """An instance of a class that is right but for ``members``."""
-    return type("Mine", (contract,), members)()
-
-
-def one_line(error: BaseException) -> str:
-    said = str(error)
-    assert isinstance(error, fg.FdivGymError)
-    assert "\n" not in said
-    assert len(said) < 600
-    return said
-
-
-WHO = "environment 'Mine'"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +54,7 @@ def test_any_exception_becomes_one_line(error, message):
     env.reset()
     verdict = env.step("x")[4]["verdict"]
     line = fails(error).__code__.co_firstlineno + 1
-    assert verdict == fg.Verdict.error(f"{message.replace('CALL', 'reply')} (test_guards.py, line {line})")
+    assert verdict == fg.Verdict.error(f"{message.replace('CALL', 'reply')} (faulty_plugins.py, line {line})")
 
 
 def test_a_very_long_cause_is_cut():
@@ -178,90 +117,6 @@ def test_an_episode(contract, members, message):
     with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
         episode()
     assert one_line(caught.value).startswith(WHO)
-
-
-MESSAGE = fg.Message("user", "hello")
-
-
-@pytest.mark.parametrize(
-    ("env", "message"),
-    [
-        (an(Talk, begin=gives(42)), "begin must return an fdiv_gym.Episode, got 42"),
-        (an(Talk, begin_batch=gives([])), "begin_batch must return an fdiv_gym.Episode for each of 1 tasks, got []"),
-        (an(Talk, begin=fails(OSError("no server"))), "failed in begin: OSError: no server"),
-        (talk(opening=fails(OSError("no server"))), "failed in opening: OSError: no server"),
-        (talk(opening=gives(42)), "opening must return a text, messages or None, got 42"),
-        (
-            an(Talk, begin=fg.ConversationEnv.begin),
-            "NotImplementedError: define begin(task), which returns an fdiv_gym.",
-        ),
-        (an(Talk, tasks=fg.ConversationEnv.tasks), "NotImplementedError: define tasks(split), which returns fdiv_gym."),
-        (talk(opening=gives(fg.Reply("hi"))), "opening must return a text, messages or None, got Reply("),
-        (talk(opening=gives(())), "opening must end with a message to answer, got ()"),
-        (talk(opening=gives((MESSAGE, fg.Message("assistant", "hi")))), "opening must end with a message to answer"),
-        (talk(opening=gives(fg.Message("robot", "hi"))), "opening returned a message of role 'robot', expected system"),
-        (an(Talk, default_turns=0), "max_turns must be a positive integer, got 0"),
-        (an(Talk, default_turns="3"), "max_turns must be a positive integer, got '3'"),
-        (an(Talk, default_turns=True), "max_turns must be a positive integer, got True"),
-        (an(Talk, max_turns=property(fails(KeyError("n")))), "failed in max_turns: KeyError: 'n'"),
-    ],
-)
-def test_a_conversation_that_cannot_begin(env, message):
-    def episode() -> None:
-        env.reset()
-        env.step("x")
-
-    with pytest.raises(fg.FdivGymError, match=re.escape(message)) as caught:
-        episode()
-    assert one_line(caught.value).startswith(WHO)
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        ({"reply": gives(42)}, "reply must return a text, messages, a Reply or None, got 42"),
-        (
-            {"reply": gives(["again"])},
-            "reply returned several items, of which 'again' is no fdiv_gym.Message; a reward or",
-        ),
-        ({"reply": gives(("again", 0.5))}, "told by fdiv_gym.Reply(said, reward, done)"),
-        ({"reply": gives(fg.Reply("again", done="no"))}, "done of a reply is 'no', expected True or False"),
-        ({"reply": gives(fg.Message("user", 3))}, "reply: the content of a message must be a string, got 3"),
-        ({"reply": gives(fg.Message("assistant", "x"))}, "reply returned a message of role 'assistant', expected"),
-        ({"reply": gives([MESSAGE, None])}, "reply returned several items, of which None is no fdiv_gym.Message"),
-        ({"reply": gives(fg.Reply(said=3))}, "reply must return a text, messages, a Reply or None, got 3"),
-        ({"reply": gives(fg.Reply("again", reward=float("nan")))}, "the reward of a reply is nan, expected a finite"),
-        ({"reply": gives(fg.Reply("again", reward="1"))}, "the reward of a reply is '1', expected a finite number"),
-        (
-            {"reply": fg.Episode.reply},
-            "NotImplementedError: the episode has no reply(response): define it in its class",
-        ),
-        ({"reply": gives(fg.Reply("again", done=None))}, "done of a reply is None, expected True or False"),
-        ({"outcome": fails(KeyError("n"))}, "failed in outcome: KeyError: 'n'"),
-        ({"outcome": gives(["solved"])}, "outcome must return a mapping, got ['solved']"),
-        ({"outcome": gives({"solved": float("inf")})}, "outcome must hold JSON values: "),
-        ({"outcome": gives({"state": object()})}, "outcome must hold JSON values: "),
-    ],
-)
-def test_what_an_episode_says(members, message):
-    """The fault costs the episode, whose verdict names it."""
-    env = talk(**members)
-    env.reset()
-    *_, info = env.step("x")
-    if "outcome" in members:
-        *_, info = env.step("y")
-    verdict = info["verdict"]
-    assert verdict.status == "error"
-    assert message in verdict.detail
-    assert verdict.detail.startswith(WHO)
-    assert "\n" not in verdict.detail
-
-
-def test_a_failing_close_is_logged_and_nothing_else(caplog):
-    env = talk(close=fails(OSError("no server")), reply=gives(None))
-    env.reset()
-    assert env.step("ba")[4]["verdict"] == fg.Verdict.scored(1.0)
-    assert f"{WHO} failed in close: OSError: no server" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -546,27 +401,6 @@ def test_advantages_are_real_and_detached(values, message):
     groups = fg.GroupBatch.of_equal_size(torch.tensor([0.0, 1.0]), 2)
     with pytest.raises(fg.PluginError, match=message):
         fg.functional.group_advantages(groups.rewards, 2, advantage)
-
-
-@pytest.mark.parametrize(("done", "ends"), [(True, True), (0, False), (np.True_, True), (np.bool_(False), False)])
-def test_what_counts_as_the_end(done, ends):
-    env = talk(reply=gives(fg.Reply("again", done=done)))
-    env.reset()
-    _, _, terminated, truncated, _ = env.step("x")
-    assert (terminated, truncated) == (ends, False)
-
-
-@pytest.mark.parametrize(
-    ("player", "message"),
-    [
-        ("1", "a player must be a function of the messages so far, got '1'"),
-        (gives(1), "a player must return a string, got 1"),
-    ],
-)
-def test_what_a_player_is(player, message):
-    env = talk(reply=gives("again"))
-    with pytest.raises(fg.EnvError, match=re.escape(message)):
-        env.play(env.task_list("train")[0], player)
 
 
 def test_a_missing_score_is_named():
