@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.report import write_comparison as write_comparison
     from fdiv_gym.runs.report import write_report as write_report
     from fdiv_gym.runs.result import RunResult as RunResult
+    from fdiv_gym.runs.screen import Screen as Screen
+    from fdiv_gym.runs.screen import Shown as Shown
+    from fdiv_gym.runs.screen import StepMetric as StepMetric
+    from fdiv_gym.runs.screen import make_screen as make_screen
     from fdiv_gym.runs.signals import REPEATED_S as REPEATED_S
     from fdiv_gym.runs.signals import leave_closed_output as leave_closed_output
     from fdiv_gym.runs.signals import stop_signals as stop_signals
@@ -79,6 +83,7 @@ __getattr__, __dir__, __all__ = lazy(
         "panels": ["Panel", "PanelFigure", "PanelTable", "panels_of"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],
         "result": ["RunResult"],
+        "screen": ["Screen", "Shown", "StepMetric", "make_screen"],
         "signals": ["REPEATED_S", "leave_closed_output", "stop_signals", "stopped_as_by_ctrl_c"],
         "trainer": ["Trainer", "get_trainer"],
         "callback": ["Callback", "EVENTS", "get_callback"],

@@ -10,7 +10,7 @@ from fdiv_gym.data import load_preferences
 from fdiv_gym.models import ChatEncoder, merged_weights
 from fdiv_gym.registry import boundary, close_plugin, sampling_of, score_range_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed
-from fdiv_gym.runs import TIMEOUTS, RunFolder
+from fdiv_gym.runs import TIMEOUTS, RunFolder, Screen
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
@@ -21,7 +21,6 @@ from fdiv_gym_accelerate.passes import Passes, check_sharing, token_budget
 from fdiv_gym_accelerate.ranks import RankState, seed_random_states
 from fdiv_gym_accelerate.reference import Cached
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
-from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import check_sharded, is_sharded, shard
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource

@@ -17,6 +17,7 @@ from fdiv_gym.runs import (
     PROVENANCE,
     SUMMARY,
     RunFolder,
+    Screen,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
@@ -39,7 +40,6 @@ from fdiv_gym_accelerate.plugin_state import keep_panels, plugin_states, restore
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.rollouts import Rollouts
-from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups

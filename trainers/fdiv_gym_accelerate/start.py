@@ -29,11 +29,10 @@ from fdiv_gym.models import (
 from fdiv_gym.objectives import Streams
 from fdiv_gym.registry import sampling_of
 from fdiv_gym.rollouts import derive_seed
-from fdiv_gym.runs import RunFolder, TrackerConfig
+from fdiv_gym.runs import RunFolder, Screen, TrackerConfig
 from fdiv_gym_accelerate.activations import recompute_layers
 from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.reference import AdapterOff, Cached, Copy, Moving, Offloaded, Reference
-from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.trackers import check_tracker
 
