@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.signals import leave_closed_output as leave_closed_output
     from fdiv_gym.runs.signals import stop_signals as stop_signals
     from fdiv_gym.runs.signals import stopped_as_by_ctrl_c as stopped_as_by_ctrl_c
+    from fdiv_gym.runs.trackers import check_tracker as check_tracker
+    from fdiv_gym.runs.trackers import finish_trackers as finish_trackers
+    from fdiv_gym.runs.trackers import send_metrics as send_metrics
+    from fdiv_gym.runs.trackers import start_trackers as start_trackers
     from fdiv_gym.runs.trainer import Trainer as Trainer
     from fdiv_gym.runs.trainer import get_trainer as get_trainer
 
@@ -85,6 +89,7 @@ __getattr__, __dir__, __all__ = lazy(
         "result": ["RunResult"],
         "screen": ["Screen", "Shown", "StepMetric", "make_screen"],
         "signals": ["REPEATED_S", "leave_closed_output", "stop_signals", "stopped_as_by_ctrl_c"],
+        "trackers": ["check_tracker", "finish_trackers", "send_metrics", "start_trackers"],
         "trainer": ["Trainer", "get_trainer"],
         "callback": ["Callback", "EVENTS", "get_callback"],
         "report": ["write_comparison", "write_report"],

@@ -14,8 +14,8 @@ from fdiv_gym.cli.main import app
 from fdiv_gym.models.loading import load_model, load_tokenizer
 from fdiv_gym.runs.config import TrackerConfig
 from fdiv_gym.runs.screen import PlainScreen, RichScreen
+from fdiv_gym.runs.trackers import check_tracker
 from fdiv_gym_accelerate.shown import SHOWN, STEP_METRICS
-from fdiv_gym_accelerate.trackers import check_tracker
 from fdiv_gym_preference_model.shown import SHOWN as PREFERENCE_MODEL
 
 LINE = {"reward/mean": 0.5, "groups/all_equal": 0.25, "divergence/estimate": 0.1, "time/tokens_per_second": 2000.0}

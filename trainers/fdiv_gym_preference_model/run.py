@@ -19,9 +19,13 @@ from fdiv_gym.runs import (
     SUMMARY,
     RunFolder,
     Screen,
+    check_tracker,
+    finish_trackers,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
+    send_metrics,
+    start_trackers,
 )
 from fdiv_gym_gprl import pair_scores, preference
 from fdiv_gym_preference_model.checkpoint import MODEL, load_checkpoint, newest_intact, save_checkpoint
@@ -52,6 +56,8 @@ class Run:
         if config.preferences is None:
             raise fg.ConfigError('a preference model needs pairs: add a table [preferences] with path = "..."')
         self.config, self.settings, self.folder, self.screen = config, settings, folder, screen
+        if config.tracker is not None:
+            check_tracker(config.tracker, folder.path)
         self.step, self.seconds, self._begun = 0, 0.0, time.monotonic()
         data = load_preferences(config.preferences)
         refuse_unpaired(data, config.preferences)
@@ -71,6 +77,11 @@ class Run:
             self._resume()
         if not folder.read_json(PROVENANCE):
             folder.write_json(PROVENANCE, provenance_of(config) | self.identity)
+        self.trackers = [] if config.tracker is None else start_trackers(config.tracker, folder.path)
+
+    def close(self) -> None:
+        """End the trackers."""
+        finish_trackers(self.trackers, self.screen.message)
 
     def train_step(self) -> None:
         """One optimizer step on the pairs of this step; one line of metrics.jsonl."""
@@ -101,6 +112,7 @@ class Run:
         line |= dimension_shares(scores, eigenvalues)
         line["time/seconds"] = time.monotonic() - begun
         self.folder.append(METRICS, {"step": step, **line})
+        send_metrics(self.trackers, line, step, self.screen.message)
         self.screen.step(step, line)
 
     def evaluate(self) -> None:
@@ -115,6 +127,8 @@ class Run:
         line = pair_measures(scores, eigenvalues, self.settings.tau)
         line |= triple_measures([pair.unit for pair in self.heldout], preference(eigenvalues, scores).tolist())
         self.folder.append(EVALUATIONS, {"step": self.step, **line})
+        own = {name: value for name, value in line.items() if not name.startswith("dimension/")}  # steps have these
+        send_metrics(self.trackers, own, self.step, self.screen.message)
         self.screen.evaluation(self.step, line)
 
     def is_evaluated(self) -> bool:

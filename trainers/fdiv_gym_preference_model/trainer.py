@@ -24,7 +24,7 @@ class PreferenceModelTrainer(fg.Trainer):
 
     Options = TrainerOptions
     options: TrainerOptions
-    needs: ClassVar[frozenset[str]] = frozenset({"preferences"})
+    needs: ClassVar[frozenset[str]] = frozenset({"preferences", "tracker"})
     metric_meanings: ClassVar[Mapping[str, str]] = {
         "pairs/accuracy": "Share of the step's pairs whose chosen response has the positive score, from 0 to 1, before "
         "the step's update; a tie counts as wrong.",
@@ -57,8 +57,11 @@ class PreferenceModelTrainer(fg.Trainer):
         screen = make_screen(SHOWN)
         try:
             run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
-            with Interrupt(screen) as interrupt:
-                return self._fit(run, interrupt)
+            try:
+                with Interrupt(screen) as interrupt:
+                    return self._fit(run, interrupt)
+            finally:
+                run.close()
         finally:
             screen.stop()  # restores the terminal after an error too
 
