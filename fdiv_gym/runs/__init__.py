@@ -9,6 +9,7 @@ from fdiv_gym._lazy import lazy
 if TYPE_CHECKING:
     from fdiv_gym.runs.callback import EVENTS as EVENTS
     from fdiv_gym.runs.callback import Callback as Callback
+    from fdiv_gym.runs.callback import callback_metrics as callback_metrics
     from fdiv_gym.runs.callback import get_callback as get_callback
     from fdiv_gym.runs.changes import record_changes as record_changes
     from fdiv_gym.runs.config import RunConfig as RunConfig
@@ -91,7 +92,7 @@ __getattr__, __dir__, __all__ = lazy(
         "signals": ["REPEATED_S", "leave_closed_output", "stop_signals", "stopped_as_by_ctrl_c"],
         "trackers": ["check_tracker", "finish_trackers", "send_metrics", "start_trackers"],
         "trainer": ["Trainer", "get_trainer"],
-        "callback": ["Callback", "EVENTS", "get_callback"],
+        "callback": ["Callback", "EVENTS", "callback_metrics", "get_callback"],
         "report": ["write_comparison", "write_report"],
     },
 )

@@ -182,6 +182,7 @@ class Run(Parts):
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
         line |= metrics.curriculum_line(self.env)
         line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
+        line |= self.callbacks.metrics(line)
         events = self.events.records(self.step)
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line} | ({"events": events} if events else {}))
