@@ -49,6 +49,12 @@ def train(
     - level: hardest open level of the curriculum
     - ktok/s: thousand sampled tokens a second
 
+    With the trainer preference-model:
+
+    - loss: mean of -log P(chosen > rejected), in nats
+    - right: share of the step's pairs whose chosen response is preferred
+    - gradient: norm of the gradient before it is clipped
+
     Example: fdiv-gym train examples/addition.toml --output runs/first --set seed=1
     """
     from fdiv_gym.runs import is_main_process

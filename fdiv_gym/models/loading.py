@@ -17,6 +17,9 @@ from fdiv_gym.models.hub import cache_only
 from fdiv_gym.models.quiet import quiet_transformers
 from fdiv_gym.models.trust import reason_of, refuse_code, refuse_pickles
 
+PREFERENCE_MODEL = "gpm.json"
+"""In the folder of a preference model, whose backbone alone has the layout of a language model."""
+
 
 def load_model(
     folder: str | Path, revision: str | None = None, *, trust_remote_code: bool = False, attention: str = "auto"
@@ -99,6 +102,11 @@ def check_model_folder(folder: str | Path) -> None:
         raise TrainerError(
             f"{path} holds an adapter and no model: name its base model in model.name_or_path and this folder in "
             "model.adapter; an adapter that a run trained is merged by fdiv-gym models merge RUN"
+        )
+    if (path / PREFERENCE_MODEL).is_file():  # with tied embeddings it would load as one that writes nonsense
+        raise TrainerError(
+            f"{path} holds a preference model ({PREFERENCE_MODEL}) and no language model: name the model that it was "
+            'trained from; the folder is what the option model of the judge "gpm" takes'
         )
     if not (path / "config.json").is_file():
         raise TrainerError(f"model folder {path} has no config.json: it is not a transformers model")

@@ -9,6 +9,7 @@ from fdiv_gym._lazy import lazy
 if TYPE_CHECKING:
     from fdiv_gym.runs.callback import EVENTS as EVENTS
     from fdiv_gym.runs.callback import Callback as Callback
+    from fdiv_gym.runs.callback import callback_metrics as callback_metrics
     from fdiv_gym.runs.callback import get_callback as get_callback
     from fdiv_gym.runs.changes import record_changes as record_changes
     from fdiv_gym.runs.checkpoints import newest_intact as newest_intact
@@ -50,10 +51,18 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.report import write_comparison as write_comparison
     from fdiv_gym.runs.report import write_report as write_report
     from fdiv_gym.runs.result import RunResult as RunResult
+    from fdiv_gym.runs.screen import Screen as Screen
+    from fdiv_gym.runs.screen import Shown as Shown
+    from fdiv_gym.runs.screen import StepMetric as StepMetric
+    from fdiv_gym.runs.screen import make_screen as make_screen
     from fdiv_gym.runs.signals import REPEATED_S as REPEATED_S
     from fdiv_gym.runs.signals import leave_closed_output as leave_closed_output
     from fdiv_gym.runs.signals import stop_signals as stop_signals
     from fdiv_gym.runs.signals import stopped_as_by_ctrl_c as stopped_as_by_ctrl_c
+    from fdiv_gym.runs.trackers import check_tracker as check_tracker
+    from fdiv_gym.runs.trackers import finish_trackers as finish_trackers
+    from fdiv_gym.runs.trackers import send_metrics as send_metrics
+    from fdiv_gym.runs.trackers import start_trackers as start_trackers
     from fdiv_gym.runs.trainer import Trainer as Trainer
     from fdiv_gym.runs.trainer import get_trainer as get_trainer
 
@@ -83,9 +92,11 @@ __getattr__, __dir__, __all__ = lazy(
         "panels": ["Panel", "PanelFigure", "PanelTable", "panels_of"],
         "provenance": ["provenance_of", "refuse_changed_plugins"],
         "result": ["RunResult"],
+        "screen": ["Screen", "Shown", "StepMetric", "make_screen"],
         "signals": ["REPEATED_S", "leave_closed_output", "stop_signals", "stopped_as_by_ctrl_c"],
+        "trackers": ["check_tracker", "finish_trackers", "send_metrics", "start_trackers"],
         "trainer": ["Trainer", "get_trainer"],
-        "callback": ["Callback", "EVENTS", "get_callback"],
+        "callback": ["Callback", "EVENTS", "callback_metrics", "get_callback"],
         "report": ["write_comparison", "write_report"],
     },
 )

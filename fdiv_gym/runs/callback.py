@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fdiv_gym.errors import PluginError
+from fdiv_gym.registry.guard import boundary, label_of
 from fdiv_gym.registry.lookup import Spec, get
+from fdiv_gym.registry.messages import shorten
 from fdiv_gym.registry.options import Configurable
 from fdiv_gym.runs.result import RunResult
 from fdiv_gym.types.trajectory import TrajectoryGroup
+from fdiv_gym.types.verdict import is_finite_number
 
 if TYPE_CHECKING:
     from fdiv_gym.objectives.batch import GroupBatch
@@ -25,6 +29,10 @@ EVENTS = (
     "at_evaluation",
     "at_end",
 )
+
+
+LINE = ("step", "events")
+"""Keys of a line of metrics.jsonl that are no metrics."""
 
 
 class Callback(Configurable):
@@ -67,6 +75,13 @@ class Callback(Configurable):
     def at_end(self, result: RunResult) -> None:
         """At the end of the run, finished or interrupted."""
 
+    def metrics(self) -> Mapping[str, float]:
+        """Finite numbers for the line of the step, by names that it does not have; called after the updates.
+
+        Every process calls it, and the line of the first one is kept. Say what they mean in ``metric_meanings``.
+        """
+        return {}
+
     def panels(self) -> Sequence[Panel]:
         """Figures and tables for the report; called in the first process at checkpoints and at the end of the run."""
         return ()
@@ -77,6 +92,29 @@ class Callback(Configurable):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned, before the first step after a resume."""
+
+
+def callback_metrics(callback: Callback, taken: Collection[str] = ()) -> dict[str, float]:
+    """``callback.metrics``, checked.
+
+    Args:
+        callback: an instance.
+        taken: the names that the line of the step has.
+
+    Raises:
+        PluginError: it failed, a metric is not a finite number, or its name is taken.
+    """
+    with boundary(callback, "metrics"):
+        found = callback.metrics()
+        label = f"{label_of(callback)}: metrics"
+        if not isinstance(found, Mapping):
+            raise PluginError(f"{label} must return a mapping of names to numbers, got {shorten(found)}")
+        for name, value in found.items():
+            if not isinstance(name, str) or not is_finite_number(value):
+                raise PluginError(f"{label} returned {shorten(name)} = {shorten(value)}, expected a finite number")
+            if name in taken or name in LINE:
+                raise PluginError(f"{label} returned {name!r}, which the line of the step has: choose another name")
+        return {str(name): float(value) for name, value in found.items()}
 
 
 def get_callback(spec: Spec | Callback, **options: Any) -> Callback:

@@ -13,7 +13,7 @@ from fdiv_gym.objectives.advantages.base import Advantage, checked_advantages, d
 from fdiv_gym.objectives.aggregation import Aggregation
 from fdiv_gym.objectives.batch import GroupBatch
 from fdiv_gym.registry.guard import label_of
-from fdiv_gym.runs.callback import EVENTS, Callback
+from fdiv_gym.runs.callback import EVENTS, Callback, callback_metrics
 from fdiv_gym.runs.panels import panels_of
 from fdiv_gym.testing.report import Report
 from fdiv_gym.testing.states import check_advantage_state, check_callback_state
@@ -110,7 +110,7 @@ def check_aggregation(aggregation: Aggregation) -> Report:
 
 
 def check_callback(callback: Callback) -> Report:
-    """Check a callback: the signatures of its events, that it can be copied, its panels, and its state.
+    """Check a callback: the signatures of its events, that it can be copied, its metrics and panels, and its state.
 
     Args:
         callback: an instance; its events are not called.
@@ -129,6 +129,8 @@ def check_callback(callback: Callback) -> Report:
         report.check("events", name in EVENTS, f"{name} is not an event of a run; known: {', '.join(EVENTS)}")
     with report.section("copy"):
         copy.deepcopy(callback)
+    with report.section("metrics"):
+        callback_metrics(callback)
     with report.section("panels"):
         panels_of(callback)
     check_callback_state(callback, report)

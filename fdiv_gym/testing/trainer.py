@@ -30,7 +30,7 @@ from fdiv_gym.testing.trainer_pairs import (
     refuse_unknown_needs,
 )
 from fdiv_gym.testing.trainer_rows import SPY, check_rows, forget
-from fdiv_gym.testing.trainer_runs import STEPS, VOWELS, Witness, configuration, fit, loaded
+from fdiv_gym.testing.trainer_runs import STEPS, VOWELS, WITNESS_METRIC, Witness, configuration, fit, loaded
 from fdiv_gym.types.trajectory import Trajectory
 
 #: The largest difference between two computations of one log-prob in fp32, in nats.
@@ -79,7 +79,7 @@ def check_trainer(trainer: Trainer, *, engine: Mapping[str, Any] | None = None, 
         with report.section("learns"):
             _learns(Path(place) / "model", straight, report)
         with report.section("callbacks"):
-            _callbacks(report)
+            _callbacks(straight, report)
         with report.section("resume"):
             _interrupted(build(), config, broken, report)
             Witness.stop_before = 0
@@ -244,7 +244,7 @@ def _reference(model: Any, trajectory: Trajectory) -> torch.Tensor:
     return tokens[torch.tensor(trajectory.loss_mask[1:])]
 
 
-def _callbacks(report: Report) -> None:
+def _callbacks(folder: Path, report: Report) -> None:
     for event in EVENTS:
         seen = [step for name, step in Witness.calls if name == event]
         if event == "at_evaluation":
@@ -254,6 +254,8 @@ def _callbacks(report: Report) -> None:
         else:
             expected = seen == list(range(1, STEPS + 1))
         report.check("callbacks", expected, f"{event} was called at {seen}")
+    without = [line["step"] for line in RunFolder(folder).lines(METRICS) if line.get(WITNESS_METRIC) != line["step"]]
+    report.check("callbacks", not without, f"{METRICS} lacks what Callback.metrics returned at the steps {without}")
 
 
 def _interrupted(trainer: Trainer, config: RunConfig, folder: Path, report: Report) -> None:

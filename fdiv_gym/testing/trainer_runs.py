@@ -30,6 +30,7 @@ KIT = "fdiv-gym:testing"
 OBJECTIVE = {"name": "f-grpo", "beta": 1.0}
 ENVIRONMENT, PATCHY = "conformance/Letters-v0", "conformance/Patchy-v0"
 WITNESS_NAME = "conformance-witness"
+WITNESS_METRIC = "witness/step"
 SHIFTED = "conformance-shifted"
 VOWELS = "aeiou"
 STEPS = 4
@@ -84,6 +85,10 @@ class Witness(Callback):
         """Keep the trajectories."""
         Witness.calls.append(("after_verdicts", step))
         keep(step, groups)
+
+    def metrics(self) -> Mapping[str, float]:
+        """The step of the last event."""
+        return {WITNESS_METRIC: float(Witness.calls[-1][1])} if Witness.calls else {}
 
 
 def _noting(event: str) -> Any:

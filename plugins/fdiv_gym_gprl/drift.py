@@ -38,6 +38,14 @@ class DriftMonitor(fg.Callback):
 
     options: Options
     fatal: ClassVar[bool] = True
+    metric_meanings: ClassVar[Mapping[str, str]] = {
+        "drift/divergence": "Divergence of the dimensions' shares from those at the start, in nats, at the drift "
+        "monitor's last reading.",
+        "drift/kl_scale": "Factor of the KL coefficient that the drift monitor gives, 1 while it does not act.",
+        "drift/multiplier/<name>": "Multiplier of the component <name> that the drift monitor gives, 1 while it does "
+        "not act.",
+        "drift/share/<name>": "Share of the component <name> in the variance relative to the start, from 0 to 1.",
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -59,6 +67,14 @@ class DriftMonitor(fg.Callback):
             self._record(step, event)
             if self.options.act:
                 self._set(groups, controls)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Divergence of the shares, KL factor, multipliers and shares; nothing during the warm-up."""
+        if not self.law.ready:
+            return {}
+        line = {"drift/divergence": self.law.drift, "drift/kl_scale": self.law.kl_scale}
+        line |= {f"drift/multiplier/{name}": value for name, value in self.law.multipliers().items()}
+        return line | {f"drift/share/{name}": value for name, value in self.law.shares().items()}
 
     def panels(self) -> Sequence[Panel]:
         """Shares, drift, multipliers, KL factor and levels over the steps, and the events."""

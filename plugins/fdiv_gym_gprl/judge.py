@@ -15,7 +15,7 @@ import fdiv_gym as fg
 from fdiv_gym.models import resolve_device
 from fdiv_gym.types import groups_of
 from fdiv_gym_gprl.embedder import Embedded, Embedder
-from fdiv_gym_gprl.model import Eigenvalues
+from fdiv_gym_gprl.model import Eigenvalues, GeneralPreferenceModel, GPMConfig
 from fdiv_gym_gprl.names import ANCHORED, EIGENVALUE, SCORE
 from fdiv_gym_gprl.scores import group_scores, pair_scores, preference
 
@@ -180,6 +180,11 @@ class GPM(fg.Judge):
     def scores(a: Tensor, b: Tensor) -> Tensor:
         """s_l(a > b) [..., k] of embeddings [..., 2k]; see ``fdiv_gym_gprl.pair_scores``."""
         return pair_scores(a, b)
+
+    @staticmethod
+    def new_model(backbone: torch.nn.Module, *, seed: int = 0, **form: Any) -> GeneralPreferenceModel:
+        """An untrained preference model on a backbone; ``form`` are fields of ``fdiv_gym_gprl.GPMConfig``."""
+        return GeneralPreferenceModel(GPMConfig(base="", **form), backbone, seed=seed)
 
     @property
     def _tau(self) -> float:

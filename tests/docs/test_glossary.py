@@ -112,6 +112,12 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "curriculum": {"env": {"id": "math/Arithmetic-v0", "curriculum": True, "level": 2, "train_tasks": 20}},
     "constrained": {"env": {"id": "safety/Constrained-v0"}},
+    "drift": {
+        "env": {"id": "safety/Constrained-v0"},
+        "objective": {"name": "grpo", "advantage": "gdpo", "beta": 0.04},
+        "callbacks": [{"name": "drift-monitor", "warmup": 1}],
+        "trainer": {"group_size": 8},
+    },
     "escalation": {"env": {"id": "safety/Escalation-v0"}, "model": {"embedded": {"context": 192}}},
     "tools": {"env": {"id": "tools/Calculator-v0", "tools_text": "", "right": 1.0, "train_tasks": 20}},
     "mastermind": {"env": {"id": "games/Mastermind-v0"}, "model": {"embedded": {"context": 256}}},

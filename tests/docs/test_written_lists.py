@@ -79,7 +79,7 @@ def test_the_tutorial_lists_every_event_with_its_arguments():
     rows = re.findall(r"^\| `(\w+)` \| `([\w, ]+)` \|", read("docs/guides/plugins/callback.md"), re.MULTILINE)
     assert [name for name, _ in rows] == list(EVENTS)
     public = [n for n, f in vars(Callback).items() if inspect.isfunction(f) and not n.startswith("_")]
-    assert public == [*EVENTS, "panels", "state_dict", "load_state_dict"]
+    assert public == [*EVENTS, "metrics", "panels", "state_dict", "load_state_dict"]
     for name, arguments in rows:
         assert arguments.split(", ") == list(inspect.signature(getattr(Callback, name)).parameters)[1:], name
 

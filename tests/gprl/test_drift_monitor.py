@@ -3,11 +3,12 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import fdiv_gym as fg
-from fdiv_gym.runs import Controls
+from fdiv_gym.runs import Controls, callback_metrics
 from fdiv_gym.runs.panels import panels_of
 from fdiv_gym.testing import check_callback
 
@@ -46,6 +47,22 @@ def test_it_sets_multipliers_and_the_kl_coefficient():
     # The loss is that of the larger coefficient, and the advantages are those of the multipliers.
     plain = fg.get_advantage("gprl").compute(groups(3))
     assert not torch.equal(objective.advantage.compute(groups(3)), plain)
+
+
+def test_its_metrics_are_what_it_set():
+    objective, monitor = fg.get_objective("gprl"), fg.get_callback("drift-monitor", **FAST)
+    play(monitor, Controls(objective), [1])
+    assert monitor.metrics() == {}
+    play(monitor, Controls(objective), [1, 3, 3, 3], first=2)
+    line = callback_metrics(monitor)
+    names = ["gprl/0", "gprl/1", "gprl/2"]
+    assert {name: line[f"drift/multiplier/{name}"] for name in names} == objective.advantage.multipliers
+    assert line["drift/kl_scale"] == objective.kl_scale > 1
+    shares = [line[f"drift/share/{name}"] for name in names]
+    assert sum(shares) == pytest.approx(1)
+    # The eigenvalues are 1, so the shares start equal.
+    assert line["drift/divergence"] == pytest.approx(sum(a * np.log(3 * a) for a in shares))
+    assert len(line) == 8
 
 
 def test_it_records_only_where_it_must_not_act():

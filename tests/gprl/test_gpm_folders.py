@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import fdiv_gym as fg
 from fdiv_gym.models import load_tokenizer
-from fdiv_gym.testing.tiny import save_tiny_model, tiny_tokenizer
+from fdiv_gym.models.loading import load_model
+from fdiv_gym.testing.tiny import save_tiny_model, tiny_model, tiny_tokenizer
 from fdiv_gym_gprl import GeneralPreferenceModel, GPMConfig
 
 FORMS = [{"dimensions": 3}, {"dimensions": 2, "eigenvalues": "one", "normalise": True, "tau": 0.2},
@@ -30,6 +31,25 @@ def test_a_saved_model_is_loaded_as_it_was(tmp_path, options):
     assert load_tokenizer(tmp_path / "gpm").encode("abc") == tiny_tokenizer().encode("abc")
     names = load_file(tmp_path / "gpm" / "model.safetensors")
     assert {"value_head.weight", "model.embed_tokens.weight"} <= set(names)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_preference_model_is_a_judge_and_no_policy_also_with_tied_embeddings(tmp_path, tied):
+    """Tied, its backbone has all weights of a language model, whose output layer nobody trained."""
+    plain = tiny_model()
+    config = type(plain.config)(**{**plain.config.to_dict(), "tie_word_embeddings": tied})
+    causal = type(plain)(config).eval()
+    assert (causal.lm_head.weight is causal.model.embed_tokens.weight) == tied
+    model = GeneralPreferenceModel(GPMConfig(base="tiny", dimensions=2), causal.model)
+    model.save(tmp_path / "gpm", tiny_tokenizer())
+    rows = batch("ab", "c")
+    again = GeneralPreferenceModel.load(tmp_path / "gpm")
+    assert torch.equal(again.encode(*rows)[0], model.encode(*rows)[0])
+    tasks = [fg.Task("which one ")] * 2
+    first, second = fg.get_judge("gpm", model=str(tmp_path / "gpm")).judge_batch(tasks, ["ab", "c"])
+    assert first.score + second.score == pytest.approx(1)
+    with pytest.raises(fg.TrainerError, match=r"holds a preference model \(gpm.json\) and no language model: name the"):
+        load_model(tmp_path / "gpm")
 
 
 def test_other_backbones_are_saved_under_their_own_names(tmp_path):

@@ -15,7 +15,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "objectives").glob("
 
 
 def first_party(kind):
-    return {e.name for e in fg.list_entries(kind) if e.plugin.endswith((":core", ":baselines"))}
+    return {e.name for e in fg.list_entries(kind) if e.plugin.endswith((":core", ":baselines", ":gprl"))}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda t: t["name"])

@@ -76,6 +76,24 @@ def test_a_run_calls_every_event_and_continues_after_a_failing_callback(tmp_path
     assert Failing.calls == 1  # removed after its first failure
 
 
+class Measures(fg.Callback):
+    def metrics(self):
+        return {"mine": 2}
+
+
+def test_metrics_of_callbacks_join_the_line_and_replace_nothing():
+    messages: list[str] = []
+    callbacks = Callbacks([Measures(), Measures()], messages.append)
+    assert callbacks.metrics({"loss": 1.0}) == {"mine": 2.0}
+    assert messages == [
+        "callback 'Measures': metrics returned 'mine', which the line of the step has: choose another name; it is "
+        "dropped, the run continues"
+    ]
+    assert callbacks.metrics({"mine": 1.0}) == {}
+    assert callbacks.metrics({}) == {}
+    assert len(messages) == 2
+
+
 def test_a_failure_is_reported_with_the_plugin_and_the_event():
     messages: list[str] = []
     with discovery.registry.scoped() as registry:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from kit_assertions import assert_found
@@ -135,6 +138,31 @@ def test_faults_of_panels(returned, message):
     callback = WrongPanels()
     callback.returned = returned
     assert_found(testing.check_callback(callback), "panels", message)
+
+
+class Measures(fg.Callback):
+    returned: object = None
+
+    def metrics(self):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "metrics must return a mapping of names to numbers, got None"),
+        ({"a": math.nan}, "metrics returned 'a' = nan, expected a finite number"),
+        ({"a": "1"}, "metrics returned 'a' = '1', expected a finite number"),
+        ({3: 1.0}, "metrics returned 3 = 1.0, expected a finite number"),
+        ({"step": 1}, "metrics returned 'step', which the line of the step has: choose another name"),
+    ],
+)
+def test_faults_of_the_metrics_of_callbacks(returned, message):
+    callback = Measures()
+    callback.returned = returned
+    assert_found(testing.check_callback(callback), "metrics", message)
+    callback.returned = {"a": np.float64(0.5)}
+    assert testing.check_callback(callback).ok
 
 
 class Counts(fg.Callback):

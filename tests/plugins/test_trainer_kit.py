@@ -47,6 +47,12 @@ def test_the_trainer_passes_and_faults_are_found(monkeypatch):
     assert_found(testing.check_trainer(Uphill()), "learns", "the probability of a rewarded letter went from")
 
 
+def test_a_trainer_that_leaves_out_the_metrics_of_callbacks_is_found(monkeypatch):
+    monkeypatch.setattr("fdiv_gym_accelerate.callbacks.Callbacks.metrics", lambda *_: {})
+    report = testing.check_trainer(fg.get_trainer("accelerate"))
+    assert_found(report, "callbacks", "metrics.jsonl lacks what Callback.metrics returned at the steps [1, 2,")
+
+
 def in_micro_batches(change):
     """Every output of the objective passed through ``change(output, batch)``."""
     from fdiv_gym_accelerate import update

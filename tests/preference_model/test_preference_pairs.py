@@ -68,7 +68,7 @@ def test_a_file_without_objective_engine_and_environment():
 @pytest.mark.parametrize(
     ("table", "value"),
     [("objective", {"name": "fdo"}), ("objective", {}), ("engine", {"max_new_tokens": 8}),
-     ("env", {"id": "math/Addition-v0"}), ("tracker", {"name": "tensorboard"}), ("callbacks", [{"name": "x"}])],
+     ("env", {"id": "math/Addition-v0"}), ("callbacks", [{"name": "x"}])],
 )  # fmt: skip
 def test_tables_that_the_trainer_does_not_read_are_refused(table, value):
     with pytest.raises(fg.ConfigError, match=rf"'preference-model' does not read \[{table}\].*\[preferences\]"):

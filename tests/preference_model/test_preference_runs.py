@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 import fdiv_gym as fg
 from fdiv_gym.evaluation.source import locate
-from fdiv_gym.runs import RunFolder, load_config, resume_run, write_report
+from fdiv_gym.runs import RunFolder, load_config, make_screen, resume_run, write_report
 from fdiv_gym_gprl import GeneralPreferenceModel
-from fdiv_gym_preference_model import trainer
 from fdiv_gym_preference_model.run import Run
+from fdiv_gym_preference_model.shown import SHOWN
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "gpm.toml"
@@ -102,7 +102,7 @@ def test_the_first_update_is_that_of_adamw_by_hand(tmp_path):
     assert line["learning_rate"] == 2e-3
     config = load_config(EXAMPLE, [*TINY, "trainer.steps=1", "trainer.warmup_steps=0"])
     RunFolder.create(tmp_path / "again", config.resolved())
-    run = Run(config, config.trainer.checked_options, RunFolder(tmp_path / "again"), trainer.Lines(), resume=False)
+    run = Run(config, config.trainer.checked_options, RunFolder(tmp_path / "again"), make_screen(SHOWN), resume=False)
     start = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     from fdiv_gym_preference_model.pairs import drawn, padded
 

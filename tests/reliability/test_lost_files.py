@@ -58,17 +58,15 @@ def test_a_file_that_was_cut_is_noticed_and_one_that_grew_is_not(tmp_path):
 
 
 def test_a_start_that_fails_leaves_no_folder_and_no_tracker_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["tensorboard"])
-    monkeypatch.setattr("accelerate.accelerator.filter_trackers", lambda *_: ["tensorboard"])
-    started = []
+    from accelerate.tracking import TensorBoardTracker
 
-    def init_trackers(accelerator, project):
-        folder = Path(accelerator.project_dir) / project
-        folder.mkdir(parents=True)
-        (folder / "events.out").touch()
-        started.append(folder)
+    started, start = [], TensorBoardTracker.start
 
-    monkeypatch.setattr("accelerate.Accelerator.init_trackers", init_trackers)
+    def starting(tracker):
+        start(tracker)
+        started.append(next(Path(tracker.logging_dir).iterdir()))
+
+    monkeypatch.setattr(TensorBoardTracker, "start", starting)
     tracked = configuration(tmp_path, 'tracker.name="tensorboard"')
     with pytest.raises(fg.TrainerError, match="no model folder"):  # fails before the tracker starts
         train(tracked | {"model": {"name_or_path": "./nowhere"}}, tmp_path / "runs" / "one")

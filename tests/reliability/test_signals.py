@@ -205,7 +205,7 @@ def test_lines_to_a_pipe_that_nobody_reads_are_no_error():
     """In a process of its own, whose standard output is replaced."""
     import sys
 
-    code = "from fdiv_gym_accelerate.screen import PlainScreen as P; p = P(); [p.message(str(i)) for i in range(3)]"
+    code = "from fdiv_gym.runs.screen import PlainScreen as P; p = P(None); [p.message(str(i)) for i in range(3)]"
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)

@@ -11,11 +11,12 @@ from torch.distributed.tensor import DTensor
 
 import fdiv_gym as fg
 from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym.runs.screen import make_screen
 from fdiv_gym_accelerate.checkpoint import gathered_state
 from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.run import Run
-from fdiv_gym_accelerate.screen import make_screen
 from fdiv_gym_accelerate.sharding import whole
+from fdiv_gym_accelerate.shown import SHOWN
 from fdiv_gym_math.addition import Addition
 
 MODEL = {"layers": 2, "heads": 1, "head_dim": 32, "warm_start_steps": 60, "warm_start_batch": 32}
@@ -63,7 +64,7 @@ def load(folder: Path, output: str) -> None:
 
 def _loaded(kind, folder):
     config = config_of(kind, 2)
-    run = Run(config, config.trainer.build().options, RunFolder(folder), make_screen(), resume=True)
+    run = Run(config, config.trainer.build().options, RunFolder(folder), make_screen(SHOWN), resume=True)
     several = run.accelerator.num_processes > 1
     assert all(isinstance(p, DTensor) == several for module in run.policy.modules for p in module.parameters())
     state = gathered_state(run.policy, run.optimizer, keep=True)

@@ -13,6 +13,7 @@ UPDATES = Path(__file__).with_name("updates_parallel_script.py")
 EVENTS = Path(__file__).with_name("events_parallel_script.py")
 DYNAMIC = Path(__file__).with_name("dynamic_parallel_script.py")
 CONTROLS = Path(__file__).with_name("controls_parallel_script.py")
+MONITOR = Path(__file__).with_name("monitor_parallel_script.py")
 
 
 def on_one_and_on_two(script, folder, *arguments):
@@ -109,3 +110,23 @@ def test_before_updates_gets_the_whole_step_in_every_process(tmp_path):
         scales = [scale for *_, scale in first]
         means = [sum(rewards) / 12 for _, rewards, *_ in first]
         assert scales == pytest.approx([1, 1 + means[0], 1 + means[1]])
+
+
+@pytest.mark.slow
+def test_the_drift_monitor_reads_the_whole_step_in_every_process(tmp_path):
+    alone, together = on_one_and_on_two(MONITOR, tmp_path)
+    (one,), (first, second) = alone["seen"], together["seen"]
+    assert first == second  # to the last bit: they weigh the advantages of one step
+    assert len(one) == len(first) == 6
+    assert one[-1]["multipliers"]["gprl/0"] < 0.9
+    assert one[-1]["kl_scale"] > 1.05
+    for expected, found in zip(one, first, strict=True):
+        assert found["multipliers"] == pytest.approx(expected["multipliers"], rel=1e-12)
+        for name in expected.keys() - {"multipliers"}:
+            assert found[name] == pytest.approx(expected[name], rel=1e-12, abs=1e-12), name
+    for line, seen in zip(together["lines"], first, strict=True):
+        assert {name: value for name, value in line.items() if name.startswith("drift/")} == {
+            name: value for name, value in seen.items() if name.startswith("drift/")
+        }
+        if "drift/kl_scale" in line:
+            assert line["drift/kl_scale"] == seen["kl_scale"]

@@ -13,22 +13,24 @@ import fdiv_gym as fg
 from fdiv_gym.cli.main import app
 from fdiv_gym.models.loading import load_model, load_tokenizer
 from fdiv_gym.runs.config import TrackerConfig
-from fdiv_gym_accelerate.screen import STEP_METRICS, PlainScreen, RichScreen, legend, shown_metrics
-from fdiv_gym_accelerate.trackers import check_tracker
+from fdiv_gym.runs.screen import PlainScreen, RichScreen
+from fdiv_gym.runs.trackers import check_tracker
+from fdiv_gym_accelerate.shown import SHOWN, STEP_METRICS
+from fdiv_gym_preference_model.shown import SHOWN as PREFERENCE_MODEL
 
 LINE = {"reward/mean": 0.5, "groups/all_equal": 0.25, "divergence/estimate": 0.1, "time/tokens_per_second": 2000.0}
 
 
 def test_the_legend_explains_every_label_of_the_progress_line():
-    for line in (LINE, {**LINE, "curriculum/open_level": 2.0}, {}):
-        labels = [label for label, _ in shown_metrics(line)]
-        assert [part.partition(": ")[0] for part in legend(line).split("; ")] == labels
-        assert all(part.partition(": ")[2] for part in legend(line).split("; "))
+    for line in (LINE, {**LINE, "curriculum/open_level": 2.0}, {"time/tokens_per_second": 0.0}):
+        labels = [label for label, _ in SHOWN.values(line)]
+        assert [part.partition(": ")[0] for part in SHOWN.legend(line).split("; ")] == labels
+        assert all(part.partition(": ")[2] for part in SHOWN.legend(line).split("; "))
 
 
 @pytest.mark.parametrize("screen", [PlainScreen, RichScreen])
 def test_the_legend_is_printed_once_before_the_first_step(capsys, screen):
-    screen = screen() if screen is RichScreen else screen(every=0)
+    screen = screen(SHOWN) if screen is RichScreen else screen(SHOWN, every=0)
     screen.start(2, 0)
     screen.step(1, LINE)
     screen.step(2, LINE)
@@ -44,8 +46,8 @@ def test_the_legend_is_printed_once_before_the_first_step(capsys, screen):
 def test_the_help_of_train_explains_every_label():
     result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     text = " ".join(result.output.split())
-    for _, label, _, meaning in STEP_METRICS:
-        assert f"{label}: {meaning}" in text
+    for shown in (*STEP_METRICS, *PREFERENCE_MODEL.steps):
+        assert f"{shown.label}: {shown.meaning}" in text
 
 
 @pytest.mark.parametrize(

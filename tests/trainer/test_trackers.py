@@ -11,8 +11,8 @@ from conftest_trainer import tiny_config, train
 import fdiv_gym as fg
 from fdiv_gym.runs import TrackerConfig
 from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym.runs.trackers import check_tracker, finish_trackers
 from fdiv_gym_accelerate.tables import COLUMNS, NAME, WRITERS, markdown_table, rows_of, send_samples, without_tables
-from fdiv_gym_accelerate.trackers import check_tracker, finish
 
 TRANSCRIPT = fg.Transcript((fg.Message("user", "1 | 2\n= "), fg.Message("assistant", "<b>*3*</b>")), 1)
 SAMPLE = {
@@ -112,19 +112,19 @@ ROW = ["1 | 2\n= ", "<b>*3*</b>", None, "timeout", 1, False, "eos", 3]
 
 
 def test_wandb_gets_a_table(stubs):
-    send_samples([started("wandb")], [SAMPLE], 7)
+    send_samples(started("wandb"), [SAMPLE], 7)
     assert stubs == [({NAME: (list(COLUMNS), [ROW], None)}, 7)]
 
 
 def test_trackio_gets_a_table(stubs):
-    send_samples([started("trackio")], [SAMPLE], 7)
+    send_samples(started("trackio"), [SAMPLE], 7)
     ((values, step),) = stubs
     frame = values[NAME][2]
     assert (step, list(frame.columns), frame.iloc[0].tolist()) == (7, list(COLUMNS), ROW)
 
 
 def test_mlflow_gets_a_table_that_names_the_step(stubs):
-    send_samples([started("mlflow")], [SAMPLE, SAMPLE], 7)
+    send_samples(started("mlflow"), [SAMPLE, SAMPLE], 7)
     ((columns, file),) = stubs
     assert file == "samples/train.json"
     assert columns["step"] == [7, 7]
@@ -135,8 +135,8 @@ def test_mlflow_gets_a_table_that_names_the_step(stubs):
 def test_a_tracker_without_tables_is_named(stubs):
     other = types.SimpleNamespace(name="aim")
     assert without_tables([other, started("wandb")]) == ["aim"]
-    send_samples([other], [SAMPLE], 1)  # nothing to send to
-    send_samples([started("wandb")], [], 1)
+    send_samples(other, [SAMPLE], 1)  # nothing to send to
+    send_samples(started("wandb"), [], 1)
     assert stubs == []
 
 
@@ -183,6 +183,6 @@ def test_a_tracker_that_fails_at_its_end_does_not_keep_the_others(monkeypatch):
     ended, said = [], []
     one = types.SimpleNamespace(name="one", finish=failing)
     other = types.SimpleNamespace(name="other", finish=lambda: ended.append("other"))
-    finish([one, other], said.append)
+    finish_trackers([one, other], said.append)
     assert ended == ["other"]
     assert said == ["tracker 'one' failed at its end: ConnectionError: no answer from the server"]

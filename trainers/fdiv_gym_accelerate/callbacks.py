@@ -8,7 +8,7 @@ from typing import Any
 
 import fdiv_gym as fg
 from fdiv_gym.registry import boundary, label_of, restore_state, state_of
-from fdiv_gym.runs import panels_of
+from fdiv_gym.runs import callback_metrics, panels_of
 
 
 class Callbacks:
@@ -56,6 +56,21 @@ class Callbacks:
         for callback in list(self._callbacks):
             self._guarded(callback, keep)
         return [{"name": c.registered_name(), "state": states.get(id(c))} for c in self._all]
+
+    def metrics(self, line: Mapping[str, float]) -> dict[str, float]:
+        """The metrics that this process's callbacks add to the line of a step.
+
+        Raises:
+            PluginError: see ``call``.
+        """
+        found: dict[str, float] = {}
+
+        def add(callback: fg.Callback) -> None:
+            found.update(callback_metrics(callback, {*line, *found}))
+
+        for callback in list(self._callbacks):
+            self._guarded(callback, add)
+        return found
 
     def panels(self) -> list[dict[str, Any]]:
         """The panels of this process's callbacks, for ``panels.json``.

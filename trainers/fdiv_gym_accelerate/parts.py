@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import get_scheduler
 
@@ -10,7 +12,7 @@ from fdiv_gym.data import load_preferences
 from fdiv_gym.models import ChatEncoder, merged_weights
 from fdiv_gym.registry import boundary, close_plugin, sampling_of, score_range_of
 from fdiv_gym.rollouts import TimeoutLedger, derive_seed
-from fdiv_gym.runs import TIMEOUTS, RunFolder
+from fdiv_gym.runs import TIMEOUTS, RunFolder, Screen, finish_trackers
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.agreement import Agreement
 from fdiv_gym_accelerate.callbacks import Callbacks
@@ -21,7 +23,6 @@ from fdiv_gym_accelerate.passes import Passes, check_sharing, token_budget
 from fdiv_gym_accelerate.ranks import RankState, seed_random_states
 from fdiv_gym_accelerate.reference import Cached
 from fdiv_gym_accelerate.rollout_batch import BatchUpdates
-from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import check_sharded, is_sharded, shard
 from fdiv_gym_accelerate.sources import PreferenceSource, TaskSource
@@ -35,7 +36,6 @@ from fdiv_gym_accelerate.start import (
     load_policy,
     start_accelerator,
 )
-from fdiv_gym_accelerate.trackers import finish
 from fdiv_gym_accelerate.update import Updater
 from fdiv_gym_accelerate.watch import Watch
 
@@ -59,7 +59,7 @@ class Parts:
     def __init__(self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, screen: Screen) -> None:
         self.config, self.settings, self.folder = config, settings, folder
         self._built: list[fg.Environment | fg.Engine] = []
-        self._tracks = False
+        self.trackers: list[Any] = []
         try:
             self._build(screen)
             self._build_updates()
@@ -180,9 +180,9 @@ class Parts:
         for plugin in reversed(self._built):
             close_plugin(plugin)
         self._built = []
-        if self._tracks:
-            self._tracks = False
-            finish(self.accelerator.trackers, self.screen.message)
+        if self.trackers:
+            finish_trackers(self.trackers, self.screen.message)
+            self.trackers = []
 
     def identity(self) -> dict[str, str]:
         """Hashes that must be the same when a run is resumed: initial weights and preference data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
@@ -17,10 +18,13 @@ from fdiv_gym.runs import (
     PROVENANCE,
     SUMMARY,
     RunFolder,
+    Screen,
     newest_intact,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
+    send_metrics,
+    start_trackers,
 )
 from fdiv_gym_accelerate import metrics
 from fdiv_gym_accelerate.checkpoint import (
@@ -39,13 +43,11 @@ from fdiv_gym_accelerate.plugin_state import keep_panels, plugin_states, restore
 from fdiv_gym_accelerate.records import Records
 from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.rollouts import Rollouts
-from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups
-from fdiv_gym_accelerate.tables import without_tables
+from fdiv_gym_accelerate.tables import send_samples, without_tables
 from fdiv_gym_accelerate.totals import Totals
-from fdiv_gym_accelerate.trackers import send, start_tracker
 
 
 class Run(Parts):
@@ -93,11 +95,11 @@ class Run(Parts):
             if not folder.read_json(PROVENANCE):
                 folder.write_json(PROVENANCE, provenance_of(config) | self.identity() | self._processes())
             self.records.report_missing(self.step)
-        self._tracks = config.tracker is not None
-        start_tracker(self.accelerator, config.tracker)
-        plain = without_tables(self.accelerator.trackers)
-        if plain and config.tracker is not None and config.tracker.samples_every:
-            self.screen.message(f"tracker {', '.join(plain)} gets no samples: they are in samples.jsonl")
+        if config.tracker is not None:
+            self.trackers = start_trackers(config.tracker, folder.path)
+            plain = without_tables(self.trackers)
+            if plain and config.tracker.samples_every:
+                self.screen.message(f"tracker {', '.join(plain)} gets no samples: they are in samples.jsonl")
 
     # ---- a step -----------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class Run(Parts):
     def _log(self, line: dict[str, float], groups: Sequence[fg.TrajectoryGroup] | None) -> None:
         line |= metrics.curriculum_line(self.env)
         line |= {f"total/{name}": value for name, value in self.rank.counters().items()}
+        line |= self.callbacks.metrics(line)
         events = self.events.records(self.step)
         if self.accelerator.is_main_process:
             self.folder.append(METRICS, {"step": self.step, **line} | ({"events": events} if events else {}))
@@ -187,8 +190,9 @@ class Run(Parts):
             self.records.keep_samples(samples)
             tracker = self.config.tracker
             if tracker is not None:
-                table = bool(tracker.samples_every) and self.step % tracker.samples_every == 0
-                send(self.accelerator.trackers, line, samples if table else [], self.step, self.screen.message)
+                table = samples if tracker.samples_every and self.step % tracker.samples_every == 0 else []
+                more = partial(send_samples, samples=table, step=self.step)
+                send_metrics(self.trackers, line, self.step, self.screen.message, more)
         self.screen.step(self.step, line)
         self.callbacks.call("after_step", self.step, line)
 

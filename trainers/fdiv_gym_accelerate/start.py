@@ -29,13 +29,11 @@ from fdiv_gym.models import (
 from fdiv_gym.objectives import Streams
 from fdiv_gym.registry import sampling_of
 from fdiv_gym.rollouts import derive_seed
-from fdiv_gym.runs import RunFolder, TrackerConfig
+from fdiv_gym.runs import RunFolder, Screen, TrackerConfig, check_tracker
 from fdiv_gym_accelerate.activations import recompute_layers
 from fdiv_gym_accelerate.process_group import close_at_exit
 from fdiv_gym_accelerate.reference import AdapterOff, Cached, Copy, Moving, Offloaded, Reference
-from fdiv_gym_accelerate.screen import Screen
 from fdiv_gym_accelerate.settings import TrainerOptions
-from fdiv_gym_accelerate.trackers import check_tracker
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -73,7 +71,7 @@ class Policy:
 def start_accelerator(
     precision: str, tracker: TrackerConfig | None, folder: RunFolder, process_deadline_s: float
 ) -> Accelerator:
-    """Device, precision, processes and trackers.
+    """Device, precision and processes; the tracker is checked.
 
     Raises:
         ConfigError: no tracker has that name, or a launcher was asked for several processes and started one.
@@ -92,8 +90,6 @@ def start_accelerator(
     try:
         accelerator = Accelerator(
             mixed_precision="bf16" if precision == "bf16" else "no",
-            log_with=tracker.name if tracker else None,
-            project_dir=str(folder.path) if tracker else None,
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=process_deadline_s))],
         )
     except (ValueError, ImportError) as error:

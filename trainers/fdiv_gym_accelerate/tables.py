@@ -86,11 +86,8 @@ def without_tables(trackers: Sequence[Any]) -> list[str]:
     return sorted({str(tracker.name) for tracker in trackers} - set(WRITERS))
 
 
-def send_samples(trackers: Sequence[Any], samples: Sequence[Mapping[str, Any]], step: int) -> None:
-    """Send sample records as a table to every tracker that takes one; called by the main process only."""
+def send_samples(tracker: Any, samples: Sequence[Mapping[str, Any]], step: int) -> None:
+    """Send sample records as a table to a tracker, if it takes one; called by the main process only."""
     rows = rows_of(samples)
-    if not rows:
-        return
-    for tracker in trackers:
-        if tracker.name in WRITERS:
-            WRITERS[tracker.name](tracker, rows, step)
+    if rows and tracker.name in WRITERS:
+        WRITERS[tracker.name](tracker, rows, step)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import fdiv_gym as fg
-from fdiv_gym.runs import RunFolder
+from fdiv_gym.runs import RunFolder, make_screen
 from fdiv_gym_accelerate.checkpoint import check_room
 from fdiv_gym_accelerate.interrupt import Interrupt
 from fdiv_gym_accelerate.run import Run
-from fdiv_gym_accelerate.screen import make_screen
 from fdiv_gym_accelerate.settings import TrainerOptions
+from fdiv_gym_accelerate.shown import SHOWN
 from fdiv_gym_accelerate.start import raise_if_a_process_is_lost
 
 
@@ -28,7 +28,7 @@ class AccelerateTrainer(fg.Trainer):
         """Train; see ``fdiv_gym.Trainer.fit``."""
         from fdiv_gym.testing import check_run_plugins
 
-        screen = make_screen()
+        screen = make_screen(SHOWN)
         try:
             if self.options.check_plugins:
                 check_run_plugins(config, screen.message)

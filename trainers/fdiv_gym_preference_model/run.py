@@ -18,14 +18,18 @@ from fdiv_gym.runs import (
     PROVENANCE,
     SUMMARY,
     RunFolder,
+    Screen,
+    check_tracker,
+    finish_trackers,
     newest_intact,
     provenance_of,
     record_changes,
     refuse_changed_plugins,
+    send_metrics,
+    start_trackers,
 )
 from fdiv_gym_gprl import pair_scores, preference
 from fdiv_gym_preference_model.checkpoint import MODEL, load_checkpoint, save_checkpoint
-from fdiv_gym_preference_model.console import Lines
 from fdiv_gym_preference_model.measures import dimension_shares, pair_measures, triple_measures
 from fdiv_gym_preference_model.pairs import Pair, drawn, encode_pairs, padded, refuse_unpaired
 from fdiv_gym_preference_model.settings import TrainerOptions
@@ -39,7 +43,7 @@ class Run:
         config: the whole configuration.
         settings: the trainer's own options.
         folder: a run folder that was created (or, to resume, opened).
-        lines: shows the progress.
+        screen: shows the progress.
         resume: start from the newest checkpoint.
 
     Raises:
@@ -48,30 +52,37 @@ class Run:
     """
 
     def __init__(
-        self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, lines: Lines, *, resume: bool
+        self, config: fg.RunConfig, settings: TrainerOptions, folder: RunFolder, screen: Screen, *, resume: bool
     ) -> None:
         if config.preferences is None:
             raise fg.ConfigError('a preference model needs pairs: add a table [preferences] with path = "..."')
-        self.config, self.settings, self.folder, self.lines = config, settings, folder, lines
+        self.config, self.settings, self.folder, self.screen = config, settings, folder, screen
+        if config.tracker is not None:
+            check_tracker(config.tracker, folder.path)
         self.step, self.seconds, self._begun = 0, 0.0, time.monotonic()
         data = load_preferences(config.preferences)
         refuse_unpaired(data, config.preferences)
-        self.trained, initial = build(config.model, settings, data, config.seed, lines.warm_start)
+        self.trained, initial = build(config.model, settings, data, config.seed, screen.warm_start)
         self.model = self.trained.model
         self.device = self.model.value_head.weight.device
         encoder, context = ChatEncoder.of(self.trained.tokenizer, config.model), context_of(self.model.backbone)
         limits = (encoder, config.preferences, context)
         self.pairs, counts = encode_pairs(data.units, *limits, required=True)
         self.heldout, left = encode_pairs(data.heldout, *limits, required=False)
-        lines.message(f"{len(self.pairs)} pairs, {len(self.heldout)} held out; read {data.counts['read']}")
+        screen.message(f"{len(self.pairs)} pairs, {len(self.heldout)} held out; read {data.counts['read']}")
         for name in ("prompt_too_long", "same_after_cut", "responses_cut"):
             if counts[name] + left[name]:
-                lines.message(f"preferences: {name.replace('_', ' ')} {counts[name] + left[name]}")
+                screen.message(f"preferences: {name.replace('_', ' ')} {counts[name] + left[name]}")
         self.identity = {"initial_weights": initial, "preference_data": data.fingerprint}
         if resume:
             self._resume()
         if not folder.read_json(PROVENANCE):
             folder.write_json(PROVENANCE, provenance_of(config) | self.identity)
+        self.trackers = [] if config.tracker is None else start_trackers(config.tracker, folder.path)
+
+    def close(self) -> None:
+        """End the trackers."""
+        finish_trackers(self.trackers, self.screen.message)
 
     def train_step(self) -> None:
         """One optimizer step on the pairs of this step; one line of metrics.jsonl."""
@@ -102,7 +113,8 @@ class Run:
         line |= dimension_shares(scores, eigenvalues)
         line["time/seconds"] = time.monotonic() - begun
         self.folder.append(METRICS, {"step": step, **line})
-        self.lines.step(step, self.settings.steps, line)
+        send_metrics(self.trackers, line, step, self.screen.message)
+        self.screen.step(step, line)
 
     def evaluate(self) -> None:
         """Measure the held-out pairs: one line of evaluations.jsonl; nothing without held-out pairs."""
@@ -116,7 +128,9 @@ class Run:
         line = pair_measures(scores, eigenvalues, self.settings.tau)
         line |= triple_measures([pair.unit for pair in self.heldout], preference(eigenvalues, scores).tolist())
         self.folder.append(EVALUATIONS, {"step": self.step, **line})
-        self.lines.evaluation(self.step, line)
+        own = {name: value for name, value in line.items() if not name.startswith("dimension/")}  # steps have these
+        send_metrics(self.trackers, own, self.step, self.screen.message)
+        self.screen.evaluation(self.step, line)
 
     def is_evaluated(self) -> bool:
         """Whether the run folder holds an evaluation of this step, e.g. after a resume."""
@@ -173,11 +187,11 @@ class Run:
                     f"the run in {self.folder.path} started with {what.replace('_', ' ')} {recorded[what]}, "
                     f"now {value}: restore them, or start a new run"
                 )
-        checkpoint = newest_intact(self.folder, self.lines.message)
+        checkpoint = newest_intact(self.folder, self.screen.message)
         if checkpoint is not None:
             self.step, self.seconds = load_checkpoint(checkpoint, self.trained)
         for key, (old, new) in record_changes(self.folder, self.config, self.step).items():
-            self.lines.message(f"{key}: {old} until step {self.step}, {new} from here on")
+            self.screen.message(f"{key}: {old} until step {self.step}, {new} from here on")
         self.folder.keep_until(self.step if checkpoint is not None else -1)
         if self.step < self.settings.steps:
             (self.folder.path / SUMMARY).unlink(missing_ok=True)

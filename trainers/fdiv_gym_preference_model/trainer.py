@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import fdiv_gym as fg
-from fdiv_gym.runs import Interrupt, RunFolder
-from fdiv_gym_preference_model.console import Lines
+from fdiv_gym.runs import Interrupt, RunFolder, make_screen
 from fdiv_gym_preference_model.run import Run
 from fdiv_gym_preference_model.settings import TrainerOptions
+from fdiv_gym_preference_model.shown import SHOWN
 
 
 class PreferenceModelTrainer(fg.Trainer):
@@ -23,7 +23,7 @@ class PreferenceModelTrainer(fg.Trainer):
 
     Options = TrainerOptions
     options: TrainerOptions
-    needs: ClassVar[frozenset[str]] = frozenset({"preferences"})
+    needs: ClassVar[frozenset[str]] = frozenset({"preferences", "tracker"})
     metric_meanings: ClassVar[Mapping[str, str]] = {
         "pairs/accuracy": "Share of the step's pairs whose chosen response has the positive score, from 0 to 1, before "
         "the step's update; a tie counts as wrong.",
@@ -53,15 +53,22 @@ class PreferenceModelTrainer(fg.Trainer):
         """
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise fg.ConfigError("trainer 'preference-model' runs in one process: start it without a launcher")
-        lines = Lines()
-        run = Run(config, self.options, RunFolder(folder, lines.message), lines, resume=resume)
-        with Interrupt(lines.message) as interrupt:
-            return self._fit(run, interrupt)
+        screen = make_screen(SHOWN)
+        try:
+            run = Run(config, self.options, RunFolder(folder, screen.message), screen, resume=resume)
+            try:
+                with Interrupt(screen.message) as interrupt:
+                    return self._fit(run, interrupt)
+            finally:
+                run.close()
+        finally:
+            screen.stop()  # restores the terminal after an error too
 
     def _fit(self, run: Run, interrupt: Interrupt) -> fg.RunResult:
         settings = self.options
         if run.step == 0 and not run.is_evaluated():
             run.evaluate()
+        run.screen.start(settings.steps, run.step)
         while run.step < settings.steps and not interrupt.requested:
             run.train_step()
             if self._is_due(settings.evaluate_every, run.step) and run.step < settings.steps:

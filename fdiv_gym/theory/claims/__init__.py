@@ -17,7 +17,7 @@ Measure = Callable[[], Claim]
 #: The families of claims, in display order; each module defines a tuple ``CLAIMS``, some also ``MEASUREMENTS``.
 FAMILIES = (
     "variational", "training", "policy", "on_policy", "groups", "fixed_points", "hybrid", "trainers", "invariance",
-    "weighting", "options", "functions", "generators", "dimensions", "defaults",
+    "weighting", "options", "functions", "generators", "dimensions", "cycles", "defaults",
 )  # fmt: skip
 
 __all__ = [

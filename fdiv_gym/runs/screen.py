@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fdiv_gym.registry import printable
-from fdiv_gym.runs import leave_closed_output
-
-STEP_METRICS = (
-    ("reward/mean", "reward", "{:.3f}", "mean reward"),
-    ("groups/all_equal", "equal", "{:.0%}", "share of groups whose rewards are all equal"),
-    ("divergence/estimate", "D", "{:.2g}", "estimated divergence from the reference"),
-    ("curriculum/open_level", "level", "{:.0f}", "hardest open level of the curriculum"),
-    ("time/kilotokens", "ktok/s", "{:.1f}", "thousand sampled tokens a second"),
-)
-"""Metric, label, format and meaning of the values on the progress line; it has at most ``SHOWN`` of them."""
+from fdiv_gym.registry.messages import printable
+from fdiv_gym.runs.signals import leave_closed_output
 
 SHOWN = 4
+"""Most metrics beside the bar, on 80 columns."""
+
+
+@dataclass(frozen=True)
+class StepMetric:
+    """A metric of steps that a trainer shows while it runs.
+
+    Args:
+        key: in ``metrics.jsonl``.
+        label: before the value.
+        form: a format of the value, e.g. ``{:.3f}``.
+        meaning: a phrase for the legend.
+        factor: by which the value is multiplied before it is shown.
+    """
+
+    key: str
+    label: str
+    form: str
+    meaning: str
+    factor: float = 1.0
+
+    def text(self, metrics: Mapping[str, float]) -> str:
+        """The value as it is shown."""
+        return self.form.format(self.factor * metrics[self.key])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a trainer shows of its metrics.
+
+    Args:
+        steps: of a step; the first ``SHOWN`` that it has.
+        evaluation: the metrics of an evaluation on one line.
+    """
+
+    steps: tuple[StepMetric, ...]
+    evaluation: Callable[[Mapping[str, float]], str]
+
+    def values(self, metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+        """Label and value of the metrics of a step."""
+        return [(one.label, one.text(metrics)) for one in self._present(metrics)]
+
+    def legend(self, metrics: Mapping[str, float]) -> str:
+        """One line that explains the labels that ``values`` gives for ``metrics``."""
+        return "; ".join(f"{one.label}: {one.meaning}" for one in self._present(metrics))
+
+    def _present(self, metrics: Mapping[str, float]) -> list[StepMetric]:
+        return [one for one in self.steps if one.key in metrics][:SHOWN]
 
 
 class Screen(Protocol):
@@ -48,7 +89,8 @@ class Screen(Protocol):
 class PlainScreen:
     """Lines of text, at most one every ``every`` seconds for steps; for logs and pipes."""
 
-    def __init__(self, every: float = 5.0) -> None:
+    def __init__(self, shown: Shown, every: float = 5.0) -> None:
+        self._shown = shown
         self._every = every
         self._last = 0.0
         self._steps = 0
@@ -67,13 +109,13 @@ class PlainScreen:
         """Show the metrics of a step."""
         if self._due() or step == self._steps:
             if not self._explained:
-                self.message(legend(metrics))
+                self.message(self._shown.legend(metrics))
                 self._explained = True
-            self.message(f"step {step}/{self._steps}  " + "  ".join(f"{k} {v}" for k, v in shown_metrics(metrics)))
+            self.message(f"step {step}/{self._steps}  " + "  ".join(f"{k} {v}" for k, v in self._shown.values(metrics)))
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the metrics of an evaluation."""
-        self.message(f"evaluation at step {step}  " + score_line(metrics))
+        self.message(f"evaluation at step {step}  " + self._shown.evaluation(metrics))
 
     def message(self, text: str) -> None:
         """Print one line of text; a run whose output nobody reads any more goes on without it."""
@@ -98,9 +140,10 @@ class PlainScreen:
 class RichScreen:
     """A progress bar with the metrics of the last step; evaluations are printed above it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Shown) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self._shown = shown
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=10),
@@ -126,14 +169,17 @@ class RichScreen:
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the metrics of a step."""
         if not self._explained:
-            self.message(legend(metrics))
+            self.message(self._shown.legend(metrics))
             self._explained = True
-        text = " ".join(f"[dim]{key}[/dim] {value}" for key, value in shown_metrics(metrics))
+        text = " ".join(f"[dim]{key}[/dim] {value}" for key, value in self._shown.values(metrics))
         self._progress.update(self._task, completed=step, metrics=text)
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the metrics of an evaluation."""
-        self._progress.console.print(f"[bold]held-out, step {step:>4}[/bold]  {score_line(metrics)}")
+        from rich.markup import escape
+
+        text = escape(self._shown.evaluation(metrics))
+        self._progress.console.print(f"[bold]held-out, step {step:>4}[/bold]  {text}")
 
     def message(self, text: str) -> None:
         """Print one line of text."""
@@ -156,37 +202,12 @@ class SilentScreen(PlainScreen):
         """Print nothing."""
 
 
-def make_screen() -> Screen:
-    """The screen that suits the standard output; only the first process of a run prints."""
-    import os
-    import sys
+def make_screen(shown: Shown) -> Screen:
+    """The screen that suits the standard output; nothing in other processes than the first or with FDIV_GYM_QUIET.
 
+    Args:
+        shown: which metrics it shows.
+    """
     if os.environ.get("RANK", "0") != "0" or os.environ.get("FDIV_GYM_QUIET"):
-        return SilentScreen()
-    return RichScreen() if sys.stdout.isatty() else PlainScreen()
-
-
-def shown_metrics(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Label and value of the metrics of a step that fit beside the bar on 80 columns."""
-    return [(label, form.format(value)) for label, form, _, value in _selected(metrics)]
-
-
-def legend(metrics: Mapping[str, float]) -> str:
-    """One line that explains the labels ``shown_metrics`` gives for ``metrics``."""
-    return "; ".join(f"{label}: {meaning}" for label, _, meaning, _ in _selected(metrics))
-
-
-def _selected(metrics: Mapping[str, float]) -> list[tuple[str, str, str, float]]:
-    """Label, format, meaning and value of each shown metric."""
-    metrics = {**metrics, "time/kilotokens": metrics.get("time/tokens_per_second", 0.0) / 1000}
-    rows = [(label, form, meaning, metrics[key]) for key, label, form, meaning in STEP_METRICS if key in metrics]
-    return rows[:SHOWN]
-
-
-def score_line(metrics: Mapping[str, float]) -> str:
-    """The metrics of an evaluation on one line."""
-    shown = {"sampled": "score/sampled", "greedy": "score/greedy"}
-    shown |= {name.partition("/")[2]: name for name in metrics if name.startswith(("env/", "episode/"))}
-    shown |= {name.replace("/", " "): name for name in metrics if name.startswith(("drift/", "preference/"))}
-    text = "  ".join(f"{label} {metrics[name]:.3f}" for label, name in shown.items() if name in metrics)
-    return text + (f"  unscored {metrics['unscored']:.1%}" if metrics.get("unscored") else "")
+        return SilentScreen(shown)
+    return RichScreen(shown) if sys.stdout.isatty() else PlainScreen(shown)
