@@ -9,16 +9,13 @@ and not repeated; --fresh repeats all runs.
 
 import argparse
 import contextlib
-import json
-import multiprocessing
 import os
 import tempfile
 import tomllib
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from seeded import compared, ends, rate_table, run_all, shown
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "examples" / "reward_hacking.toml"
@@ -42,6 +39,7 @@ VARIANTS = {
 }
 PAIRS = {"FDO, equal rows": 48}  # 96 rows a step, as many as f-HAL's 64 rollouts and 16 pairs
 HYBRIDS = [variant for variant in VARIANTS if variant.startswith("f-HAL")]
+LINE = "{variant:20} seed {seed:3}, rate {rate:.0e}: judge {judge[8]:.2f}, true {true[8]:.2f}"
 BASELINES = ("f-GRPO", "FDO", "FDO, equal rows")
 
 
@@ -75,78 +73,22 @@ def train(variant: str, seed: int, rate: float) -> dict:
     return {"variant": variant, "seed": seed, "rate": rate, **curve}
 
 
-def run_all(jobs: list[tuple[str, int, float]], processes: int, path: Path) -> list[dict]:
-    """The runs of ``jobs``; those that the file holds are not repeated."""
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {(run["variant"], run["seed"], run["rate"]) for run in done}
-    missing = [job for job in jobs if job not in known]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for future in as_completed([pool.submit(train, *job) for job in missing]):
-            run = future.result()
-            done.append(run)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(run) + "\n")
-            print(
-                f"{run['variant']:20} seed {run['seed']:3}, rate {run['rate']:.0e}: "
-                f"judge {run['judge'][-1]:.2f}, true {run['true'][-1]:.2f}",
-                flush=True,
-            )
-    return [run for run in done if (run["variant"], run["seed"], run["rate"]) in set(jobs)]
-
-
-def ends(runs: list[dict], variant: str, name: str) -> np.ndarray:
-    """The mean of a metric over the last evaluations of each seed, in the order of the seeds."""
-    chosen = sorted((run for run in runs if run["variant"] == variant), key=lambda run: run["seed"])
-    return np.array([np.mean(run[name][-LAST:]) for run in chosen])
-
-
-def chosen_rates(runs: list[dict]) -> tuple[dict[str, float], list[str]]:
-    """The learning rate of each objective with the highest mean true score on the tuning seeds, and a table."""
-    rates = {}
-    rows = ["| objective | " + " | ".join(f"{rate:.0e}" for rate in RATES) + " |", "|---" * (len(RATES) + 1) + "|"]
-    for variant in VARIANTS:
-        means = {rate: ends([r for r in runs if r["rate"] == rate], variant, "true").mean() for rate in RATES}
-        rates[variant] = max(means, key=lambda rate: means[rate])
-        cells = (f"**{mean:.3f}**" if rate == rates[variant] else f"{mean:.3f}" for rate, mean in means.items())
-        rows.append(f"| {variant} | " + " | ".join(cells) + " |")
-    return rates, rows
-
-
-def shown(values: np.ndarray) -> str:
-    """Mean over seeds and its 95 % t-interval as text."""
-    mean, half = values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
-
-
 def table(runs: list[dict], rates: dict[str, float]) -> list[str]:
     """The metrics as a markdown table."""
     rows = ["| objective | learning rate | judge score | true score | flattery |", "|---|---|---|---|---|"]
     for variant in VARIANTS:
-        judge, true, praise = (ends(runs, variant, name) for name in ("judge", "true", "praise"))
+        judge, true, praise = (ends(runs, variant, name, LAST) for name in ("judge", "true", "praise"))
         rows.append(f"| {variant} | {rates[variant]:.0e} | {shown(judge)} | {shown(true)} | {shown(praise)} |")
     return rows
-
-
-def holm(values: list[float]) -> list[float]:
-    """P-values after Holm's correction, in the order given."""
-    order = np.argsort(values)
-    corrected, largest = [0.0] * len(values), 0.0
-    for place, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - place) * values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def comparisons(runs: list[dict]) -> list[str]:
     """True score of every hybrid against every baseline, paired by seed; one family for Holm's correction."""
     pairs = [(hybrid, baseline) for hybrid in HYBRIDS for baseline in BASELINES]
-    differences = [ends(runs, a, "true") - ends(runs, b, "true") for a, b in pairs]
-    corrected = holm([float(stats.ttest_1samp(d, 0.0).pvalue) for d in differences])
+    found = compared([ends(runs, a, "true", LAST) - ends(runs, b, "true", LAST) for a, b in pairs])
     rows = ["| objective | against | difference in true score | p (Holm) | |", "|---|---|---|---|---|"]
-    for (hybrid, baseline), difference, p in zip(pairs, differences, corrected, strict=True):
-        word = "inconclusive" if p >= 0.05 else "higher" if difference.mean() > 0 else "lower"
-        rows.append(f"| {hybrid} | {baseline} | {shown(difference)} | {p:.2g} | {word} |")
+    for (hybrid, baseline), (difference, p, word) in zip(pairs, found, strict=True):
+        rows.append(f"| {hybrid} | {baseline} | {difference} | {p:.2g} | {word} |")
     return rows
 
 
@@ -176,7 +118,7 @@ def plot(runs: list[dict], path: Path) -> None:
 def report(runs: list[dict], rates: dict[str, float], tuning: list[str]) -> str:
     """The text of reward_hacking.md."""
     start = float(np.mean([run["true"][0] for run in runs]))
-    seeds = len(ends(runs, "FDO", "true"))
+    seeds = len(ends(runs, "FDO", "true", LAST))
     lines = ["# Reward hacking: judge score against true score", "", *table(runs, rates), ""]
     lines += [
         f"Means of the last {LAST} evaluations on held-out tasks over {seeds} seeds, with 95 % t-intervals. True score "
@@ -235,9 +177,11 @@ def main() -> None:
         path.unlink(missing_ok=True)
     train_first_model()
     tuning = [(variant, seed, rate) for seed in TUNING_SEEDS for variant in VARIANTS for rate in RATES]
-    rates, rows = chosen_rates(run_all(tuning, arguments.processes, path))
+    tuned = run_all(train, tuning, arguments.processes, path, LINE)
+    rates, rows = rate_table(tuned, list(VARIANTS), RATES, "true", LAST)
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
-    runs = run_all([(v, seed, rates[v]) for seed in seeds for v in VARIANTS], arguments.processes, path)
+    jobs = [(v, seed, rates[v]) for seed in seeds for v in VARIANTS]
+    runs = run_all(train, jobs, arguments.processes, path, LINE)
     text = report(runs, rates, rows)
     (RESULTS / "reward_hacking.md").write_text(text, encoding="utf-8")
     plot(runs, RESULTS / "reward_hacking.png")

@@ -10,6 +10,7 @@ ENVIRONMENTS = {
     "safety/Constrained-v0": ("constrained:Constrained", "a reward with a cost and a budget"),
     "safety/Escalation-v0": ("escalation:Escalation", "requests that turn harmful in the course of a conversation"),
     "safety/Flattery-v0": ("flattery:Flattery", "a judge with a planted flaw and a hidden true score"),
+    "safety/Zeal-v0": ("zeal:Zeal", "three qualities, one of them easy to exaggerate, and a hidden true score"),
 }
 
 
