@@ -15,7 +15,7 @@ TAU = 0.3
 
 
 class ExactJudge(fg.Judge):
-    """A preference model that needs no learning: each quality is a Bradley-Terry dimension, s_l(i > j) = q_il - q_jl."""
+    """An exact preference model: each quality is a Bradley-Terry dimension, s_l(i > j) = q_il - q_jl."""
 
     async def judge(self, tasks: Sequence[fg.Task], responses: Sequence[str]) -> list[fg.Verdict]:
         """The components of the judge ``gpm``; the score is the mean win probability against the anchors."""

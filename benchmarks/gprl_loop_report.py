@@ -42,9 +42,9 @@ def report(
     lines = [
         "# GPRL: the closed loop",
         "",
-        f"Means over {seeds} seeds of the last {LAST} evaluations until the step, on 64 held-out tasks with two sampled "
-        "responses each, with 95 % t-intervals. The best that the untrained model reaches, by any temperature or a vote, "
-        f"is a true score of {best:.3f} (below).",
+        f"Means over {seeds} seeds of the last {LAST} evaluations until the step, on 64 held-out tasks with two "
+        "sampled responses each, with 95 % t-intervals. The best that the untrained model reaches, by any temperature "
+        f"or a vote, is a true score of {best:.3f} (below).",
         "",
         *table(runs, rates, STEPS // 2),
         "",
@@ -54,8 +54,8 @@ def report(
         "",
         "## Comparisons",
         "",
-        f"True score at the end, step {STEPS}: differences paired by seed, 95 % t-intervals without correction, p-values "
-        f"of a t-test after Holm's correction over these {len(family())} comparisons.",
+        f"True score at the end, step {STEPS}: differences paired by seed, 95 % t-intervals without correction, "
+        f"p-values of a t-test after Holm's correction over these {len(family())} comparisons.",
         "",
         *comparisons(runs),
         "",
@@ -69,9 +69,9 @@ def report(
         "",
         "## Learning rates",
         "",
-        f"Mean true score at step {STEPS // 2} on seeds {', '.join(map(str, TUNING_SEEDS))}, which no other table uses; "
-        "the chosen rate is bold. A user with a flawed judge alone has no true score to choose by: every method gets its "
-        "best case.",
+        f"Mean true score at step {STEPS // 2} on seeds {', '.join(map(str, TUNING_SEEDS))}, which no other table "
+        "uses; the chosen rate is bold. A user with a flawed judge alone has no true score to choose by: every method "
+        "gets its best case.",
         "",
         *tuning,
         "",
@@ -155,12 +155,10 @@ def plot(runs: Sequence[dict], path: Path) -> None:
     import matplotlib.pyplot as plt
     from scipy import stats
 
-    shown_metrics = {
-        "true": "true score", "judge": "judge's score", "right": "right", "plain": "plain", "marks": "exclamation marks",
-    }  # fmt: skip
-    figure, axes = plt.subplots(2, len(shown_metrics), figsize=(16, 6), sharex=True)
+    names = {"true": "true score", "judge": "judge's score", "right": "right", "plain": "plain", "marks": "marks"}
+    figure, axes = plt.subplots(2, len(names), figsize=(16, 6), sharex=True)
     for row, judge in zip(axes, ("exact", "learnt"), strict=True):
-        for axis, (name, label) in zip(row, shown_metrics.items(), strict=True):
+        for axis, (name, label) in zip(row, names.items(), strict=True):
             for variant in VARIANTS:
                 if not variant.startswith(judge):
                     continue

@@ -12,6 +12,8 @@ import fdiv_gym as fg
 
 FOLDER = Path(__file__).parent
 FILES = {"refusal.jsonl": "safety/Refusal-v0", "flattery.jsonl": "safety/Flattery-v0"}
+ZEAL = 2500
+"""Drawn pairs of safety/Zeal-v0; three in ten of them are ties, which are left out."""
 ROUNDS = 200
 LETTERS = 12
 OWN = 0.8
@@ -39,6 +41,7 @@ def rock_paper_scissors(rng: np.random.Generator) -> list[dict[str, str]]:
 def write(folder: Path) -> None:
     """Write one file for each environment with preference pairs, and that of rock, paper, scissors."""
     sources = {name: fg.make(env_id).preference_pairs(800, np.random.default_rng(0)) for name, env_id in FILES.items()}
+    sources["zeal.jsonl"] = fg.make("safety/Zeal-v0").preference_pairs(ZEAL, np.random.default_rng(0))
     sources["rock_paper_scissors.jsonl"] = rock_paper_scissors(np.random.default_rng(0))
     for name, pairs in sources.items():
         lines = list(dict.fromkeys(json.dumps(pair) for pair in pairs))

@@ -123,6 +123,7 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "mastermind": {"env": {"id": "games/Mastermind-v0"}, "model": {"embedded": {"context": 256}}},
     "nim": {"env": {"id": "games/Nim-v0"}, "model": {"embedded": {"context": 256}}},
     "flattery": {"env": {"id": "safety/Flattery-v0"}, "objective": {"name": "grpo", "beta": 0.04}},
+    "zeal": {"env": {"id": "safety/Zeal-v0"}, "objective": {"name": "grpo", "advantage": "gdpo"}},
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
     "pairwise": {"env": {"id": "safety/Preference-v0", "judge": {"name": "pairwise", "judge": "rule"}}},
     "preference model": {
