@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from seeded import compared, ends, shown
 
-STEPS = 150
+STEPS = 120
 LAST = 2
 """Evaluations that count as an end, 15 steps apart."""
 RATES = (1e-4, 3e-4, 1e-3)
@@ -16,7 +16,7 @@ VARIANTS = [
     *(f"exact: {method}" for method in METHODS),
     *(f"learnt: {method}" for method in (*METHODS, "GRPO, Bradley-Terry")),
 ]
-LINE = "{variant:30} seed {seed:3}, rate {rate:.0e}: judge {judge[5]:.2f}, true {true[5]:.2f} at step 75"
+LINE = "{variant:30} seed {seed:3}, rate {rate:.0e}: judge {judge[4]:.2f}, true {true[4]:.2f} at step 60"
 
 
 def family() -> list[tuple[str, str]]:
