@@ -142,6 +142,28 @@ def a_cycle_has_advantages() -> Claim:
                  detail="3 responses, minus those by hand")  # fmt: skip
 
 
+def advantages_depend_on_the_basis() -> Claim:
+    """Another basis of the embedding's planes leaves every preference as it is, and not the advantages.
+
+    With equal eigenvalues, preferences are the same under every symplectic map of the embeddings, here a rotation of
+    two planes into each other. So pairs alone do not tell what a dimension stands for.
+    """
+    cos, sin = math.cos(0.7), math.sin(0.7)
+    turned = DRAWN.copy()
+    turned[:, 0] = cos * DRAWN[:, 0] + sin * DRAWN[:, 1]
+    turned[:, 1] = cos * DRAWN[:, 1] - sin * DRAWN[:, 0]
+    before, after = (torch.from_numpy(e.reshape(8, 6)) for e in (DRAWN, turned))
+    gap = float((_preferences(after) - _preferences(before)).abs().max())
+    moved = float(np.abs(_advantages(turned, (1.0, 1.0, 1.0)) - _advantages(DRAWN, (1.0, 1.0, 1.0))).max())
+    return Claim("gprl: preferences in another basis of the planes", OURS, gap if moved > 0.1 else math.nan, 1e-12,
+                 detail=f"8 responses, k = 3; their advantages differ by up to {moved:.2f}")  # fmt: skip
+
+
+def _preferences(embeddings: Tensor) -> Tensor:
+    """[G, G] s(i > j) with all eigenvalues 1."""
+    return _scores(embeddings.unsqueeze(1), embeddings.unsqueeze(0)).sum(-1)
+
+
 def _plane(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Three points [3, 2] whose determinants are the skew-symmetric ``scores`` [3, 3]."""
     return np.array([[1.0, 0.0], [scores[1, 2] / scores[0, 2], scores[0, 1]], [0.0, scores[0, 2]]])
@@ -203,6 +225,7 @@ CLAIMS = (
     scale_of_a_dimension_does_not_matter,
     eigenvalues_matter,
     a_cycle_has_advantages,
+    advantages_depend_on_the_basis,
     exploited_dimensions_are_lowered,
     saturated_exploits_are_not_fed,
     a_resumed_monitor_is_the_same,
