@@ -138,6 +138,18 @@ def test_a_resumed_run_is_that_without_interruption(tmp_path, adapter):
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
+def test_an_accepted_change_of_the_optimizer_is_made(tmp_path):
+    folder = train(tmp_path / "run", "trainer.steps=2").folder
+    before = weights(folder, 2)
+    changes = ["trainer.steps=3", "trainer.learning_rate=1e-6", "trainer.weight_decay=0.5", "trainer.warmup_steps=0"]
+    resume_run(folder, changes, accept_changes=True)
+    assert [line["learning_rate"] for line in lines(folder)] == pytest.approx([1e-3, 2e-3, 1e-6])
+    state = torch.load(folder / "checkpoints" / "step-000003" / "state.pt", weights_only=True)
+    assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+    for name, tensor in weights(folder, 3).items():  # AdamW moves a weight by a few learning rates at most
+        torch.testing.assert_close(tensor, before[name], rtol=1e-6, atol=5e-6)
+
+
 def test_an_adapter_leaves_the_backbone_and_is_merged_into_the_folder(tmp_path):
     folder = train(tmp_path / "run", *LORA, "trainer.learning_rate=0.01").folder
     first, last = weights(folder, 1), weights(folder, 4)
