@@ -190,6 +190,20 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
         train(tmp_path / "run")
 
 
+@pytest.mark.parametrize("every", [0, 1])
+def test_weights_that_are_not_finite_are_neither_saved_nor_called_finished(tmp_path, every):
+    options = ["trainer.learning_rate=1e30", "trainer.weight_decay=1e9", "trainer.warmup_steps=0", "trainer.steps=1"]
+    with pytest.raises(fg.TrainerError, match=r"step 1: the weights .* are not finite and not saved; lower"):
+        train(tmp_path / "run", *options, f"trainer.checkpoint_every={every}")
+    assert RunFolder(tmp_path / "run").checkpoints() == []
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_held_out_scores_that_are_not_finite_stop_the_run(tmp_path):
+    with pytest.raises(fg.TrainerError, match="step 1: the scores of held-out pairs are not finite"):
+        train(tmp_path / "run", "trainer.learning_rate=1e25", "trainer.warmup_steps=0", "trainer.steps=1")
+
+
 def test_a_signal_ends_the_run_after_its_step(tmp_path, monkeypatch):
     step = Run.train_step
 
