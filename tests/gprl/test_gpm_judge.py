@@ -1,6 +1,7 @@
 """The judge gpm against the model itself, response by response."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -131,6 +132,29 @@ def test_comparisons(model, folder):
         assert found.score == float(expected > 0.5)
     (tie,) = fg.rewards.run_async(lambda: judge.compare([TASK], ["red"], ["red"]))
     assert (tie.score, tie.components["probability"]) == (0.5, 0.5)
+
+
+def test_responses_to_a_prompt_that_is_cut_are_compared_skew_symmetrically(folder):
+    task = fg.Task("which of these is the best of all the answers that one could give here")
+    judge = fg.get_judge("gpm", model=folder, batch_size=1)
+    texts = ["red", "a blue one, and " * 3, "green"]
+    assert len({tuple(values.tolist()) for _, values in judge.embedder([task] * 3, texts)}) == 3  # the test's point
+
+    def chance(first, second):
+        (found,) = fg.rewards.run_async(lambda: judge.compare([task], [first], [second]))
+        return found.components["probability"]
+
+    for a, b in itertools.combinations(texts, 2):
+        assert chance(a, b) + chance(b, a) == pytest.approx(1, abs=1e-12)
+    found = judge.judge_batch([task] * 3, texts)
+    assert found[0].score == pytest.approx((chance(texts[0], texts[1]) + chance(texts[0], texts[2])) / 2, abs=1e-12)
+    assert sum(v.score for v in found) == pytest.approx(1.5, abs=1e-12)
+    for verdict, other in zip(found, reversed(judge.judge_batch([task] * 3, texts[::-1])), strict=True):
+        assert verdict.score == pytest.approx(other.score, abs=1e-12)
+        assert verdict.components == pytest.approx(other.components, abs=1e-12)
+    anchored = fg.get_judge("gpm", model=folder, batch_size=1, against="anchors", anchors=["no"])
+    alone = anchored.judge_batch([task], texts[:1])[0]
+    assert anchored.judge_batch([task] * 3, texts)[0].score == alone.score  # whatever else is judged
 
 
 def test_long_texts_keep_the_end_token():
