@@ -33,10 +33,10 @@ class GPM(fg.Judge):
     unscorable. Anchors are the texts in ``task.data["anchors"]``, or those of the option ``anchors``.
 
     Components, for each dimension l: ``gprl/<l>``, the mean of s_l against the other scored responses of the group
-    (none in a group of one), ``lambda/<l>``, the prompt's eigenvalue (the mean over the group), and ``anchored/<l>``, the mean of s_l against
-    the anchors where there are any. Embeddings are kept in memory, by task and response; verdicts are not, because
-    they depend on the group. With ``batch_size = 1`` an embedding does not depend on what else is judged, to the last
-    bit.
+    (none in a group of one), ``lambda/<l>``, the prompt's eigenvalue (the mean over the group), and ``anchored/<l>``,
+    the mean of s_l against the anchors where there are any. Embeddings are kept in memory, by task and response;
+    verdicts are not, because they depend on the group. With ``batch_size = 1`` an embedding does not depend on what
+    else is judged, to the last bit.
     """
 
     class Options(fg.Options):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import math
 
 import pytest
@@ -182,6 +183,28 @@ def test_a_released_checkpoint(tmp_path):
 def test_a_folder_that_is_no_preference_model_is_named(tmp_path):
     with pytest.raises(fg.JudgeError, match="judge 'gpm' cannot load"):
         fg.get_judge("gpm", model=str(tmp_path))
+
+
+def test_a_folder_whose_tokenizer_cannot_be_its_own_is_refused(tmp_path):
+    small(dimensions=2).save(tmp_path / "without")
+    with pytest.raises(fg.JudgeError, match="has no tokenizer: its vocabulary is empty"):
+        fg.get_judge("gpm", model=str(tmp_path / "without"))
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["~new~"])
+    small(dimensions=2).save(tmp_path / "larger", tokenizer)
+    judge = fg.get_judge("gpm", model=str(tmp_path / "larger"))
+    assert judge.judge_batch([TASK] * 2, ["red", "green"])[0].score is not None
+    with pytest.raises(fg.TrainerError, match=r"gives token \d+, and the model has \d+: use the tokenizer"):
+        judge.judge_batch([TASK] * 2, ["red", "~new~"])
+
+
+@pytest.mark.parametrize("context", [1, -5])
+def test_a_context_without_room_is_refused(tmp_path, context):
+    write_released(tmp_path / "released")
+    path = tmp_path / "released" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": context}))
+    with pytest.raises(fg.JudgeError, match=f"takes {context} tokens by its config.json"):
+        fg.get_judge("gpm", model=str(tmp_path / "released"))
 
 
 def test_a_model_whose_output_is_not_finite_scores_nothing(folder):
