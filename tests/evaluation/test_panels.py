@@ -61,6 +61,14 @@ def test_a_callback_s_panels_become_records_that_json_can_hold():
     assert panels_of(fg.Callback()) == []
 
 
+def test_an_integer_that_json_cannot_hold_is_the_callback_s_fault():
+    callback = Shares()
+    table = fg.PanelTable("Events", ["step"], [[10**5000]])
+    callback.panels = lambda: [fg.Panel("t", [], [table])]
+    with pytest.raises(fg.PluginError, match=r"callback .*: panels returned what is no .* integer beyond 1e\+30"):
+        panels_of(callback)
+
+
 def test_the_report_shows_them_and_escapes_their_texts(run):
     without = page_of(run)
     run.write_json(PANELS, {"panels": [RECORD]})
