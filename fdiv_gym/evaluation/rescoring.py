@@ -39,6 +39,8 @@ PLACE_AND_TEXTS = ("step", "split", "mode", "index", "sample", "prompt", "answer
 
 GROUP = ("step", "split", "mode", "index", "task_hash")
 """Keys of a sample record that the responses of one group share."""
+ROUNDING = 1e-6
+"""A judge's model rounds by what shares its batch, and that is not the same again."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,11 @@ class Rescored:
     refused: Mapping[str, int]
 
     def disagreements(self) -> list[dict[str, Any]]:
-        """Samples whose score or status changed."""
+        """Samples whose status changed, or whose score by more than ``ROUNDING``."""
         found = []
         for record, verdict in zip(self.records, self.verdicts, strict=True):
             old = record["verdict"]
-            if (old["score"], old["status"]) != (verdict.score, str(verdict.status)):
+            if old["status"] != str(verdict.status) or not _close(old["score"], verdict.score):
                 place = {key: record[key] for key in PLACE_AND_TEXTS}
                 found.append({**place, "old": old, "new": verdict.to_dict()})
         return found
@@ -91,6 +93,10 @@ class Rescored:
             "reasons_after": dict(Counter(v.detail for v in self.verdicts if v.score is None).most_common(REASONS)),
             "refused": dict(self.refused),
         }
+
+
+def _close(old: float | None, new: float | None) -> bool:
+    return old == new if old is None or new is None else abs(old - new) <= ROUNDING
 
 
 def rescore(

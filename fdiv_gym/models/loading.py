@@ -66,7 +66,8 @@ def load_tokenizer(folder: str | Path, revision: str | None = None, *, trust_rem
     """The tokenizer of a model.
 
     Raises:
-        TrainerError: there is none, it has no end token, or it needs code of its own without ``trust_remote_code``.
+        TrainerError: there is none, it is empty, it has no end token, or it needs code of its own without
+            ``trust_remote_code``.
     """
     from transformers import AutoTokenizer
 
@@ -80,6 +81,8 @@ def load_tokenizer(folder: str | Path, revision: str | None = None, *, trust_rem
         raise TrainerError(f"cannot load a tokenizer from {str(folder)!r}: {reason_of(error)}") from None
     if tokenizer.eos_token_id is None:
         raise TrainerError(f"the tokenizer of {str(folder)!r} has no end token, so responses cannot end")
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what transformers makes of a folder without its files
+        raise TrainerError(f"{str(folder)!r} has no tokenizer: its vocabulary is empty; add the model's tokenizer.json")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -17,7 +17,7 @@ from fdiv_gym.runs.plots import is_number
 PANELS_SHOWN, FIGURES_SHOWN, SERIES_SHOWN, POINTS_SHOWN = 12, 12, 20, 2000
 ROWS_SHOWN, COLUMNS_SHOWN = 500, 30
 LARGEST = 1e30
-"""Values and steps beyond this are not drawn."""
+"""Values and steps beyond this are not drawn, and integers beyond it are no cells."""
 
 Cell = str | int | float | None
 
@@ -152,7 +152,11 @@ def _finite(value: object) -> float | None:
 def _cell(value: object) -> Cell:
     if value is None or isinstance(value, str):
         return value if value is None else _text(value)
-    return int(value) if isinstance(value, int) else _finite(value)
+    if isinstance(value, int):
+        if abs(value) > LARGEST:  # Python writes no integer of more than 4300 digits
+            raise ValueError(f"a cell holds an integer beyond {LARGEST:g}")
+        return int(value)
+    return _finite(value)
 
 
 def _shown(panel: Mapping[str, Any]) -> dict[str, Any]:

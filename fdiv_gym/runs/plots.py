@@ -158,6 +158,10 @@ def _curves(runs: Sequence[Curves], curves: Mapping[str, str], unit: str) -> str
     return _svg(figure)
 
 
+BESIDE = 6
+"""Most series whose legend is inside the axes."""
+
+
 def series_plot(series: Mapping[str, Sequence[tuple[int, float]]], unit: str) -> tuple[str, dict[str, str]]:
     """A figure of named series over the steps as a data URI, and the names that stand for those it cannot draw.
 
@@ -179,7 +183,10 @@ def series_plot(series: Mapping[str, Sequence[tuple[int, float]]], unit: str) ->
             color=COLOURS[k % len(COLOURS)], linestyle=LINE_STYLES[k // len(COLOURS) % len(LINE_STYLES)],
             marker="o" if len(points) == 1 else None,
         )  # fmt: skip
-    if series:
+    if len(series) > BESIDE:  # a legend higher than the axes leaves them no room
+        figure.set_size_inches(5.2, max(2.7, 0.6 + 0.2 * len(series)))
+        figure.legend(loc="outside right upper", frameon=False, fontsize="x-small")
+    elif series:
         axes.legend(frameon=False)
     return _svg(figure), replaced
 

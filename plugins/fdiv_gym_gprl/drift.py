@@ -52,14 +52,16 @@ class DriftMonitor(fg.Callback):
         self.law = Law(self.options)
         self._watched: list[str] = []
         self._heard = not self.options.act
+        self._set_last: dict[str, float] = {}
         self._steps: list[dict[str, Any]] = []
 
     def before_updates(self, step: int, groups: fg.GroupBatch, controls: Controls) -> None:
         """Take in the step's groups and set the controls.
 
         Raises:
-            ConfigError: a component is missing, the objective's advantage reads no multipliers or its loss has no term
-                that the factor could multiply, or the threshold cannot be reached.
+            ConfigError: a component is missing, the objective's advantage reads no multipliers of it or its loss has
+                no term that the factor could multiply, another callback sets the same, or the threshold cannot be
+                reached.
         """
         readings = self._readings(groups)
         event = self.law.observe(readings) if readings else ""
@@ -86,9 +88,19 @@ class DriftMonitor(fg.Callback):
         return {"law": self.law.state_dict(), "watched": list(self._watched), "steps": list(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
+        """Restore what ``state_dict`` returned.
+
+        Raises:
+            ConfigError: it watched other components than the options name.
+        """
+        wanted, had = self.options.components, list(state["watched"])
+        if had and wanted and {*wanted} != {*had}:
+            raise fg.ConfigError(
+                f"drift-monitor: the run watched {', '.join(had)} before, and components is {', '.join(wanted)}: the "
+                "start of the others is not known; leave components as it was, or start a new run"
+            )
         self.law.load_state_dict(state["law"])
-        self._watched, self._steps = list(state["watched"]), list(state["steps"])
+        self._watched, self._steps = had, list(state["steps"])
 
     def _readings(self, groups: fg.GroupBatch) -> dict[str, Reading]:
         """The readings of all watched components; empty where one has none."""
@@ -105,18 +117,31 @@ class DriftMonitor(fg.Callback):
         return complete if len(complete) == len(readings) else {}
 
     def _set(self, groups: fg.GroupBatch, controls: Controls) -> None:
-        advantage = controls.advantage
+        advantage, multipliers = controls.advantage, self.law.multipliers()
         if not self._heard:
             self._heard = _reads_multipliers(advantage, groups, self._watched)
         if advantage is not None:
-            advantage.multipliers.update(self.law.multipliers())
-        if self.options.tightening:
-            if not controls.has_penalty:
-                raise fg.ConfigError(
-                    "drift-monitor: the objective has no k3 term and no divergence penalty to tighten: set its "
-                    "coefficient above 0 (beta or penalty_coefficient), or tightening = 0"
-                )
-            controls.kl_scale = self.law.kl_scale
+            self._refuse_others({name: advantage.multiplier(name) for name in multipliers}, "multiplier of {}")
+            advantage.multipliers.update(multipliers)
+            self._set_last |= multipliers
+        tightens = self.options.tightening > 0
+        if tightens and not controls.has_penalty:
+            raise fg.ConfigError(
+                "drift-monitor: the objective has no k3 term and no divergence penalty to tighten: set its "
+                "coefficient above 0 (beta or penalty_coefficient), or tightening = 0"
+            )
+        if tightens or (controls.has_penalty and self.law.kl_scale != 1):  # a resume may have set tightening to 0
+            self._refuse_others({"": controls.kl_scale}, "factor on the KL coefficient")
+            controls.kl_scale = self._set_last[""] = self.law.kl_scale
+
+    def _refuse_others(self, found: Mapping[str, float], what: str) -> None:
+        """Refuse values that are not those which this monitor set last; the key "" is the KL factor."""
+        changed = [name for name, value in found.items() if self._set_last.get(name, value) != value]
+        if changed:
+            raise fg.ConfigError(
+                f"drift-monitor: another callback sets the {what.format(changed[0])} too: let one of them do it, by "
+                "components, tightening = 0 or act = false"
+            )
 
     def _record(self, step: int, event: str) -> None:
         self._steps.append(
@@ -133,24 +158,36 @@ class DriftMonitor(fg.Callback):
 
 
 def _reads_multipliers(advantage: fg.Advantage | None, groups: fg.GroupBatch, names: list[str]) -> bool:
-    """Whether multipliers change the advantages of these groups; False where all advantages are 0 anyway.
+    """Whether the multiplier of each name changes the advantages; False where a step cannot tell.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: those of some names do not.
     """
+    unread = names
     if advantage is not None:
-        before, kept = advantage.compute(groups), dict(advantage.multipliers)
-        if not bool(before.any()):
+        if not bool(advantage.compute(groups).any()):
             return False
-        try:
-            advantage.multipliers = {**kept, **dict.fromkeys(names, 0.0)}
-            after = advantage.compute(groups)
-        finally:
-            advantage.multipliers = kept
-        if not torch.equal(before, after):
-            return True
+        none = _weighed(advantage, groups, dict.fromkeys(names, 0.0))
+        readings = {name: read(groups, name) for name in names}
+        moving = [name for name, one in readings.items() if one is not None and one.variance and one.eigenvalue]
+        # Alone, because a dimension that is equal to another may have no effect beside it.
+        alone = {name: dict.fromkeys(names, 0.0) | {name: 1.0} for name in moving}
+        unread = [name for name in moving if torch.equal(_weighed(advantage, groups, alone[name]), none)]
+        if not unread:
+            return bool(moving)
     label = "no advantage" if advantage is None else f"the advantage {advantage.registered_name()!r}"
     raise fg.ConfigError(
-        f"drift-monitor: the objective has {label}, on which the multipliers of {', '.join(names)} have no effect: "
-        "take one that weighs components (gprl, gdpo), or set act = false to record only"
+        f"drift-monitor: the objective has {label}, on which the multipliers of {', '.join(unread)} have no effect: "
+        "take one that weighs components (gprl, gdpo), name what to watch in components, or set act = false to record "
+        "only"
     )
+
+
+def _weighed(advantage: fg.Advantage, groups: fg.GroupBatch, multipliers: Mapping[str, float]) -> torch.Tensor:
+    """The advantages under these multipliers, which are then as before."""
+    kept = dict(advantage.multipliers)
+    try:
+        advantage.multipliers = {**kept, **multipliers}
+        return advantage.compute(groups)
+    finally:
+        advantage.multipliers = kept

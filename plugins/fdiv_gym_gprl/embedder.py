@@ -16,6 +16,9 @@ from fdiv_gym.models import ChatEncoder, load_tokenizer
 from fdiv_gym_gprl.model import Eigenvalues, GeneralPreferenceModel
 from fdiv_gym_gprl.texts import Row, batch_of, row_of
 
+SHORTEST = 8
+"""Least tokens of a row."""
+
 Embedded = tuple[Tensor, Tensor]
 """The embedding [2k] of a response and the eigenvalues [k] of its prompt, fp64."""
 
@@ -49,6 +52,12 @@ class Embedder:
         backbone: Any = self.model.backbone
         config = backbone.config.get_text_config()
         self._longest = min(longest, getattr(config, "max_position_embeddings", None) or longest)
+        if self._longest < SHORTEST:
+            raise fg.TrainerError(
+                f"preference model {path} takes {self._longest} tokens by its config.json, too few for a prompt and a "
+                "response: use an undamaged copy"
+            )
+        self._known_tokens = backbone.get_input_embeddings().num_embeddings
         self._rows, self._kept = rows, kept
         self._known: OrderedDict[tuple[str, str], Embedded] = OrderedDict()
         self._lock = threading.Lock()
@@ -80,6 +89,11 @@ class Embedder:
         for start in range(0, len(order), self._rows):
             keys = order[start : start + self._rows]
             batch = [tensor.to(self._device) for tensor in batch_of([rows[key] for key in keys], self._padding)]
+            if int(batch[0].max()) >= self._known_tokens:
+                raise fg.TrainerError(
+                    f"the tokenizer of the preference model gives token {int(batch[0].max())}, and the model has "
+                    f"{self._known_tokens}: use the tokenizer that it was trained with"
+                )
             with torch.no_grad():
                 embeddings, eigenvalues = self.model.encode(*batch)
             self.computed += len(keys)

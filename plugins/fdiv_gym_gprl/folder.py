@@ -126,7 +126,13 @@ def _heads(folder: Path) -> dict[str, Tensor]:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
-                for name in sorted({*HEADS} & {*file.keys()}):
+                held = {*file.keys()}
+                biases = sorted({name.replace("weight", "bias") for name in HEADS} & held)
+                if biases:
+                    raise fg.TrainerError(
+                        f"preference model {folder} has {biases[0]}: heads have no bias, in ours and in the release"
+                    )
+                for name in sorted({*HEADS} & held):
                     if name in heads:
                         raise fg.TrainerError(f"preference model {folder} has {name} twice: remove one of its files")
                     heads[name] = file.get_tensor(name).float()

@@ -34,10 +34,10 @@ class GPM(fg.Judge):
     unscorable. Anchors are the texts in ``task.data["anchors"]``, or those of the option ``anchors``.
 
     Components, for each dimension l: ``gprl/<l>``, the mean of s_l against the other scored responses of the group
-    (none in a group of one), ``lambda/<l>``, the prompt's eigenvalue, and ``anchored/<l>``, the mean of s_l against
-    the anchors where there are any. Embeddings are kept in memory, by task and response; verdicts are not, because
-    they depend on the group. With ``batch_size = 1`` an embedding does not depend on what else is judged, to the last
-    bit.
+    (none in a group of one), ``lambda/<l>``, the prompt's eigenvalue (the mean over the group), and ``anchored/<l>``,
+    the mean of s_l against the anchors where there are any. Embeddings are kept in memory, by task and response;
+    verdicts are not, because they depend on the group. With ``batch_size = 1`` an embedding does not depend on what
+    else is judged, to the last bit.
     """
 
     class Options(fg.Options):
@@ -133,14 +133,13 @@ class GPM(fg.Judge):
         verdicts = {i: fg.Verdict.unscorable(e) for i, e in zip(members, own, strict=True) if isinstance(e, str)}
         present = [(i, e) for i, e in zip(members, own, strict=True) if not isinstance(e, str)]
         failed = next((e for e in anchors if isinstance(e, str)), None)
-        if not present:
+        own_rows = _stacked([e for _, e in present])
+        if own_rows is None:
             return verdicts
         if failed is not None:
             return verdicts | {i: fg.Verdict.unscorable(f"an anchor has no embedding: {failed}") for i, _ in present}
-        embeddings, eigenvalues = torch.stack([e for _, (e, _) in present]), present[0][1][1]
-        fixed = torch.stack([e[0] for e in anchors if not isinstance(e, str)]) if anchors else None
-        parts = _components(embeddings, eigenvalues, fixed)
-        scores = self._scores(embeddings, eigenvalues, fixed)
+        fixed = _stacked([e for e in anchors if not isinstance(e, str)])
+        parts, scores = _components(own_rows, fixed), self._scores(own_rows, fixed)
         for row, (i, _) in enumerate(present):
             if isinstance(scores, str):
                 verdicts[i] = fg.Verdict.unscorable(scores)
@@ -149,16 +148,15 @@ class GPM(fg.Judge):
                 verdicts[i] = fg.Verdict(float(scores[row]), fg.Status.SCORED, components)
         return verdicts
 
-    def _scores(self, embeddings: Tensor, eigenvalues: Tensor, anchors: Tensor | None) -> Tensor | str:
+    def _scores(self, own: Embedded, anchors: Embedded | None) -> Tensor | str:
         """[G] mean win probabilities, or why there are none."""
         if self.options.against == "anchors":
-            if anchors is None:
-                return NO_ANCHORS
-            return self._probabilities(embeddings, anchors, eigenvalues).mean(1)
-        if len(embeddings) < 2:
+            return NO_ANCHORS if anchors is None else self._probabilities(own, anchors).mean(1)
+        others = len(own[0]) - 1
+        if others < 1:
             return ALONE
-        probabilities = self._probabilities(embeddings, embeddings, eigenvalues)
-        return (probabilities.sum(1) - probabilities.diagonal()) / (len(embeddings) - 1)
+        probabilities = self._probabilities(own, own)
+        return (probabilities.sum(1) - probabilities.diagonal()) / others
 
     def _compare(self, tasks: list[fg.Task], firsts: list[str], seconds: list[str]) -> list[fg.Verdict]:
         found = self.embedder([*tasks, *tasks], [*firsts, *seconds])
@@ -167,13 +165,18 @@ class GPM(fg.Judge):
     def _compared(self, first: Embedded | str, second: Embedded | str) -> fg.Verdict:
         if isinstance(first, str) or isinstance(second, str):
             return fg.Verdict.unscorable(first if isinstance(first, str) else str(second))
-        score = float(preference(first[1], pair_scores(first[0], second[0])))
+        score = float(preference((first[1] + second[1]) / 2, pair_scores(first[0], second[0])))
         probability = float(torch.sigmoid(torch.tensor(score, dtype=torch.float64) / self._tau))
         return fg.Verdict.scored(0.5 + 0.5 * ((score > 0) - (score < 0)), probability=probability)
 
-    def _probabilities(self, embeddings: Tensor, others: Tensor, eigenvalues: Tensor) -> Tensor:
-        """[G, A] P(response > other)."""
-        scores = pair_scores(embeddings.unsqueeze(1), others.unsqueeze(0))
+    def _probabilities(self, own: Embedded, others: Embedded) -> Tensor:
+        """[G, A] P(response > other).
+
+        A pair has the mean of the eigenvalues behind its two responses, as in training, so that s is skew-symmetric
+        where they differ: a long prompt is cut by the length of the response too, see ``row_of``.
+        """
+        scores = pair_scores(own[0].unsqueeze(1), others[0].unsqueeze(0))
+        eigenvalues = (own[1].unsqueeze(1) + others[1].unsqueeze(0)) / 2
         return torch.sigmoid(preference(eigenvalues, scores) / self._tau)
 
     @staticmethod
@@ -199,13 +202,20 @@ def _anchors(task: fg.Task, default: Sequence[str]) -> list[str] | None:
     return list(given)
 
 
-def _components(embeddings: Tensor, eigenvalues: Tensor, anchors: Tensor | None) -> dict[str, Tensor]:
-    """The components of a group, each [G]."""
-    each = torch.ones(len(embeddings), dtype=torch.float64)
-    parts = {f"{EIGENVALUE}{d}": value * each for d, value in enumerate(eigenvalues)}
+def _stacked(rows: Sequence[Embedded]) -> Embedded | None:
+    """The embeddings [N, 2k] and the eigenvalues [N, k] of several texts; None without any."""
+    return (torch.stack([e for e, _ in rows]), torch.stack([values for _, values in rows])) if rows else None
+
+
+def _components(own: Embedded, anchors: Embedded | None) -> dict[str, Tensor]:
+    """The components of a group, each [G]; the eigenvalues are the means over the group."""
+    embeddings, eigenvalues = own
+    # Relative to the first row, so that the mean of equal eigenvalues is exactly these.
+    mean = eigenvalues[:1] + (eigenvalues - eigenvalues[:1]).mean(0)
+    parts = {f"{EIGENVALUE}{d}": column for d, column in enumerate(mean.expand_as(eigenvalues).unbind(1))}
     if len(embeddings) > 1:
         parts |= {f"{SCORE}{d}": column for d, column in enumerate(group_scores(embeddings).unbind(1))}
     if anchors is not None:
-        against = pair_scores(embeddings.unsqueeze(1), anchors.unsqueeze(0)).mean(1)
+        against = pair_scores(embeddings.unsqueeze(1), anchors[0].unsqueeze(0)).mean(1)
         parts |= {f"{ANCHORED}{d}": column for d, column in enumerate(against.unbind(1))}
     return parts

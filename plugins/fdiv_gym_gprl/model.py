@@ -73,8 +73,9 @@ class GeneralPreferenceModel(torch.nn.Module):
         self.backbone = backbone
         self.width = width_of(backbone)
         generator = torch.Generator().manual_seed(seed)
-        self.value_head = _head(self.width, 1 if config.pinned else 2 * config.dimensions, generator)
-        self.prompt_head = _head(self.width, config.dimensions, generator) if config.has_prompt_head else None
+        shapes = _head_shapes(config, self.width)
+        self.value_head = _head(shapes["value_head"], generator)
+        self.prompt_head = _head(shapes["prompt_head"], generator) if config.has_prompt_head else None
 
     def encode(self, ids: Tensor, mask: Tensor, prompt_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and eigenvalues of prompts with a response each.
@@ -176,18 +177,11 @@ class GeneralPreferenceModel(torch.nn.Module):
         found = read_folder(Path(path), dtype)
         given = {"eigenvalues": eigenvalues, "normalise": normalise, "tau": tau}
         config = _config_of(found, {name: value for name, value in given.items() if value is not None}, Path(path))
+        _refuse_unfit(config, width_of(found.backbone), found.heads, Path(path))  # before memory is taken for the heads
         model = cls(config, found.backbone)
         for name, head in (("value_head", model.value_head), ("prompt_head", model.prompt_head)):
-            weight = found.heads.get(f"{name}.weight")
-            shape = None if weight is None else tuple(weight.shape)
-            wanted = None if head is None else (head.out_features, head.in_features)
-            if shape != wanted:
-                raise fg.TrainerError(
-                    f"preference model {path}: {name}.weight has the shape {shape}, and the configuration asks for "
-                    f"{wanted} (None: no such weight)"
-                )
-            if head is not None and weight is not None:
-                head.weight.data.copy_(weight)
+            if head is not None:
+                head.weight.data.copy_(found.heads[f"{name}.weight"])
         return model
 
 
@@ -196,10 +190,29 @@ def width_of(backbone: Any) -> int:
     return int(backbone.config.get_text_config().hidden_size)
 
 
-def _head(width: int, outputs: int, generator: torch.Generator) -> torch.nn.Linear:
+def _head_shapes(config: GPMConfig, width: int) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of the heads that a model of this configuration has."""
+    shapes = {"value_head": (1 if config.pinned else 2 * config.dimensions, width)}
+    return shapes | {"prompt_head": (config.dimensions, width)} if config.has_prompt_head else shapes
+
+
+def _head(shape: tuple[int, int], generator: torch.Generator) -> torch.nn.Linear:
+    outputs, width = shape
     head = torch.nn.Linear(width, outputs, bias=False, dtype=torch.float32)
     head.weight.data.normal_(0.0, 1 / (width + 1), generator=generator)
     return head
+
+
+def _refuse_unfit(config: GPMConfig, width: int, heads: dict[str, Tensor], path: Path) -> None:
+    shapes = _head_shapes(config, width)
+    for name in ("value_head", "prompt_head"):
+        weight, wanted = heads.get(f"{name}.weight"), shapes.get(name)
+        shape = None if weight is None else tuple(weight.shape)
+        if shape != wanted:
+            raise fg.TrainerError(
+                f"preference model {path}: {name}.weight has the shape {shape}, and the configuration asks for "
+                f"{wanted} (None: no such weight)"
+            )
 
 
 def _checked(ids: Tensor, mask: Tensor, prompt_lengths: Tensor) -> Tensor:

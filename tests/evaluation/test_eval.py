@@ -284,6 +284,16 @@ class TestCommandLine:
         record = json.loads(self.call("rescore", tmp_path / "e", "--with", "suffix", "--diff", "--json"))
         assert len(record["disagreeing"]) == 6
 
+    @pytest.mark.parametrize(("change", "differs"), [(5e-7, False), (2e-6, True)])
+    def test_a_judge_that_rounds_differently_agrees(self, tmp_path, change, differs):
+        evaluate(plan(), tmp_path / "e")
+        path = tmp_path / "e" / "samples.jsonl"
+        first, *others = path.read_text().splitlines(keepends=True)
+        record = json.loads(first)
+        record["verdict"]["score"] += change
+        path.write_text("".join([json.dumps(record) + "\n", *others]))
+        assert len(rescore(tmp_path / "e").disagreements()) == differs
+
 
 def test_an_option_that_overrides_a_preset_one_stays_in_the_configuration():
     from fdiv_gym.runs.config import parse_config

@@ -11,6 +11,7 @@ import pytest
 import fdiv_gym as fg
 from fdiv_gym.runs import PANELS, RunFolder, panels_of, write_report
 from fdiv_gym.runs.panels import POINTS_SHOWN, read_panels
+from fdiv_gym.runs.plots import series_plot
 
 
 class Shares(fg.Callback):
@@ -58,6 +59,14 @@ def test_a_callback_s_panels_become_records_that_json_can_hold():
     found = panels_of(Shares())
     assert json.loads(json.dumps(found, allow_nan=False)) == [RECORD] == found
     assert panels_of(fg.Callback()) == []
+
+
+def test_an_integer_that_json_cannot_hold_is_the_callback_s_fault():
+    callback = Shares()
+    table = fg.PanelTable("Events", ["step"], [[10**5000]])
+    callback.panels = lambda: [fg.Panel("t", [], [table])]
+    with pytest.raises(fg.PluginError, match=r"callback .*: panels returned what is no .* integer beyond 1e\+30"):
+        panels_of(callback)
 
 
 def test_the_report_shows_them_and_escapes_their_texts(run):
@@ -136,6 +145,18 @@ def test_numbers_and_lengths_are_bounded(run):
     page = page_of(run)
     assert "200 more rows are not shown." in page
     assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("name", ["s{}", "a component with a name of 40 letters {}"])
+@pytest.mark.parametrize("count", [6, 7, 13, 20])
+def test_a_figure_of_many_series_keeps_its_axes(name, count):
+    series = {name.format(k): [(step, k + step % 5) for step in range(9)] for k in range(count)}
+    image, replaced = series_plot(series, "score")  # warns where no room is left for the axes, and a warning fails
+    drawn = base64.b64decode(image.split(",")[1]).decode()
+    (box,) = re.findall(r'<g id="patch_2">\s*<path d="M ([\d.]+) [\d.]+ \s*L ([\d.]+) [\d.]+', drawn)
+    assert float(box[1]) - float(box[0]) > 100  # points of 1/72 inch
+    assert drawn.count("<!-- ") >= count
+    assert replaced == {}
 
 
 def test_without_panels_there_is_no_part_and_no_message(run):

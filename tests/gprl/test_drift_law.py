@@ -1,5 +1,6 @@
 """The law of the drift monitor: its values by hand, hysteresis, saturation, exact resumption."""
 
+import dataclasses
 import json
 import math
 
@@ -204,6 +205,27 @@ def test_readings_by_hand():
     assert read(groups, "gprl/0") == Reading(1.625, 1.5, 0.25)
     assert read(groups, "form") == Reading(0.125, 1.0, 0.5)
     assert read(groups, "other") is None
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 1e17 / 3])
+def test_a_constant_component_has_no_variance(value):
+    # The mean of three 0.1 is not 0.1, and a variance of 1e-34 at the start would be the unit of all later ones.
+    groups = fg.GroupBatch.of_equal_size(torch.zeros(7 * 3), 3)
+    constant = torch.full((21,), value, dtype=torch.float64)
+    groups = dataclasses.replace(groups, components={"form": constant})
+    assert read(groups, "form").variance == 0.0
+    groups = dataclasses.replace(groups, components={"form": constant * 1e-80 * torch.arange(21)})
+    assert read(groups, "form").variance == 0.0
+
+
+def test_values_without_a_finite_share_are_refused():
+    groups = fg.GroupBatch.of_equal_size(torch.zeros(4), 4)
+    large = torch.tensor([1e60, -1e60, 0, 0], dtype=torch.float64)
+    with pytest.raises(fg.ConfigError, match="'form' has the variance 5e\\+119 within prompts, more than 1e\\+100"):
+        read(dataclasses.replace(groups, components={"form": large}), "form")
+    parts = {"gprl/0": large / 1e60, "lambda/0": torch.tensor([1.0, -2.0, 1.0, 1.0])}
+    with pytest.raises(fg.ConfigError, match="'lambda/0' is -2, expected >= 0"):
+        read(dataclasses.replace(groups, components=parts), "gprl/0")
 
 
 def test_groups_of_one_have_no_reading():

@@ -98,6 +98,65 @@ def test_a_monitor_without_effect_is_refused(objective, options, message):
         play(monitor, Controls(fg.get_objective(name, **own)), [1, 1, 3])
 
 
+def test_components_that_the_advantage_does_not_weigh_are_refused():
+    advantage = {"name": "gdpo", "weights": {"result": 1.0, "again": 1.0}}
+    objective = fg.get_objective("grpo", advantage=advantage, beta=0.1)
+    one = groups(1, names=("form", "result"))
+    parts = one.components | {"again": one.components["result"].clone(), "constant": torch.ones(12).double()}
+    one = dataclasses.replace(one, components=parts)
+    with pytest.raises(fg.ConfigError, match=r"the multipliers of form have no effect: .*name what to watch in comp"):
+        fg.get_callback("drift-monitor", warmup=1).before_updates(1, one, Controls(objective))
+    monitor = fg.get_callback("drift-monitor", warmup=1, components=["result", "again"])
+    monitor.before_updates(1, one, Controls(objective))  # two equal components
+    assert set(objective.advantage.multipliers) == {"result", "again"}
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({}, "another callback sets the multiplier of a too"),
+        ({"components": ["c", "d"]}, "another callback sets the factor on the KL coefficient too"),
+        ({"components": ["c", "d"], "tightening": 0.0}, ""),
+        ({"act": False}, ""),
+    ],
+)
+def test_two_monitors_must_not_set_the_same(second, message):
+    objective = fg.get_objective("grpo", advantage="gdpo", beta=0.1)
+    monitors = [fg.get_callback("drift-monitor", **(FAST | o)) for o in ({"components": ["a", "b"]}, second)]
+
+    def both():
+        for step, spread in enumerate([1, 1, 3, 5, 3, 1], start=1):
+            for monitor in monitors:
+                monitor.before_updates(step, groups(spread, names=("a", "b", "c", "d")), Controls(objective))
+
+    if message:
+        with pytest.raises(fg.ConfigError, match=message):
+            both()
+    else:
+        both()
+        assert objective.kl_scale == monitors[0].law.kl_scale > 1
+        assert objective.advantage.multipliers["a"] == monitors[0].law.multipliers()["a"] < 1
+
+
+def test_a_resume_with_other_components_is_refused():
+    first = fg.get_callback("drift-monitor", **FAST)
+    play(first, Controls(fg.get_objective("gprl")), [1, 1, 3])
+    state = json.loads(json.dumps(first.state_dict()))
+    fg.get_callback("drift-monitor", components=["gprl/2", "gprl/1", "gprl/0"]).load_state_dict(state)
+    with pytest.raises(fg.ConfigError, match="the run watched gprl/0, gprl/1, gprl/2 before, and components is gprl/1"):
+        fg.get_callback("drift-monitor", components=["gprl/1"]).load_state_dict(state)
+
+
+def test_a_resume_without_tightening_takes_the_factor_back():
+    first, objective = fg.get_callback("drift-monitor", **FAST), fg.get_objective("gprl")
+    play(first, Controls(objective), [1, 1, 3, 3, 3])
+    before = objective.kl_scale
+    second = fg.get_callback("drift-monitor", **FAST, tightening=0.0)
+    second.load_state_dict(first.state_dict())
+    play(second, Controls(objective), [3, 3, 3, 3], first=6)
+    assert 1 < objective.kl_scale < 1 + 0.1 * (before - 1)
+
+
 def test_without_a_penalty_it_sets_multipliers_only():
     objective = fg.get_objective("f-grpo", advantage="gprl")
     monitor = fg.get_callback("drift-monitor", tightening=0.0, **FAST)

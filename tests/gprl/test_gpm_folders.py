@@ -10,7 +10,7 @@ from gpm_models import batch, small, write_released
 from safetensors.torch import load_file, save_file
 
 import fdiv_gym as fg
-from fdiv_gym.models import load_tokenizer
+from fdiv_gym.models import load_tokenizer, sealed
 from fdiv_gym.models.loading import load_model
 from fdiv_gym.testing.tiny import save_tiny_model, tiny_model, tiny_tokenizer
 from fdiv_gym_gprl import GeneralPreferenceModel, GPMConfig
@@ -170,6 +170,17 @@ def test_damaged_folders_are_refused(own, tmp_path, fault):
         GeneralPreferenceModel.load(folder)
 
 
+def test_a_size_that_the_record_only_claims_takes_no_memory(own, tmp_path):
+    folder = shutil.copytree(own, tmp_path / "copy")
+    (folder / "manifest.json").unlink()
+    record = json.loads((folder / "gpm.json").read_text())
+    with sealed(tmp_path / "sealed") as resealed:  # whoever edits a folder can seal it again
+        shutil.copytree(folder, resealed, dirs_exist_ok=True)
+        (resealed / "gpm.json").write_text(json.dumps(record | {"dimensions": 10**12}))
+    with pytest.raises(fg.TrainerError, match=r"value_head.weight has the shape \(4, 32\), .* \(2000000000000, 32\)"):
+        GeneralPreferenceModel.load(tmp_path / "sealed")
+
+
 def changed(folder, **tensors):
     """Replace tensors of the second shard; None removes one."""
     for path in sorted(folder.glob("*.safetensors")):
@@ -205,6 +216,9 @@ RELEASED_FAULTS = {
     "configuration is no JSON": (lambda f: (f / "config.json").write_text("{"), "config.json"),
     "code of its own": (
         lambda f: edited(f, model_type="own", auto_map={"AutoModel": "own.Model"}), "needs Python code of its own"
+    ),
+    "a bias": (
+        lambda f: save_file({"value_head.bias": torch.zeros(6)}, f / "more.safetensors"), "heads have no bias"
     ),
     "heads twice": (
         lambda f: save_file({"value_head.weight": torch.zeros(6, 32)}, f / "more.safetensors"), "twice"

@@ -1,6 +1,8 @@
 """The judge gpm against the model itself, response by response."""
 
 import dataclasses
+import itertools
+import json
 import math
 
 import pytest
@@ -133,6 +135,29 @@ def test_comparisons(model, folder):
     assert (tie.score, tie.components["probability"]) == (0.5, 0.5)
 
 
+def test_responses_to_a_prompt_that_is_cut_are_compared_skew_symmetrically(folder):
+    task = fg.Task("which of these is the best of all the answers that one could give here")
+    judge = fg.get_judge("gpm", model=folder, batch_size=1)
+    texts = ["red", "a blue one, and " * 3, "green"]
+    assert len({tuple(values.tolist()) for _, values in judge.embedder([task] * 3, texts)}) == 3  # the test's point
+
+    def chance(first, second):
+        (found,) = fg.rewards.run_async(lambda: judge.compare([task], [first], [second]))
+        return found.components["probability"]
+
+    for a, b in itertools.combinations(texts, 2):
+        assert chance(a, b) + chance(b, a) == pytest.approx(1, abs=1e-12)
+    found = judge.judge_batch([task] * 3, texts)
+    assert found[0].score == pytest.approx((chance(texts[0], texts[1]) + chance(texts[0], texts[2])) / 2, abs=1e-12)
+    assert sum(v.score for v in found) == pytest.approx(1.5, abs=1e-12)
+    for verdict, other in zip(found, reversed(judge.judge_batch([task] * 3, texts[::-1])), strict=True):
+        assert verdict.score == pytest.approx(other.score, abs=1e-12)
+        assert verdict.components == pytest.approx(other.components, abs=1e-12)
+    anchored = fg.get_judge("gpm", model=folder, batch_size=1, against="anchors", anchors=["no"])
+    alone = anchored.judge_batch([task], texts[:1])[0]
+    assert anchored.judge_batch([task] * 3, texts)[0].score == alone.score  # whatever else is judged
+
+
 def test_long_texts_keep_the_end_token():
     encoder = ChatEncoder(tiny_tokenizer())
     whole = row_of(encoder, "abc", "defg", 8)
@@ -158,6 +183,28 @@ def test_a_released_checkpoint(tmp_path):
 def test_a_folder_that_is_no_preference_model_is_named(tmp_path):
     with pytest.raises(fg.JudgeError, match="judge 'gpm' cannot load"):
         fg.get_judge("gpm", model=str(tmp_path))
+
+
+def test_a_folder_whose_tokenizer_cannot_be_its_own_is_refused(tmp_path):
+    small(dimensions=2).save(tmp_path / "without")
+    with pytest.raises(fg.JudgeError, match="has no tokenizer: its vocabulary is empty"):
+        fg.get_judge("gpm", model=str(tmp_path / "without"))
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["~new~"])
+    small(dimensions=2).save(tmp_path / "larger", tokenizer)
+    judge = fg.get_judge("gpm", model=str(tmp_path / "larger"))
+    assert judge.judge_batch([TASK] * 2, ["red", "green"])[0].score is not None
+    with pytest.raises(fg.TrainerError, match=r"gives token \d+, and the model has \d+: use the tokenizer"):
+        judge.judge_batch([TASK] * 2, ["red", "~new~"])
+
+
+@pytest.mark.parametrize("context", [1, -5])
+def test_a_context_without_room_is_refused(tmp_path, context):
+    write_released(tmp_path / "released")
+    path = tmp_path / "released" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": context}))
+    with pytest.raises(fg.JudgeError, match=f"takes {context} tokens by its config.json"):
+        fg.get_judge("gpm", model=str(tmp_path / "released"))
 
 
 def test_a_model_whose_output_is_not_finite_scores_nothing(folder):

@@ -140,6 +140,18 @@ def test_a_resumed_run_is_that_without_interruption(tmp_path, adapter):
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
+def test_an_accepted_change_of_the_optimizer_is_made(tmp_path):
+    folder = train(tmp_path / "run", "trainer.steps=2").folder
+    before = weights(folder, 2)
+    changes = ["trainer.steps=3", "trainer.learning_rate=1e-6", "trainer.weight_decay=0.5", "trainer.warmup_steps=0"]
+    resume_run(folder, changes, accept_changes=True)
+    assert [line["learning_rate"] for line in lines(folder)] == pytest.approx([1e-3, 2e-3, 1e-6])
+    state = torch.load(folder / "checkpoints" / "step-000003" / "state.pt", weights_only=True)
+    assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+    for name, tensor in weights(folder, 3).items():  # AdamW moves a weight by a few learning rates at most
+        torch.testing.assert_close(tensor, before[name], rtol=1e-6, atol=5e-6)
+
+
 def test_an_adapter_leaves_the_backbone_and_is_merged_into_the_folder(tmp_path):
     folder = train(tmp_path / "run", *LORA, "trainer.learning_rate=0.01").folder
     first, last = weights(folder, 1), weights(folder, 4)
@@ -178,6 +190,20 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "_losses", lambda self, scores: losses(self, scores) * float("nan"))
     with pytest.raises(fg.TrainerError, match="step 1: the gradient is not finite"):
         train(tmp_path / "run")
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_weights_that_are_not_finite_are_neither_saved_nor_called_finished(tmp_path, every):
+    options = ["trainer.learning_rate=1e30", "trainer.weight_decay=1e9", "trainer.warmup_steps=0", "trainer.steps=1"]
+    with pytest.raises(fg.TrainerError, match=r"step 1: the weights .* are not finite and not saved; lower"):
+        train(tmp_path / "run", *options, f"trainer.checkpoint_every={every}")
+    assert RunFolder(tmp_path / "run").checkpoints() == []
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_held_out_scores_that_are_not_finite_stop_the_run(tmp_path):
+    with pytest.raises(fg.TrainerError, match="step 1: the scores of held-out pairs are not finite"):
+        train(tmp_path / "run", "trainer.learning_rate=1e25", "trainer.warmup_steps=0", "trainer.steps=1")
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -71,7 +71,7 @@ def save_checkpoint(run: RunFolder, step: int, trained: Trained, seconds: float)
 
 
 def load_checkpoint(folder: Path, trained: Trained) -> tuple[int, float]:
-    """Restore weights, optimizer and schedule; returns step and seconds.
+    """Restore weights and the state of optimizer and schedule, not their options; returns step and seconds.
 
     Raises:
         TrainerError: the checkpoint is damaged, or is not of this model.
@@ -84,6 +84,7 @@ def load_checkpoint(folder: Path, trained: Trained) -> tuple[int, float]:
     with torch.no_grad():
         for name, tensor in weights.items():
             present[name].copy_(tensor)
+    configured = [{key: value for key, value in g.items() if key != "params"} for g in trained.optimizer.param_groups]
     try:
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
         step, seconds = int(state["step"]), float(state["seconds"])
@@ -93,7 +94,21 @@ def load_checkpoint(folder: Path, trained: Trained) -> tuple[int, float]:
         raise fg.TrainerError(f"checkpoint {folder}: {STATE} cannot be read: {error}") from None
     if folder.name != f"step-{step:06d}":
         raise fg.TrainerError(f"checkpoint {folder} is of step {step}; rename or remove it")
+    _keep_configured(trained, configured)
     return step, seconds
+
+
+def _keep_configured(trained: Trained, configured: list[dict[str, Any]]) -> None:
+    """Let the configuration decide the options of AdamW and the learning rate, and not the checkpoint.
+
+    They differ after an accepted change only.
+    """
+    schedule = trained.schedule
+    schedule.base_lrs = [options["initial_lr"] for options in configured]
+    rates = [b * rate(schedule.last_epoch) for b, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+    for group, options, rate in zip(trained.optimizer.param_groups, configured, rates, strict=True):
+        group.update(options | {"lr": rate})
+    schedule._last_lr = rates
 
 
 def _whole_weights(folder: Path) -> dict[str, Tensor]:

@@ -35,6 +35,8 @@ from fdiv_gym_preference_model.pairs import Pair, drawn, encode_pairs, padded, r
 from fdiv_gym_preference_model.settings import TrainerOptions
 from fdiv_gym_preference_model.start import build, context_of
 
+LOWER = "lower trainer.learning_rate, or raise trainer.tau"
+
 
 class Run:
     """A run with its state.
@@ -103,7 +105,7 @@ class Run:
             found.append((scores.detach(), eigenvalues.detach()))
         norm = float(torch.nn.utils.clip_grad_norm_(trained.parameters.values(), self.settings.max_grad_norm))
         if not norm < float("inf"):
-            raise fg.TrainerError(f"step {step}: the gradient is not finite; lower trainer.learning_rate")
+            raise fg.TrainerError(f"step {step}: the gradient is not finite; {LOWER}")
         trained.optimizer.step()
         trained.schedule.step()
         self.step = step
@@ -117,7 +119,11 @@ class Run:
         self.screen.step(step, line)
 
     def evaluate(self) -> None:
-        """Measure the held-out pairs: one line of evaluations.jsonl; nothing without held-out pairs."""
+        """Measure the held-out pairs: one line of evaluations.jsonl; nothing without held-out pairs.
+
+        Raises:
+            TrainerError: a score is not finite.
+        """
         if not self.heldout:
             return
         parts = []
@@ -125,6 +131,8 @@ class Run:
             for start in range(0, len(self.heldout), self.settings.micro_batch_size):
                 parts.append(self._scores(self.heldout[start : start + self.settings.micro_batch_size]))
         scores, eigenvalues = (torch.cat(part) for part in zip(*parts, strict=True))
+        if not bool(scores.isfinite().all() and eigenvalues.isfinite().all()):
+            raise fg.TrainerError(f"step {self.step}: the scores of held-out pairs are not finite; {LOWER}")
         line = pair_measures(scores, eigenvalues, self.settings.tau)
         line |= triple_measures([pair.unit for pair in self.heldout], preference(eigenvalues, scores).tolist())
         self.folder.append(EVALUATIONS, {"step": self.step, **line})
@@ -138,9 +146,16 @@ class Run:
         return bool(lines and lines[-1]["step"] == self.step)
 
     def save(self) -> None:
-        """Write a checkpoint, unless there is one of this step."""
+        """Write a checkpoint, unless there is one of this step.
+
+        Raises:
+            TrainerError: a weight is not finite, or the checkpoint cannot be written.
+        """
         if (self.folder.path / "checkpoints" / f"step-{self.step:06d}").exists():
             return
+        broken = next((name for name, p in self.trained.parameters.items() if not p.isfinite().all()), None)
+        if broken is not None:
+            raise fg.TrainerError(f"step {self.step}: the weights {broken} are not finite and not saved; {LOWER}")
         save_checkpoint(self.folder, self.step, self.trained, self.seconds + time.monotonic() - self._begun)
         self.folder.forget_old_checkpoints(self.settings.keep_checkpoints)
 
