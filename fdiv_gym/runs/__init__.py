@@ -85,7 +85,7 @@ __getattr__, __dir__, __all__ = lazy(
             "SUMMARY",
             "TIMEOUTS",
             "TOTALS",
-        ],  # fmt: skip
+        ],
         "glossary": ["GLOSSARY", "Term", "meaning_of", "meanings_of"],
         "interrupt": ["Interrupt"],
         "launch": ["is_main_process", "resume_run", "train"],

@@ -189,9 +189,7 @@ def _tables_read(record: Mapping[str, Any]) -> frozenset[str]:
     for table in ("env", "engine", "objective", "preferences", "tracker", "callbacks"):
         if table not in read and record.get(table) not in (None, [], ()):
             shown = ", ".join(f"[{name}]" for name in sorted({"model", "trainer", *read}))
-            raise ConfigError(
-                f"trainer {trainer.name!r} does not read [{table}]: remove the table; it reads {shown}"
-            )
+            raise ConfigError(f"trainer {trainer.name!r} does not read [{table}]: remove the table; it reads {shown}")
     return read
 
 

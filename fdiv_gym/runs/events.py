@@ -106,7 +106,8 @@ _KINDS = (
     EventKind(
         "wrong_sign",
         "warn",
-        "first-order effect of the reward on the log-probs of responses above their group's mean, against those below, at "
+        "first-order effect of the reward on the log-probs of responses above their group's mean, against those "
+        "below, at "
         "every tenth step: from -1 to 1, wrong below -0.5",
         "check the sign of the objective's loss and of its advantages",
         RECORDED,

@@ -92,7 +92,7 @@ class RunFolder:
         return run
 
     def remove_if_nothing_happened(self) -> None:
-        """Remove the folder of a run that failed before its first evaluation or step, so that a retry may use its name."""
+        """Remove the folder of a run that failed before its first evaluation or step: a retry may use its name."""
         if any((self.path / name).exists() for name in (METRICS, EVALUATIONS, SAMPLES)) or self._numbered():
             return
         self._remove_tracker_files()
@@ -140,10 +140,9 @@ class RunFolder:
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a JSON file atomically: a reader gets the old or the new content."""
-        with self.writing(name):
-            with replacing(self.path / name) as file:
-                json.dump(record, file, indent=2, allow_nan=False, default=str)
-                file.write("\n")
+        with self.writing(name), replacing(self.path / name) as file:
+            json.dump(record, file, indent=2, allow_nan=False, default=str)
+            file.write("\n")
 
     def append(self, name: str, *records: Mapping[str, Any]) -> None:
         """Append lines to a JSON-lines file; numbers that are not finite become null.

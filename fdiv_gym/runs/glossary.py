@@ -35,43 +35,45 @@ class Term:
 _EPISODES = {
     "episode/turns": "Mean number of responses in an episode, over the step's episodes of the first process or the "
     "evaluation's sampled ones (the greedy ones if none were sampled); of environments of several turns only.",
-    "episode/truncated": "Share of the same episodes that stopped before their end, from 0 to 1: no turns left, no room in "
-    "the context, or a last response cut off.",
+    "episode/truncated": "Share of the same episodes that stopped before their end, from 0 to 1: no turns left, no "
+    "room in the context, or a last response cut off.",
     "episode/environment_tokens": "Mean number of tokens in the same episodes, after the first prompt, that were not "
     "sampled; where the chat template renders earlier turns otherwise, what it changed is counted too.",
     "episode/<name>": "Outcome <name>, a number or a truth value (0 or 1), mean over the same episodes that have it.",
 }
 _STEPS = {
-    "step": "Number of the step, which is one rollout batch, from 1; in evaluations.jsonl, 0 is the evaluation before training.",
+    "step": "Number of the step, which is one rollout batch, from 1; in evaluations.jsonl, 0 is the evaluation before "
+    "training.",
     # rollouts and verdicts
     "reward/mean": "Mean score of the step's scored responses that the first process drew, in the environment's range.",
     "groups/all_equal": "Share of the first process's groups whose scores are all equal, from 0 to 1; such a group has "
     "no effect on most objectives.",
-    "groups/sampled": "Groups that the step drew over all processes, a count, from prompts_per_step to that plus the budget of "
-    "dynamic_sampling; with dynamic_sampling only.",
-    "groups/replaced": "Groups without signal that a further group took the place of, over all processes, a count; with "
-    "dynamic_sampling only.",
+    "groups/sampled": "Groups that the step drew over all processes, a count, from prompts_per_step to that plus the "
+    "budget of dynamic_sampling; with dynamic_sampling only.",
+    "groups/replaced": "Groups without signal that a further group took the place of, over all processes, a count; "
+    "with dynamic_sampling only.",
     "groups/with_signal": "Groups with signal among those that the step trained on, over all processes, a count up to "
     "prompts_per_step; with dynamic_sampling only.",
-    "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1; without the masked ones.",
+    "verdicts/unscored": "Share of the first process's responses without a score, from 0 to 1; without the masked "
+    "ones.",
     "verdicts/masked": "Share of the first process's episodes that have no score because they were truncated and "
     "env.score_truncated is 'mask', from 0 to 1.",
-    "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 to "
-    "1; a rising share may be a policy that avoids a score.",
-    "response/tokens": "Mean number of tokens that the policy sampled in an episode of the first process: in its response, or in "
-    "all of its responses.",
-    "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1; of several turns, the "
-    "last one counts.",
+    "verdicts/timeout": "Share of the first process's responses that the clock of a verifier or judge stopped, from 0 "
+    "to 1; a rising share may be a policy that avoids a score.",
+    "response/tokens": "Mean number of tokens that the policy sampled in an episode of the first process: in its "
+    "response, or in all of its responses.",
+    "response/cut_off": "Share of the first process's responses that reached the length limit, from 0 to 1; of several "
+    "turns, the last one counts.",
     "response/entropy": "Mean -log-prob of a token at sampling time over the first process's responses, in nats, an "
     "estimate of the entropy of the next token.",
-    "policy/entropy": "Mean entropy of the policy's distribution of the next token at the response tokens that the gradient "
-    "was computed from, in nats, without sampling noise; absent where the event plain_pass was reported for the head.",
+    "policy/entropy": "Mean entropy of the policy's distribution of the next token at the response tokens that the "
+    "gradient was computed from, in nats, without sampling noise; absent where the event plain_pass was reported for "
+    "the head.",
     **_EPISODES,
     "component/<name>": "Mean of the verdicts' component <name> over the first process's responses that have it.",
     "curriculum/<name>": "The number <name> in the state of the environment's curriculum after the step.",
-    "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, through "
-    "every resume; what "
-    "was judged between the last checkpoint and a kill is judged again and counted once.",
+    "total/judged": "Verdicts that the environment's judge gave to the first process since the start of the run, "
+    "through every resume; what was judged between the last checkpoint and a kill is judged again and counted once.",
     "total/unscorable": "Verdicts without a score among total/judged, a count.",
     "total/cached": "Verdicts that the judge read from its cache on disk, a count.",
     "total/calls": "Requests that the judge sent to a server, retries included, a count.",
@@ -79,14 +81,15 @@ _STEPS = {
     "total/prompt_tokens": "Tokens that the judge sent, as counted by the server.",
     "total/completion_tokens": "Tokens that the judge received, as counted by the server.",
     "total/cost": "Price of the judge's tokens, in the currency of the configured prices.",
-    "total/<name>": "The environment's counter <name> in the first process since the start of the run, through every resume.",
+    "total/<name>": "The environment's counter <name> in the first process since the start of the run, through every "
+    "resume.",
     # the updates; where a step takes several, the metrics of this part and of the objective are means over them
     "loss": "Value of the loss, summed over streams and processes, mean over the updates that the step took; its scale "
     "depends on the objective.",
     "loss/<stream>": "Part of the loss from the stream <stream>, where the objective reads two streams.",
-    "grad_norm": "Euclidean norm of the gradient before clipping, mean over the updates that the step took, 0 or "
-    "more.",
-    "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process (of divided weights: in all), before clipping.",
+    "grad_norm": "Euclidean norm of the gradient before clipping, mean over the updates that the step took, 0 or more.",
+    "grad_norm/<stream>": "Norm of the gradient of the stream <stream> alone, in the first process (of divided "
+    "weights: in all), before clipping.",
     "learning_rate": "Learning rate of all updates of the step, 0 or more.",
     "updates/count": "Optimizer steps that the step took.",
     "updates/stopped_early": "Whether max_kl ended the updates of the step, 1 or 0; with max_kl only.",
@@ -156,7 +159,8 @@ _EVALUATIONS = {
     "score/sampled": "Mean score of the sampled responses to held-out tasks, in the environment's range.",
     "score/greedy": "Mean score of the greedy responses to held-out tasks, in the environment's range.",
     "unscored": "Share of the evaluation's responses without a score, from 0 to 1.",
-    "response_tokens": "Mean number of tokens that the policy sampled in an episode of the evaluation, over all of its responses.",
+    "response_tokens": "Mean number of tokens that the policy sampled in an episode of the evaluation, over all of its "
+    "responses.",
     **_EPISODES,
     "env/<name>": "The environment's own metric <name>, over the sampled responses (or the greedy ones if none were "
     "sampled).",
@@ -177,18 +181,19 @@ _RESULTS = {
     "tasks": "Evaluated tasks, a count.",
     "samples": "Responses to each task, a count.",
     "threshold": "Smallest score of a correct response for pass@k, in the environment's range.",
-    "metrics": "The entries pass@<k>, avg@<k> and maj@<k>, each with value, low and high (the 95 % interval) and tasks.",
+    "metrics": "The entries pass@<k>, avg@<k> and maj@<k>, each with value, low and high (the 95 % interval) and "
+    "tasks.",
     "pass@<k>": "Probability that at least one of <k> responses to a task is correct, from 0 to 1, mean over tasks.",
     "avg@<k>": "Mean score of the <k> responses to a task, mean over tasks, in the environment's range.",
     "maj@<k>": "Expected score of the most frequent answer among <k> responses, mean over tasks, in the environment's "
     "range; absent where no response of the evaluation has a vote.",
     "env_metrics": "The environment's own metrics: the entries env/<name> of evaluations.jsonl, without env/.",
-    "episode_metrics": "The means over episodes: the entries episode/<name> of evaluations.jsonl, without episode/; empty "
-    "for an environment of one turn.",
+    "episode_metrics": "The means over episodes: the entries episode/<name> of evaluations.jsonl, without episode/; "
+    "empty for an environment of one turn.",
     "unscored": _EVALUATIONS["unscored"],
     "unscored_reason": "Status and detail of the first response without a score, or null.",
-    "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1; of several turns, the last "
-    "one counts.",
+    "cut_off": "Share of the evaluation's responses that reached the length limit, from 0 to 1; of several turns, the "
+    "last one counts.",
     "response_tokens": _EVALUATIONS["response_tokens"],
     "contamination": "Evaluated problems that the model was trained on (shared) and the numbers of tasks compared, or "
     "null if the training tasks are unknown.",

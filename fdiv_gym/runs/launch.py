@@ -129,7 +129,9 @@ def _configuration(config: RunConfig | Mapping[str, Any] | str | Path) -> RunCon
         return load_config(config)
     if isinstance(config, Mapping):
         return parse_config(config)
-    raise ConfigError(f"a configuration must be a RunConfig, a mapping or the path of a TOML file, got {shorten(config)}")
+    raise ConfigError(
+        f"a configuration must be a RunConfig, a mapping or the path of a TOML file, got {shorten(config)}"
+    )
 
 
 def _resume(run: RunFolder, config: RunConfig, allow_plugin_change: bool) -> RunResult:

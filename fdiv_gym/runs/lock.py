@@ -69,9 +69,9 @@ def _lock(folder: Path, what: str, advice: str) -> int | None:
             raise
         os.close(held)  # the process that held the lock removed the folder before this one had it
     _held[held] = os.getpid()
-    with contextlib.suppress(OSError):  # a full disk is reported by whoever writes next
-        with replacing(folder / WRITER) as file:
-            file.write(f"{os.getpid()}\n")
+    # A full disk is reported by whoever writes next.
+    with contextlib.suppress(OSError), replacing(folder / WRITER) as file:
+        file.write(f"{os.getpid()}\n")
     return held
 
 
@@ -90,9 +90,8 @@ def _is_same(folder: Path, held: int) -> bool:
 def _writer(folder: Path) -> str:
     """The process that holds the lock; it may have the lock and not yet have written its number."""
     for _ in range(20):
-        with contextlib.suppress(OSError, ValueError):
-            with open_for_reading(folder / WRITER) as file:
-                return f"process {int(file.read(20))}"
+        with contextlib.suppress(OSError, ValueError), open_for_reading(folder / WRITER) as file:
+            return f"process {int(file.read(20))}"
         time.sleep(0.01)
     return "another process"
 

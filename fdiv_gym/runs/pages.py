@@ -27,7 +27,12 @@ def complete_samples(samples: Lines) -> list[Mapping[str, Any]]:
 def _is_complete(sample: Mapping[str, Any]) -> bool:
     verdict = sample.get("verdict")
     texts = all(isinstance(sample.get(key), str) for key in ("split", "mode", "task_hash", "response"))
-    if not texts or not isinstance(sample.get("step"), int) or "prompt" not in sample or not isinstance(verdict, Mapping):
+    if (
+        not texts
+        or not isinstance(sample.get("step"), int)
+        or "prompt" not in sample
+        or not isinstance(verdict, Mapping)
+    ):
         return False
     if transcript_of(sample) is None:
         return False
@@ -100,9 +105,12 @@ ERROR = "divergence_error/"
 
 
 def evaluation_table(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Each metric of the last evaluations of runs, one cell for each run; scores first, divergences last, with errors."""
+    """Each metric of the last evaluations of runs, a cell for each run; scores first, divergences last, with errors."""
     keys = {key for line in lines for key in line if not key.startswith(ERROR)} - {"step"}
-    ordered = ["step", *sorted(keys, key=lambda key: (key.startswith("divergence/"), not key.startswith("score/"), key))]
+    ordered = [
+        "step",
+        *sorted(keys, key=lambda key: (key.startswith("divergence/"), not key.startswith("score/"), key)),
+    ]
     return {key: [_cell(line, key) for line in lines] for key in ordered}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of ``Trainer.fit``. A run that an event stopped raises an error; its ``summary.json`` says ``stopped``.
+    """The result of ``Trainer.fit``. A run that an event stopped raises an error; ``summary.json`` says ``stopped``.
 
     Args:
         folder: the run folder.
