@@ -14,7 +14,7 @@ from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.folder import PANELS, RunFolder
 from fdiv_gym.runs.plots import is_number
 
-PANELS_SHOWN, FIGURES_SHOWN, SERIES_SHOWN, POINTS_SHOWN = 12, 12, 20, 2000
+PANELS_SHOWN, FIGURES_SHOWN, SERIES_SHOWN, POINTS_SHOWN = 8, 6, 20, 500
 ROWS_SHOWN, COLUMNS_SHOWN = 500, 30
 LARGEST = 1e30
 """Values and steps beyond this are not drawn, and integers beyond it are no cells."""

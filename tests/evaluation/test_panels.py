@@ -136,7 +136,7 @@ def test_numbers_and_lengths_are_bounded(run):
     text = json.dumps({"panels": [panel, *[RECORD] * 20]})
     (run.path / PANELS).write_text(text.replace('"x"', "NaN"))
     panels, note = read_panels(run)
-    assert note.endswith("9 more panels are not shown")
+    assert note.endswith("13 more panels are not shown")
     series = panels[0]["figures"][0]["series"]
     assert len(series) == 20
     assert [len(kept) for kept in series.values()] == [POINTS_SHOWN] * 20
