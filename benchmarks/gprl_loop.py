@@ -5,7 +5,7 @@
 The environment is safety/Zeal-v0: annotators like exclamation marks, the hidden true score does not. The judges are
 preference models learnt from the annotators' pairs, one for each seed (general with k = 3, and Bradley-Terry), and an
 exact one whose dimensions are the three qualities. Every method gets the same initial model, steps and rollouts. Its
-learning rate is chosen on other seeds, after half of the steps of the table. A finished run is kept in
+learning rate is chosen on other seeds, after a quarter of the steps of the table. A finished run is kept in
 benchmarks/results/gprl_loop.jsonl and not repeated; --fresh repeats all runs. The preference models stay in
 runs/gprl_loop.
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from gprl_loop_judge import DIMENSIONS, ExactJudge, SummedScore
-from gprl_loop_report import LAST, LINE, RATES, STEPS, TUNING_SEEDS, VARIANTS, plot, report
+from gprl_loop_report import LAST, LINE, RATES, STEPS, TUNED, TUNING_SEEDS, VARIANTS, plot, report
 from seeded import rate_table, run_all
 
 from fdiv_gym.runs import EVALUATIONS, RunFolder, parse_config
@@ -53,6 +53,7 @@ OBJECTIVES = {
 def configuration(variant: str, seed: int, rate: float) -> dict:
     """One run of the table or of the choice of the learning rate."""
     judge, method = variant.split(": ")
+    steps = TUNED if seed in TUNING_SEEDS else STEPS
     kind = "pinned" if method == "GRPO, Bradley-Terry" else "general"
     learnt = {"name": "gpm", "model": str(model_folder(kind, seed)), "against": "anchors"}
     return {
@@ -63,8 +64,8 @@ def configuration(variant: str, seed: int, rate: float) -> dict:
         "objective": OBJECTIVES[method],
         "callbacks": [{"name": "drift-monitor"}] if method == "GPRL, monitor" else [],
         "trainer": {
-            "name": "accelerate", "steps": STEPS // 2 if seed in TUNING_SEEDS else STEPS, "prompts_per_step": 8,
-            "group_size": 8, "learning_rate": rate, "warmup_steps": 5, "evaluate_every": 15, "evaluate_tasks": 64,
+            "name": "accelerate", "steps": steps, "prompts_per_step": 8, "group_size": 8, "learning_rate": rate,
+            "warmup_steps": 5, "evaluate_every": 30 if steps == STEPS else 15, "evaluate_tasks": 64,
             "evaluate_samples": 2, "checkpoint_every": 0, "samples_per_step": 0, "check_plugins": False,
         },
     }  # fmt: skip
