@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from seeded import compared, ends, shown
 
-STEPS, TUNED = 240, 60
+STEPS, TUNED = 120, 60
 """Steps of a run of the table, and of one that chooses the learning rate."""
 LAST = 2
 """Evaluations that count as an end."""
@@ -50,8 +50,6 @@ def report(
         *table(runs, rates, TUNED),
         "",
         *table(runs, rates, STEPS),
-        "",
-        "![curves](gprl_loop.png)",
         "",
         "## Comparisons",
         "",

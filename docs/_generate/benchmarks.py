@@ -24,6 +24,7 @@ machine with two CPU cores. `make bench` runs the first three.
 | `python benchmarks/first_norms.py` | the gradient norm of the first step, for every on-policy objective | `benchmarks/results/first_norms.md` |
 | `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
 | `python benchmarks/reward_hacking.py` | f-HAL against f-GRPO, FDO and GRPO under a flawed judge | `benchmarks/results/reward_hacking.md` |
+| `python benchmarks/gprl_loop.py` | GPRL with and without the drift monitor, GDPO and GRPO where one quality is easy to exaggerate | `benchmarks/results/gprl_loop.md` |
 | `python benchmarks/isolation.py` | a batch scored in a process of its own against one scored in the run | `benchmarks/results/isolation.md` |
 | `python benchmarks/conversations.py --write` | 2 000 live episodes with a tool of 10 ms: throughput, memory, leaks; turns in step against episodes that go on alone | `benchmarks/results/conversations.md` |
 | `python benchmarks/reliability.py` | random kills of runs, planted faults of scorers, minutes of load (`make soak`); prints its tables | `benchmarks/results/reliability.md` |
@@ -36,7 +37,7 @@ machine with two CPU cores. `make bench` runs the first three.
 
 The benchmarks use small models, small tables or fixed sets of answers. They show the direction of an effect on this
 scale; they are no evidence for large models."""  # noqa: E501 - rows of a table
-ORDER = ("startup", "first_run", "defaults", "importance", "reward_hacking", "verifier", "isolation")
+ORDER = ("startup", "first_run", "defaults", "importance", "reward_hacking", "gprl_loop", "verifier", "isolation")
 IMAGES = "img"
 """Folder of the figures on the page, relative to ``docs``; mkdocs shows files below ``docs`` only."""
 
