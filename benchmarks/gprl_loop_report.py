@@ -68,7 +68,7 @@ def report(
         "",
         "## Learning rates",
         "",
-        f"Mean true score at step {TUNED} on seeds {', '.join(map(str, TUNING_SEEDS))}, which no other table "
+        f"Mean true score at step {TUNED} on seed {', '.join(map(str, TUNING_SEEDS))}, which no other table "
         "uses; the chosen rate is bold. A user with a flawed judge alone has no true score to choose by: every method "
         "gets its best case.",
         "",
