@@ -228,7 +228,10 @@ def _satterthwaite(strata: Sequence[Values]) -> float:
             if size > 1:
                 variances.append(float(d.mean(axis=1 - axis).var(ddof=1)) / size)
                 freedoms.append(size - 1)
-    return sum(variances) ** 2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    least = float(min(freedoms))  # a bound, which rounding may miss
+    if sum(variances) == 0.0:
+        return least
+    return max(least, sum(variances) ** 2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True)))
 
 
 def _verdict(estimate: Estimate, significant: bool) -> Finding:

@@ -103,7 +103,9 @@ def checked(scores: npt.ArrayLike, what: str = "scores", axes: Sequence[str] = (
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         cells = [", ".join(f"{axis} {i}" for axis, i in zip(axes, cell, strict=True)) for cell in bad[:CELLS_NAMED]]
-        raise _missing(what, cells, len(bad))
+        if "environments" in axes:
+            raise _missing(what, cells, len(bad))
+        raise BenchError(f"{what} has no finite number for {'; '.join(cells)}")
     return array
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import integrate, stats
@@ -50,12 +50,14 @@ def test_aggregates_by_hand():
 
 
 @given(matrices)
+@settings(max_examples=50, deadline=None)
 def test_the_interquartile_mean_is_that_of_scipy(scores):
     assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=None), abs=1e-12)
 
 
 @pytest.mark.parametrize("statistic", [interquartile_mean, mean, median])
 @given(scores=matrices, shift=st.floats(-1, 1), data=st.data())
+@settings(max_examples=50, deadline=None)
 def test_shift_order_and_monotonicity(statistic, scores, shift, data):
     value = statistic(scores)
     assert statistic(scores + shift) == pytest.approx(value + shift, abs=1e-9)
@@ -124,6 +126,23 @@ def test_several_environments_have_satterthwaites_degrees_of_freedom():
     assert found.p_value == pytest.approx(welch.pvalue, rel=0.05)
 
 
+def test_two_seeds_have_one_degree_of_freedom():
+    for seed in range(50):  # rounding below 1 would be refused by the minimum detectable effect
+        found = paired_difference(np.random.RandomState(seed).random((2, 1)), np.zeros((2, 1)), FEW)
+        assert found.freedom == pytest.approx(1.0, abs=1e-12)
+        assert found.standard_error is not None
+        assert found.freedom is not None
+        assert found.freedom >= 1.0
+        assert minimum_detectable_effect(found.standard_error, found.freedom) > 10 * found.standard_error
+
+
+def test_variation_of_single_responses_alone():
+    # The means of seeds and of prompts are all 0; those of draws are not.
+    d = np.array([[[1.0, -1.0]], [[-1.0, 1.0]]])
+    found = paired_difference(d, np.zeros_like(d), FEW)
+    assert (found.estimate.value, found.freedom, found.standard_error) == (0.0, 1.0, pytest.approx(1.0, rel=0.1))
+
+
 def test_pairing_removes_what_seeds_and_prompts_share():
     random = np.random.RandomState(5)
     shared = random.normal(size=(5, 1, 40)) + random.normal(size=(5, 1, 1))
@@ -170,6 +189,7 @@ def test_probability_of_improvement_by_hand():
 
 
 @given(st.data())
+@settings(max_examples=50, deadline=None)
 def test_probability_of_improvement_is_mann_whitneys(data):
     shape = (5, 2)
     x, y = (data.draw(arrays(np.float64, shape, elements=st.integers(0, 4).map(float))) for _ in range(2))
@@ -186,6 +206,7 @@ def test_holm_by_hand():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
 def test_holm_lies_between_none_and_bonferroni(p):
     adjusted = holm(p)
     assert np.all(adjusted >= np.array(p))
@@ -295,7 +316,7 @@ def test_many_missing_cells_are_counted():
         (lambda: paired_difference({"a": SCORES, "b": SCORES[:3]}, {"a": SCORES, "b": SCORES[:3]}), "same seeds"),
         (lambda: probability_of_improvement(SCORES, SCORES[:, :1]), "2 and 1 environments"),
         (lambda: holm([0.5, 1.2]), "between 0 and 1"),
-        (lambda: holm([math.nan]), "no score for comparisons 0"),
+        (lambda: holm([math.nan]), "no finite number for comparisons 0"),
         (lambda: verdicts([difference(0.1)], alpha=0.0), "alpha"),
         (lambda: minimum_detectable_effect(0.0, 4), "standard error above 0"),
         (lambda: minimum_detectable_effect(1.0, 4, alpha=0.9), "alpha < power"),
