@@ -56,12 +56,12 @@ def interquartile_mean(scores: npt.ArrayLike) -> Values:
 
 def mean(scores: npt.ArrayLike) -> Values:
     """The mean over seeds and environments of [..., seeds, environments]."""
-    return np.asarray(np.mean(scores, axis=(-2, -1)))
+    return np.asarray(np.mean(np.asarray(scores), axis=(-2, -1)))
 
 
 def median(scores: npt.ArrayLike) -> Values:
     """The median over environments of the means over seeds of [..., seeds, environments]."""
-    return np.asarray(np.median(np.mean(scores, axis=-2), axis=-1))
+    return np.asarray(np.median(np.mean(np.asarray(scores), axis=-2), axis=-1))
 
 
 def optimality_gap(scores: npt.ArrayLike, gamma: float = 1.0) -> Values:

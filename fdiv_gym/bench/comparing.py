@@ -231,7 +231,8 @@ def _satterthwaite(strata: Sequence[Values]) -> float:
     least = float(min(freedoms))  # a bound, which rounding may miss
     if sum(variances) == 0.0:
         return least
-    return max(least, sum(variances) ** 2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True)))
+    found = sum(variances) ** 2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    return max(least, float(found))
 
 
 def _verdict(estimate: Estimate, significant: bool) -> Finding:

@@ -120,7 +120,7 @@ def relative_overall(
     values = relative(array)
     if np.isnan(values).any():
         never = np.flatnonzero(np.all(np.round(array.mean(axis=1) - zero, DECIMALS) <= 0.0, axis=0))
-        names = [f"environment {e}" if environments is None else environments[e] for e in never]
+        names = [f"environment {e}" if environments is None else environments[e] for e in map(int, never)]
         raise BenchError(
             f"relative overall is not defined on {', '.join(names)}: no objective is better than the base model. Drop "
             f"the environment for all objectives (fdiv_gym.bench.without_environments)"
