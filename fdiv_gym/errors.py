@@ -50,6 +50,10 @@ class TrainerError(FdivGymError):
     """Training cannot start, continue or be stored."""
 
 
+class BenchError(FdivGymError):
+    """A matrix, a record or a bundle of the bench is wrong, incomplete or contradicts itself."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suggestion for an unknown ``name``: the closest known names, or the first known names."""
     known = sorted(set(known))

@@ -1,0 +1,51 @@
+"""The bench: objectives compared over environments and seeds; the statistics of its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fdiv_gym._lazy import lazy
+
+if TYPE_CHECKING:
+    from fdiv_gym.bench.aggregates import Profile as Profile
+    from fdiv_gym.bench.aggregates import aggregate_scores as aggregate_scores
+    from fdiv_gym.bench.aggregates import interquartile_mean as interquartile_mean
+    from fdiv_gym.bench.aggregates import optimality_gap as optimality_gap
+    from fdiv_gym.bench.aggregates import performance_profile as performance_profile
+    from fdiv_gym.bench.comparing import Difference as Difference
+    from fdiv_gym.bench.comparing import Finding as Finding
+    from fdiv_gym.bench.comparing import holm as holm
+    from fdiv_gym.bench.comparing import minimum_detectable_effect as minimum_detectable_effect
+    from fdiv_gym.bench.comparing import paired_difference as paired_difference
+    from fdiv_gym.bench.comparing import probability_of_improvement as probability_of_improvement
+    from fdiv_gym.bench.comparing import verdicts as verdicts
+    from fdiv_gym.bench.curves import Reached as Reached
+    from fdiv_gym.bench.curves import area_under_curve as area_under_curve
+    from fdiv_gym.bench.curves import budget_to_target as budget_to_target
+    from fdiv_gym.bench.curves import median_to_target as median_to_target
+    from fdiv_gym.bench.ranking import Ranking as Ranking
+    from fdiv_gym.bench.ranking import average_rank as average_rank
+    from fdiv_gym.bench.ranking import relative_overall as relative_overall
+    from fdiv_gym.bench.resampling import Estimate as Estimate
+    from fdiv_gym.bench.resampling import Resampling as Resampling
+    from fdiv_gym.bench.resampling import require_complete as require_complete
+    from fdiv_gym.bench.resampling import without_environments as without_environments
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
+        "aggregates": ["Profile", "aggregate_scores", "interquartile_mean", "optimality_gap", "performance_profile"],
+        "comparing": [
+            "Difference",
+            "Finding",
+            "holm",
+            "minimum_detectable_effect",
+            "paired_difference",
+            "probability_of_improvement",
+            "verdicts",
+        ],
+        "ranking": ["Ranking", "average_rank", "relative_overall"],
+        "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
+    },
+)
