@@ -1,11 +1,20 @@
 """A finished run, and copies of it to damage."""
 
 import shutil
+import signal
 
 import pytest
 from folder_harness import config_file
 
 from fdiv_gym.runs import RunFolder, load_config, train
+
+
+@pytest.fixture(autouse=True)
+def hangups_are_not_ignored():
+    """A terminal's hang-up ends the commands of these tests also where ``nohup`` started pytest."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
 
 
 @pytest.fixture(scope="session")
