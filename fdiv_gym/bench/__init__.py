@@ -1,4 +1,4 @@
-"""The bench: objectives compared over environments and seeds; the statistics of its tables."""
+"""The bench: objectives compared over environments and seeds; cells, records, statistics of tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.aggregates import interquartile_mean as interquartile_mean
     from fdiv_gym.bench.aggregates import optimality_gap as optimality_gap
     from fdiv_gym.bench.aggregates import performance_profile as performance_profile
+    from fdiv_gym.bench.cells import Cell as Cell
+    from fdiv_gym.bench.cells import expand as expand
     from fdiv_gym.bench.comparing import Difference as Difference
     from fdiv_gym.bench.comparing import Finding as Finding
     from fdiv_gym.bench.comparing import holm as holm
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.curves import area_under_curve as area_under_curve
     from fdiv_gym.bench.curves import budget_to_target as budget_to_target
     from fdiv_gym.bench.curves import median_to_target as median_to_target
+    from fdiv_gym.bench.matrix import Matrix as Matrix
+    from fdiv_gym.bench.matrix import load_matrix as load_matrix
+    from fdiv_gym.bench.matrix import parse_matrix as parse_matrix
     from fdiv_gym.bench.ranking import Ranking as Ranking
     from fdiv_gym.bench.ranking import average_rank as average_rank
     from fdiv_gym.bench.ranking import relative_overall as relative_overall
+    from fdiv_gym.bench.record import Record as Record
+    from fdiv_gym.bench.record import read_record as read_record
     from fdiv_gym.bench.resampling import Estimate as Estimate
     from fdiv_gym.bench.resampling import Resampling as Resampling
     from fdiv_gym.bench.resampling import require_complete as require_complete
@@ -34,6 +41,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "matrix": ["Matrix", "load_matrix", "parse_matrix"],
+        "cells": ["Cell", "expand"],
+        "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
         "aggregates": ["Profile", "aggregate_scores", "interquartile_mean", "optimality_gap", "performance_profile"],
         "comparing": [

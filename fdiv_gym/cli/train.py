@@ -122,6 +122,9 @@ def _show(result: RunResult) -> None:
         console.print(table)
     folder = shlex.quote(str(result.folder))
     lines = [f"{result.status} in {result.summary.get('seconds', 0):.0f} s; run folder: {folder}"]
+    ended_by, spent = result.summary.get("ended_by", "steps"), result.summary.get("spent", {})
+    if ended_by != "steps":
+        lines.append(f"Its budget ended it: {spent[ended_by]:,.6g} {ended_by} spent")
     if result.status == "interrupted":
         lines.append(f"Resume with: fdiv-gym train --resume {folder}")
     else:

@@ -273,11 +273,20 @@ def _check_streams(config: RunConfig) -> None:
         raise ConfigError(
             f'objective {config.objective.name!r} needs preferences: add a table [preferences] with path = "..."'
         )
-    # The streams of the class: f-hal at lam = 0 reads no preferences, but a sweep over lam keeps the table.
-    of_class = type(objective).streams
-    possible = of_class if isinstance(of_class, tuple) else streams
-    if "preferences" not in possible and config.preferences is not None:
+    if "preferences" not in possible_streams(objective) and config.preferences is not None:
         raise ConfigError(f"objective {config.objective.name!r} reads no preferences: remove the table [preferences]")
+
+
+def possible_streams(objective: Objective) -> tuple[str, ...]:
+    """The streams that an objective reads under some options: f-hal at lam = 0 reads no preferences, others do.
+
+    A sweep over such an option keeps the table [preferences].
+
+    Raises:
+        PluginError: the objective names no stream, or an unknown one.
+    """
+    of_class = type(objective).streams
+    return tuple(of_class) if isinstance(of_class, tuple) else check_streams(objective)
 
 
 def _toml_value(text: str) -> Any:

@@ -139,7 +139,13 @@ _STEPS = {
     "divergence's guard, from 0 to 1.",
     "divergence/log_ratio": "Mean log pi_old - log pi_ref of a token over the first process's rollouts, in nats, an "
     "estimate of the KL divergence from the reference for each token.",
-    # times
+    # sums over the run, and times
+    "spent/tokens": "Tokens sampled for training since the start of the run, over all processes, a count; without "
+    "evaluations.",
+    "spent/verifications": "Responses drawn and scored for training since the start of the run, over all processes, a "
+    "count; without evaluations.",
+    "time/run_seconds": "The run's clock at the end of the step, in seconds, with evaluations and checkpoints and "
+    "through every resume.",
     "time/seconds": "Wall-clock time of the step, in seconds.",
     "time/rollout_seconds": "Time for drawing and judging the step's responses, in seconds.",
     "time/sampling_seconds": "Time in which the first process drew the step's responses, in seconds.",

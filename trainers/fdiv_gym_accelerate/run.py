@@ -45,6 +45,7 @@ from fdiv_gym_accelerate.reference import Moving
 from fdiv_gym_accelerate.rollouts import Rollouts
 from fdiv_gym_accelerate.settings import TrainerOptions
 from fdiv_gym_accelerate.sharding import whole
+from fdiv_gym_accelerate.spending import Spending
 from fdiv_gym_accelerate.streams import StreamBatch, rollout_stream, whole_groups
 from fdiv_gym_accelerate.tables import send_samples, without_tables
 from fdiv_gym_accelerate.totals import Totals
@@ -81,6 +82,7 @@ class Run(Parts):
         self._saved: int | None = None  # step of the newest checkpoint
         self.seconds = 0.0
         self._begun = time.monotonic()
+        self.spending = Spending(settings.budget, several=self.accelerator.num_processes > 1)
         changed = False
         if resume:
             if self.accelerator.is_main_process:
@@ -100,6 +102,15 @@ class Run(Parts):
             plain = without_tables(self.trackers)
             if plain and config.tracker.samples_every:
                 self.screen.message(f"tracker {', '.join(plain)} gets no samples: they are in samples.jsonl")
+
+    @property
+    def ended_by(self) -> str | None:
+        """What ended the run: ``steps``, or the quantity of its budget that is spent; None if it goes on."""
+        return self.spending.exhausted or ("steps" if self.step >= self.settings.steps else None)
+
+    def clock(self) -> float:
+        """Seconds since the start of the run, without those between an interruption and the resume."""
+        return self.seconds + time.monotonic() - self._begun
 
     # ---- a step -----------------------------------------------------------------------------------
 
@@ -130,6 +141,7 @@ class Run(Parts):
         self._move_reference()
         line |= self.phases.line()
         line |= metrics.time_line(drawn.sampled if drawn else (), time.monotonic() - begun, rollout_seconds)
+        line |= self.spending.add(drawn.sampled if drawn else (), self.clock())
         self._log(line, drawn.groups if drawn else None)
         try:
             self.events.end_step(step)
@@ -223,7 +235,8 @@ class Run(Parts):
         gathered = gathered_state(self.policy, self.optimizer, keep=self.accelerator.is_main_process)
         if self.accelerator.is_main_process:
             extra: dict[str, Any] = {
-                "seconds": self.seconds + time.monotonic() - self._begun,
+                "seconds": self.clock(),
+                "spent": self.spending.state_dict(),
                 "positions": self._positions(),
                 "ranks": ranks,
                 "events": self.events.state_dict(),
@@ -256,8 +269,10 @@ class Run(Parts):
         return {
             "status": status,
             **before_and_after(self.folder.lines(EVALUATIONS), self.step),
-            "seconds": round(self.seconds + time.monotonic() - self._begun, 2),
+            **({} if self.ended_by is None else {"ended_by": self.ended_by}),
+            "seconds": round(self.clock(), 2),
             "steps": self.step,
+            "spent": self.spending.state_dict(),
             "events": self.events.summary(),
             **self.records.missing(self.step),
         }
@@ -282,7 +297,7 @@ class Run(Parts):
                 f"there is no checkpoint: the run starts again, its {recorded} recorded steps are removed"
             )
         self.folder.keep_until(self.step if has_checkpoint else -1)
-        if self.step < self.settings.steps:
+        if self.ended_by is None:
             (self.folder.path / SUMMARY).unlink(missing_ok=True)
 
     def _resume(self) -> bool:
@@ -299,9 +314,15 @@ class Run(Parts):
         if checkpoint is not None:
             self.step, extra = load_checkpoint(checkpoint, self.policy, self.optimizer, self.schedule)
             self._saved = self.step
+            if "spent" not in extra:
+                raise fg.TrainerError(
+                    f"checkpoint {checkpoint} lacks what the run had spent: an older fdiv-gym wrote it, and it "
+                    "cannot be resumed; start a new run"
+                )
             if self.tasks is not None:
                 self.tasks.position = int(extra["positions"].get("rollouts", 0))
             self.seconds = float(extra["seconds"])
+            self.spending.load_state_dict(extra["spent"])
             self.rank.restore(extra["ranks"])
             self.events.load_state_dict(extra["events"])
             self.watch.load_state_dict(extra["windows"])

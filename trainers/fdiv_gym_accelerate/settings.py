@@ -20,11 +20,40 @@ class DynamicSampling(fg.Options):
     objective's advantage compares, which is the reward, and the weighted components for gdpo."""
 
 
+class Budget(fg.Options):
+    """What a run may spend, in training and over all processes; it ends after the first step that reaches a limit.
+
+    ``trainer.steps`` stays the largest number of steps, and the horizon of schedules.
+    """
+
+    tokens: int | None = pydantic.Field(None, ge=1)
+    """Sampled tokens, of all responses that training drew."""
+    verifications: int | None = pydantic.Field(None, ge=1)
+    """Responses that were drawn and scored, with those that ``dynamic_sampling`` dropped."""
+    seconds: float | None = pydantic.Field(None, gt=0)
+    """Seconds of the run's clock, evaluations and checkpoints included and the loading of the model not; it goes on
+    where the checkpoint of a resumed run had it."""
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set."""
+        found = {"tokens": self.tokens, "verifications": self.verifications, "seconds": self.seconds}
+        return {name: limit for name, limit in found.items() if limit is not None}
+
+    @pydantic.model_validator(mode="after")
+    def _limits_something(self) -> Budget:
+        if not self.limits:
+            raise ValueError("a budget needs tokens, verifications or seconds")
+        return self
+
+
 class TrainerOptions(fg.Options):
     """Options of the trainer ``accelerate``."""
 
     steps: int = pydantic.Field(300, ge=1)
     """Rollout batches; each has ``updates_per_rollout`` times ``minibatches`` optimizer steps."""
+    budget: Budget | None = None
+    """End the run before its last step, when it has spent tokens, verifications or seconds."""
     prompts_per_step: int = pydantic.Field(32, ge=1)
     """Tasks for each step, summed over all processes."""
     group_size: int = pydantic.Field(8, ge=2)

@@ -242,6 +242,8 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
         given = {
             "dynamic_sampling": settings.dynamic_sampling is not None,
             "max_kl": settings.max_kl is not None,
+            "budget.tokens": settings.budget is not None and settings.budget.tokens is not None,
+            "budget.verifications": settings.budget is not None and settings.budget.verifications is not None,
             "old_logps": settings.old_logps == "recomputed",
             "logprob_tolerance": settings.logprob_tolerance is not None,
         }

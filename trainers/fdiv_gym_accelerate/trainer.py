@@ -52,13 +52,13 @@ class AccelerateTrainer(fg.Trainer):
         if run.step == 0 and not run.is_evaluated():
             run.evaluate()
         run.screen.start(self.options.steps, run.step)
-        while run.step < self.options.steps and not interrupt.agreed():
+        while run.ended_by is None and not interrupt.agreed():
             run.train_step()
-            if self._is_due(self.options.evaluate_every, run.step) and run.step < self.options.steps:
+            if self._is_due(self.options.evaluate_every, run.step) and run.ended_by is None:
                 run.evaluate()
-            if self._is_due(self.options.checkpoint_every, run.step) or run.step == self.options.steps:
+            if self._is_due(self.options.checkpoint_every, run.step) or run.ended_by is not None:
                 run.save()
-        finished = run.step >= self.options.steps
+        finished = run.ended_by is not None
         if finished and not run.is_evaluated():
             run.evaluate()
         elif run.step > 0:

@@ -1,0 +1,57 @@
+"""A small matrix of real runs: the embedded model with one layer, two steps of warm start, two steps of training."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from fdiv_gym.bench import expand, parse_matrix
+
+VALUES = {
+    "name": "small",
+    "base": {
+        "engine": {"max_new_tokens": 4},
+        "model": {
+            "embedded": {"layers": 1, "heads": 1, "head_dim": 32, "warm_start_steps": 2, "warm_start_batch": 8},
+        },
+        "trainer": {
+            "prompts_per_step": 2,
+            "group_size": 2,
+            "evaluate_tasks": 3,
+            "evaluate_samples": 2,
+            "evaluate_every": 1,
+            "checkpoint_every": 1,
+        },
+    },
+    "objectives": [
+        {"label": "f-GRPO pearson", "objective": {"name": "f-grpo", "divergence": "pearson"}},
+        {"label": "grpo", "objective": {"name": "grpo"}},
+    ],
+    "environments": [{"label": "addition", "env": {"id": "math/Addition-v0", "digits": 1}}],
+    "seeds": [0, 1],
+    "budget": {"steps": 2},
+}
+
+
+def small(**changes):
+    """The matrix with some keys replaced; ``base__trainer`` updates a table of the base."""
+    values = copy.deepcopy(VALUES)
+    for name, value in changes.items():
+        table, _, inner = name.partition("__")
+        if inner:
+            values[table][inner] = {**values[table].get(inner, {}), **value}
+        elif value is None:
+            values.pop(name, None)
+        else:
+            values[name] = value
+    return values
+
+
+def cells_of(**changes):
+    """The cells of that matrix."""
+    return expand(parse_matrix(small(**changes)))
+
+
+def files(folder: Path) -> set[str]:
+    """The names of the files of a folder."""
+    return {path.name for path in folder.iterdir()}
