@@ -33,7 +33,7 @@ def on_one_and_on_two(script, folder, *arguments):
 def test_two_processes_agree_with_one(tmp_path, options):
     alone, together = on_one_and_on_two(SCRIPT, tmp_path, *options.split())
     assert float((alone["gradient"] - together["gradient"]).norm() / alone["gradient"].norm()) < 1e-6
-    assert alone["loss"] == pytest.approx(together["loss"], rel=1e-6)
+    assert alone["loss"] == pytest.approx(together["loss"], rel=1e-6, abs=1e-7)  # may cancel to 0
 
 
 @pytest.mark.slow
