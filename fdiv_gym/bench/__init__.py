@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.curves import area_under_curve as area_under_curve
     from fdiv_gym.bench.curves import budget_to_target as budget_to_target
     from fdiv_gym.bench.curves import median_to_target as median_to_target
+    from fdiv_gym.bench.local import Outcome as Outcome
+    from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix
     from fdiv_gym.bench.matrix import load_matrix as load_matrix
     from fdiv_gym.bench.matrix import parse_matrix as parse_matrix
@@ -43,6 +45,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "matrix": ["Matrix", "load_matrix", "parse_matrix"],
         "cells": ["Cell", "expand"],
+        "local": ["Outcome", "run_cells"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
         "aggregates": ["Profile", "aggregate_scores", "interquartile_mean", "optimality_gap", "performance_profile"],

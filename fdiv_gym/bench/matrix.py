@@ -242,6 +242,7 @@ class Matrix(Options):
                 raise ValueError(f"{where}.trainer.{name}: {elsewhere[name]} decides it for all cells, remove it here")
 
     def _trainers(self) -> list[tuple[str, Table]]:
+        entries: list[ObjectiveEntry | EnvironmentEntry | ModelEntry]
         entries = [*self.objectives, *self.environments, *(self.models or ())]
         return [(shorten(entry.label), entry.trainer) for entry in entries]
 

@@ -13,6 +13,7 @@ import pydantic
 
 from fdiv_gym.bench.cells import Cell, key_of
 from fdiv_gym.bench.labels import Label
+from fdiv_gym.bench.matrix import Table
 from fdiv_gym.errors import ConfigError, TrainerError
 from fdiv_gym.evaluation import is_sample
 from fdiv_gym.files import open_for_reading, replacing
@@ -205,7 +206,7 @@ def failed_record(cell: Cell, attempts: int, error: str) -> Record:
         error: its output or message, of which the end is kept.
     """
     text = printable(error.encode("utf-8", "replace").decode()).strip()[-LONGEST_ERROR:] or "it ended without a message"
-    empty = {"budget": None, "curve": {}, "final": None, "tasks": {}, "events": {}, "seconds": None}
+    empty: Table = {"budget": None, "curve": {}, "final": None, "tasks": {}, "events": {}, "seconds": None}
     values = _labels(cell) | empty | {"status": "failed", "attempts": attempts, "error": text}
     return build_options(Record, values, f"cell {cell.id}")
 

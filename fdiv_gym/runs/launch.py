@@ -110,7 +110,7 @@ def _refuse_untrainable(config: RunConfig) -> None:
         raise ConfigError(f"[engine] {cannot_train(config.engine.name)}")
 
 
-def _locked(folder: Path) -> contextlib.AbstractContextManager[None]:
+def _locked(folder: Path) -> contextlib.AbstractContextManager[int | None]:
     """The lock of a run folder; the first of several processes holds it for all of them."""
     if not is_main_process():
         return contextlib.nullcontext()

@@ -16,7 +16,7 @@ _held: dict[int, int] = {}  # open descriptor -> the process that opened it
 
 
 @contextlib.contextmanager
-def locked(folder: Path, what: str, advice: str) -> Iterator[None]:
+def locked(folder: Path, what: str, advice: str) -> Iterator[int | None]:
     """Create the folder if it is missing, and lock it; a folder created here that stays empty is removed again.
 
     The lock is one of the operating system on the folder itself, so it ends when the process is killed, and readers
@@ -27,6 +27,10 @@ def locked(folder: Path, what: str, advice: str) -> Iterator[None]:
         what: its kind, for the error message: ``the run folder``.
         advice: the end of the error message, e.g. ``choose another --output``.
 
+    Returns:
+        The descriptor that holds the lock, None on Windows. A program that is started with it (``pass_fds``) holds the
+        lock too, until both have ended.
+
     Raises:
         ConfigError: another process has locked it; the message names the process.
         TrainerError: it cannot be created or locked.
@@ -35,7 +39,7 @@ def locked(folder: Path, what: str, advice: str) -> Iterator[None]:
     try:
         held = _lock(folder, what, advice)
         try:
-            yield
+            yield held
         finally:
             _release(folder, held)
     finally:
