@@ -42,7 +42,7 @@ test: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)"
 
 test-all: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not full and not gpu and not vllm"
+	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not full and not gpu and not vllm" --durations 25
 
 test-full: $(VENV)/.installed
 	$(BIN)/pytest -m "full and not gpu and not vllm"

@@ -70,15 +70,25 @@ def learned(summary):
     return summary["after"]["score/greedy"] >= 0.60 and summary["after"]["score/sampled"] >= 0.45
 
 
+def check_seeds(folder, seeds, others):
+    """All of ``seeds`` learn, or all but one and ``others``: accuracy varies by 0.03 over seeds and machines."""
+    summaries, spent = train(folder, seeds)
+    assert spent <= len(seeds) * MOST_PROCESSOR_S
+    if sum(map(learned, summaries)) == len(seeds) - 1:
+        summaries += train(folder, others)[0]
+    assert sum(map(learned, summaries)) >= 2 or all(map(learned, summaries)), [each["after"] for each in summaries]
+    return summaries
+
+
+@pytest.mark.full
+def test_two_of_three_seeds_learn(smollm2, tmp_path):
+    check_seeds(tmp_path, [0, 1], [2])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(5000)  # beside other work; the limit of the test is on processor time
 def test_it_learns_what_no_temperature_and_no_vote_gives(smollm2, tmp_path):
-    """Two of three seeds: the accuracy of a run has a standard deviation of about 0.03 over seeds and machines."""
-    summaries, spent = train(tmp_path, [0, 1])
-    assert spent <= 2 * MOST_PROCESSOR_S
-    if sum(map(learned, summaries)) == 1:
-        summaries += train(tmp_path, [2])[0]
-    assert sum(map(learned, summaries)) >= 2, [summary["after"] for summary in summaries]
+    summaries = check_seeds(tmp_path, [0], [1, 2])
     arguments = ["eval", str(tmp_path / "seed-0"), "--step", "0", "--temperature", "0.1,0.3,1", "--samples", "4"]
     arguments += ["--tasks", "100", "--json"]
     done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, env=one_thread(), capture_output=True, text=True)
