@@ -63,7 +63,7 @@ def check_learning(name, seed, tmp_path, margins):
     return summary
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_nim_learns(tmp_path):
     check_learning("nim", 0, tmp_path, {"single": 0.25})
 
@@ -73,7 +73,8 @@ def test_hints_learn(tmp_path):
     check_learning("hints", 0, tmp_path, {"single": 0.25})
 
 
-@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # beside other work
 def test_mastermind_learns(tmp_path):
     check_learning("mastermind", 0, tmp_path, {"single": 0.3})
 
