@@ -173,6 +173,36 @@ class ControlSwitches(Options):
     """The length of the responses."""
 
 
+class RunLimits(Options):
+    """``[run]``: where the cells run and what they may use. It has no part in the keys of the cells."""
+
+    executor: Literal["local", "ray"] = "local"
+    """``local``: processes of this machine; ``ray``: one Ray task a cell, on any number of machines."""
+    processes: Count | None = None
+    """``local``: cells at a time; by default one a core."""
+    cores: Count | None = None
+    """``local``: cores to use; by default all that this process may use."""
+    address: str | None = pydantic.Field(None, min_length=1)
+    """``ray``: the cluster, ``host:port``, or ``auto`` for the one that runs on this machine; by default one is started
+    here and ended with the bench."""
+    cpus: Annotated[float, pydantic.Field(gt=0)] | None = None
+    """``ray``: cores that a cell takes; by default 1."""
+    gpus: Annotated[float, pydantic.Field(ge=0)] | None = None
+    """``ray``: GPUs that a cell takes, also a part of one; by default 0."""
+    memory_gb: Annotated[float, pydantic.Field(gt=0)] | None = None
+    """Gigabytes of resident memory above which a cell is ended, as a failure; ``ray`` places it by them too."""
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> RunLimits:
+        for name, executor in _EXECUTORS.items():
+            if executor != self.executor and getattr(self, name) is not None:
+                raise ValueError(f'run.{name} is read with executor = "{executor}" only: remove it')
+        return self
+
+
+_EXECUTORS = {"processes": "local", "cores": "local", "address": "ray", "cpus": "ray", "gpus": "ray"}
+
+
 class Matrix(Options):
     """A comparison; see ``load_matrix``."""
 
@@ -196,6 +226,8 @@ class Matrix(Options):
     """How options are chosen for each objective; by default they are not."""
     controls: ControlSwitches = ControlSwitches()
     """What is measured beside the table."""
+    run: RunLimits = RunLimits()
+    """Where the cells run; not part of what is compared."""
 
     @property
     def all_models(self) -> tuple[ModelEntry, ...]:

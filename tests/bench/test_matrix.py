@@ -84,6 +84,11 @@ TUNING = {"seeds": [7], "values": {"trainer.learning_rate": [1e-4, 1e-3]}}
         ({"tuning": {**TUNING, "method": "optuna", "trials": 3}}, "fewer than trials = 3"),
         ({"tuning": {**TUNING, "split": "heldout"}}, "tuning.split"),
         ({"controls": {"untraind": True}}, "did you mean 'untrained'"),
+        ({"run": {"executor": "slurm"}}, "run.executor"),
+        ({"run": {"processes": 0}}, "run.processes"),
+        ({"run": {"memory_gb": 0}}, "run.memory_gb"),
+        ({"run": {"cpus": 2}}, 'run.cpus is read with executor = "ray" only'),
+        ({"run": {"executor": "ray", "cores": 2}}, 'run.cores is read with executor = "local" only'),
     ],
 )
 def test_what_is_wrong_is_named(changes, message):
