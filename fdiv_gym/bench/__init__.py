@@ -46,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "matrix": ["Matrix", "RunLimits", "load_matrix", "parse_matrix"],
         "cells": ["Cell", "expand"],
+        "driver": ["Bench", "Count", "plan_bench", "run_bench"],
         "local": ["Outcome", "run_cells"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],

@@ -91,8 +91,9 @@ def run_bench(
         TrainerError: a file cannot be read or written.
     """
     folder = Path(folder)
+    run_limits = with_limits(load_matrix(matrix_path).run, limits or {})
+    check_matrix(load_matrix(matrix_path))  # before the folder belongs to it
     matrix = open_bench(Path(matrix_path), folder)
-    run_limits = with_limits(matrix.run, limits or {})
     record_start(folder, sys.argv if command is None else command, expand(matrix))
     screen = None if report else make_screen(Shown((), lambda metrics: ""))
     say: Say = report or screen.message  # type: ignore[union-attr]
@@ -164,11 +165,22 @@ def plan_bench(matrix_path: str | Path, folder: str | Path) -> Bench:
         matrix = open_bench(Path(matrix_path), folder)
     else:
         matrix = load_matrix(matrix_path)
+    check_matrix(matrix)
+    chosen = RunFolder(folder).read_json(TUNING).get("chosen")
+    return state_of(matrix, folder, chosen if isinstance(chosen, dict) else None)
+
+
+def check_matrix(matrix: Matrix) -> None:
+    """Refuse what would fail after hours: a wrong cell or control, an option that cannot be tuned, no validation split.
+
+    Raises:
+        ConfigError, BenchError: naming it.
+    """
+    expand(matrix)
+    control_cells(matrix, {})
     if matrix.tuning is not None:
         refuse_shared(matrix.tuning)
         score_ranges(expand(matrix.narrowed(), kind="tuning", seeds=matrix.tuning.seeds[:1]))
-    chosen = RunFolder(folder).read_json(TUNING).get("chosen")
-    return state_of(matrix, folder, chosen if isinstance(chosen, dict) else None)
 
 
 def state_of(matrix: Matrix, folder: Path, chosen: Mapping[str, Chosen] | None, *, interrupted: bool = False) -> Bench:

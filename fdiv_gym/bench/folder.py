@@ -16,7 +16,6 @@ from fdiv_gym.bench.cells import Cell
 from fdiv_gym.bench.matrix import Matrix, load_matrix
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.files import open_for_reading, replacing
-from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.changes import differences, listed
 from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.folder import RunFolder
@@ -69,11 +68,20 @@ def _refuse_another(path: Path, text: str) -> None:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is damaged: {error}") from None
     if known != given:
-        changed = differences(dotted(known), dotted(given)) or {"objectives": ("?", "?")}
+        changed = differences(dotted(_by_label(known)), dotted(_by_label(given)))
         raise ConfigError(
-            f"{path.parent} belongs to another matrix: {shorten(listed(changed))}. Choose another folder, or start it "
-            f"again with {path}"
+            f"{path.parent} belongs to another matrix: {listed(changed) or 'the order of its tables'}. Choose another "
+            f"folder, or start it again with {path}"
         )
+
+
+def _by_label(value: Any) -> Any:
+    """Nested tables, with each list of tables as a table of their labels, so that single keys can be named."""
+    if isinstance(value, Mapping):
+        return {str(key): _by_label(inner) for key, inner in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return {str(item.get("label", place)): _by_label(item) for place, item in enumerate(value)}
+    return value
 
 
 def record_start(folder: Path, command: Sequence[str], cells: Sequence[Cell]) -> None:
@@ -140,7 +148,6 @@ def decoding_of(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             model: Mapping[str, Any] = resolved["model"]
             prompt = {name: model.get(name) for name in ("chat", "chat_template", "chat_template_options")}
             prompt["system_prompt"] = (resolved.get("env") or {}).get("system_prompt")
-            found[cell.environment, cell.model] = {
-                "environment": cell.environment, "model": cell.model, "engine": resolved.get("engine"), "prompt": prompt,
-            }  # fmt: skip
+            labels = {"environment": cell.environment, "model": cell.model}
+            found[cell.environment, cell.model] = {**labels, "engine": resolved.get("engine"), "prompt": prompt}
     return list(found.values())
