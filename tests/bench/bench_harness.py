@@ -8,6 +8,7 @@ from pathlib import Path
 from fdiv_gym.bench import Record, expand, parse_matrix
 from fdiv_gym.bench.record import failed_record, write_record
 
+GRPO = {"label": "grpo", "objective": {"name": "grpo"}}
 VALUES = {
     "name": "small",
     "base": {
