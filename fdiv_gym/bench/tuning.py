@@ -91,7 +91,8 @@ def tune(matrix: Matrix, folder: Path, run: Run) -> Tuned:
         "values": {key: list(values) for key, values in tuning.values.items()},
         "score_range": {label: list(ends) for label, ends in ranges.items()}, "trials": rows, **choice,
     }  # fmt: skip
-    RunFolder(folder).write_json(TUNING, record)
+    if RunFolder(folder).read_json(TUNING) != record:
+        RunFolder(folder).write_json(TUNING, record)
     return Tuned(choice["chosen"], tuple(done), tuple(failed))
 
 
