@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fdiv_gym.bench.cells import Cell
-from fdiv_gym.bench.local import Outcome, run_cells
+from fdiv_gym.bench.folder import Outcome
+from fdiv_gym.bench.local import run_cells
 from fdiv_gym.bench.matrix import RunLimits
 from fdiv_gym.errors import ConfigError
 
