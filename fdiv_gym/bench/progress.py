@@ -24,7 +24,7 @@ class Progress:
         self, total: int, done: Sequence[str], failed: Sequence[str], seconds: Sequence[float], at_a_time: int,
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.done, self.failed, self._total = list(done), list(failed), total
+        self.done, self.failed, self.total = list(done), list(failed), total
         self._at_a_time, self._say = max(at_a_time, 1), say
         self._earlier, self._seconds = list(seconds), list[float]()
         say(f"{total} cells: {len(done)} done, {len(failed)} failed, {total - len(done) - len(failed)} to run")
@@ -53,7 +53,7 @@ class Progress:
             counts += f", {len(running)} running"
         left = self.seconds_left(running or ())
         about = "" if left is None else f", about {duration(left)} left"
-        self._say(f"{counts} of {self._total}{about}: {what}")
+        self._say(f"{counts} of {self.total}{about}: {what}")
 
     def seconds_left(self, running: Sequence[float] = ()) -> float | None:
         """The estimate in seconds; None if nothing is left, or nothing is known.
@@ -61,7 +61,7 @@ class Progress:
         Args:
             running: seconds since the start of each cell that runs.
         """
-        left = self._total - len(self.done) - len(self.failed)
+        left = self.total - len(self.done) - len(self.failed)
         known = self._seconds or self._earlier
         if not left or not known:
             return None

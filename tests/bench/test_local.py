@@ -6,41 +6,21 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from bench_harness import cells_of
+from executors import GRPO, pid_of, plan, stand_in_command, starts
 
 import fdiv_gym as fg
 from fdiv_gym.bench import process, read_record, run_cells
 from fdiv_gym.bench.record import RECORD
-from fdiv_gym.runs import RunFolder, train
+from fdiv_gym.runs import RunFolder
 from fdiv_gym.runs.lock import locked
-
-GRPO = {"label": "grpo", "objective": {"name": "grpo"}}
-STAND_IN = Path(__file__).with_name("stand_in.py")
 
 # A driver is forked from the test, which has imported everything; it runs no code of torch.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def cells():
-    return cells_of(objectives=[GRPO])
-
-
-@pytest.fixture(scope="module")
-def prepared(cells, tmp_path_factory):
-    """The finished runs of the two cells."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FDIV_GYM_QUIET", "1")
-        for cell in cells:
-            train(cell.config, folder / cell.id)
-    return folder
 
 
 @pytest.fixture
@@ -49,27 +29,9 @@ def stand_in(prepared, monkeypatch):
 
     def command(place, resumed):
         assert resumed == (place / "run" / "config.json").is_file()
-        return [sys.executable, "-I", "-S", str(STAND_IN), str(place), str(prepared / place.name)]
+        return stand_in_command(place, prepared)
 
     monkeypatch.setattr(process, "command", command)
-
-
-def plan(folder, cell, *actions):
-    """What the starts of a cell do; see ``stand_in.py``."""
-    (folder / cell.folder).mkdir(parents=True)
-    (folder / cell.folder / "plan").write_text("\n".join(actions))
-
-
-def starts(folder, cell):
-    """How each start of a cell began, and what it did."""
-    path = folder / cell.folder / "starts"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line.partition(" ")[2] for line in lines]
-
-
-def pid_of(folder, cell):
-    """The process of the last start."""
-    return int((folder / cell.folder / "starts").read_text().splitlines()[-1].split()[0])
 
 
 class Driver:
