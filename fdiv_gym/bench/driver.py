@@ -14,11 +14,11 @@ from fdiv_gym.bench.after import measure_after
 from fdiv_gym.bench.cells import Cell, Kind, expand
 from fdiv_gym.bench.controls import UNTRAINED_FILE, control_cells, measure_untrained, untrained_folders
 from fdiv_gym.bench.execute import execute
-from fdiv_gym.bench.folder import open_bench, record_start
-from fdiv_gym.bench.local import Outcome
+from fdiv_gym.bench.folder import Outcome
 from fdiv_gym.bench.matrix import Matrix, RunLimits, load_matrix
 from fdiv_gym.bench.record import read_record
 from fdiv_gym.bench.search import Chosen
+from fdiv_gym.bench.start import open_bench, record_start
 from fdiv_gym.bench.tuning import TUNING, refuse_shared, score_ranges, tune
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.runs.folder import RunFolder

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fdiv_gym.bench.cells import Cell
-from fdiv_gym.bench.local import Outcome, run_cells
+from fdiv_gym.bench.folder import Outcome
+from fdiv_gym.bench.local import run_cells
 from fdiv_gym.bench.matrix import RunLimits
-from fdiv_gym.errors import ConfigError
+from fdiv_gym.bench.on_ray import Resources, run_on_ray
 
 
 def execute(
@@ -31,11 +32,17 @@ def execute(
         report: takes one line about each cell; by default the screen of runs.
 
     Raises:
-        ConfigError: a limit is wrong, a folder holds another cell (and not ``rerun``), or another driver runs.
+        ConfigError: a limit is wrong or can never be met, a folder holds another cell (and not ``rerun``), another
+            driver runs, or a Ray cluster cannot be reached.
+        MissingExtraError: Ray is not installed.
         TrainerError: a file cannot be read or written.
     """
     if limits.executor == "ray":
-        raise ConfigError('executor = "ray" is not there yet: use executor = "local"')
+        resources = Resources(limits.cpus or 1.0, limits.gpus or 0.0, limits.memory_gb)
+        return run_on_ray(
+            cells, folder, address=limits.address, resources=resources,
+            rerun=rerun, retry_failed=retry_failed, report=report,
+        )  # fmt: skip
     return run_cells(
         cells, folder, processes=limits.processes, cores=limits.cores, memory_gb=limits.memory_gb,
         rerun=rerun, retry_failed=retry_failed, report=report,

@@ -1,153 +1,185 @@
-"""The folder of a bench: the matrix that it was started with, and what it was started on."""
+"""What the folder of a bench holds, for every executor: cells with a record, cells to run, and runs of other cells.
+
+A cell is done when its ``record.json`` says so. Everything before that is in its run folder, so an executor that was
+killed is started again with the same cells: finished runs are recorded, started ones resumed.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import sys
-import time
-import tomllib
-from collections.abc import Mapping, Sequence
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fdiv_gym.bench.cells import Cell
-from fdiv_gym.bench.matrix import Matrix, load_matrix
-from fdiv_gym.errors import ConfigError
-from fdiv_gym.files import open_for_reading, replacing
-from fdiv_gym.runs.changes import differences, listed
-from fdiv_gym.runs.config import dotted
-from fdiv_gym.runs.folder import RunFolder
-from fdiv_gym.runs.provenance import PACKAGES
-from fdiv_gym.version import __version__
+from fdiv_gym.bench.process import LOG, RUN, RUN_FILE, is_finished
+from fdiv_gym.bench.record import RECORD, Record, failed_record, read_record, record_of, refuse_other_run, write_record
+from fdiv_gym.errors import ConfigError, FdivGymError
+from fdiv_gym.runs.folder import CONFIG, RunFolder
+from fdiv_gym.runs.lock import locked
 
-MATRIX = "matrix.toml"
-BENCH = "bench.json"
-LARGEST_MATRIX = 2**24
-"""Bytes of a matrix file."""
-OWN_PACKAGES = ("scipy", "optuna", "ray", "peft", "vllm", "psutil")
-"""Packages of the bench, beside those that a run records."""
-FREE = "run"
-"""The table of a matrix that may differ when a bench is started again: it says where cells run."""
+ATTEMPTS = 2
+"""Starts of a cell before it counts as failed."""
 
 
-def open_bench(matrix_path: Path, folder: Path) -> Matrix:
-    """The matrix of a file; the folder gets a copy of it, and none of another comparison.
-
-    Raises:
-        ConfigError: the file is wrong, or the folder belongs to another matrix; the message names what differs.
-        TrainerError: the folder cannot be written.
-    """
-    matrix = load_matrix(matrix_path)
-    with RunFolder(folder).writing(MATRIX):
-        text = _text(matrix_path)
-        if (folder / MATRIX).exists():
-            _refuse_another(folder / MATRIX, text)
-            return matrix
-        others = sorted(path.name for path in folder.iterdir() if path.name != ".writer") if folder.exists() else []
-        if others:
-            raise ConfigError(f"{folder} holds something other than a bench ({', '.join(others[:3])}): choose another")
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / MATRIX) as file:
-            file.write(text)
-    return matrix
-
-
-def _text(path: Path) -> str:
-    with open_for_reading(path) as file:
-        content = file.read(LARGEST_MATRIX + 1)
-    if len(content) > LARGEST_MATRIX:
-        raise ConfigError(f"{path} has more than {LARGEST_MATRIX // 2**20} MB: it is no matrix")
-    return content.decode("utf-8")
-
-
-def _refuse_another(path: Path, text: str) -> None:
-    try:
-        known, given = ({k: v for k, v in tomllib.loads(t).items() if k != FREE} for t in (_text(path), text))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}") from None
-    if known != given:
-        changed = differences(dotted(_by_label(known)), dotted(_by_label(given)))
-        raise ConfigError(
-            f"{path.parent} belongs to another matrix: {listed(changed) or 'the order of its tables'}. Choose another "
-            f"folder, or start it again with {path}"
-        )
-
-
-def _by_label(value: Any) -> Any:
-    """Nested tables, with each list of tables as a table of their labels, so that single keys can be named."""
-    if isinstance(value, Mapping):
-        return {str(key): _by_label(inner) for key, inner in value.items()}
-    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        return {str(item.get("label", place)): _by_label(item) for place, item in enumerate(value)}
-    return value
-
-
-def record_start(folder: Path, command: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Write ``bench.json`` at the first start; a later one on other versions or hardware is added under ``later``.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the cells.
 
     Args:
-        folder: of the bench.
-        command: that started it.
-        cells: of the table, for the decoding and the prompt format.
+        done: ids with a result, those of earlier starts included.
+        failed: ids that failed.
+        interrupted: whether a signal stopped the driver before the others had run.
     """
-    store = RunFolder(folder)
-    start = {
-        "fdiv_gym": __version__,
-        "command": list(command),
-        "python": sys.version.split()[0],
-        "versions": versions(),
-        "hardware": hardware(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    known = store.read_json(BENCH)
-    if not known:
-        store.write_json(BENCH, {**start, "decoding": decoding_of(cells)})
-        return
-    last = [known, *known.get("later", [])][-1]
-    if any(last.get(key) != start[key] for key in ("fdiv_gym", "python", "versions", "hardware")):
-        store.write_json(BENCH, known | {"later": [*known.get("later", []), start]})
+
+    done: tuple[str, ...]
+    failed: tuple[str, ...]
+    interrupted: bool
 
 
-def versions() -> dict[str, str]:
-    """The version of each package that results may depend on, where it is installed."""
-    found = {}
-    for package in (*PACKAGES, *OWN_PACKAGES):
+@dataclass
+class Task:
+    """A cell that has no record yet.
+
+    Args:
+        cell: what to run.
+        place: its folder.
+        fresh: remove what the folder holds before the next start.
+        attempts: starts by this executor.
+    """
+
+    cell: Cell
+    place: Path
+    fresh: bool = False
+    attempts: int = 0
+
+    def result(self) -> Record:
+        """The record of the finished run, which is not written yet.
+
+        Raises:
+            ConfigError: the run is not the cell's, or has no results; the next start is a fresh one.
+            TrainerError: a file of it is missing or damaged; likewise.
+        """
         try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+            return record_of(self.cell, self.place / RUN, self.attempts)
+        except FdivGymError:
+            self.fresh = True
+            raise
+
+    def take_over(self, say: Callable[[str], None]) -> Record | None:
+        """Record the run that the folder holds if it is finished, and remove it if it is not the cell's.
+
+        Raises:
+            ConfigError: another process has locked the run, e.g. one that was started by hand.
+            TrainerError: a file cannot be written or removed.
+        """
+        run = self.place / RUN
+        with locked(run, "the run folder", "let it end") if run.exists() else contextlib.nullcontext():
+            if not self.fresh and is_finished(self.place):
+                try:
+                    record = self.result()
+                except FdivGymError as error:
+                    say(f"{self.cell.id} is run again: {error}")
+                else:
+                    write_record(self.place, record)
+                    return record
+            if self.fresh:
+                _remove(self.place)
+                self.fresh = False
+        return None
+
+    def give_up(self, why: str) -> None:
+        """Record that the cell failed."""
+        write_record(self.place, failed_record(self.cell, self.attempts, why))
+
+
+@dataclass
+class Sorted:
+    """The cells by what the folder holds of them.
+
+    Args:
+        tasks: those without a record.
+        done: ids of those with a result.
+        failed: ids of those that failed.
+        seconds: the clocks of the runs with a result.
+    """
+
+    tasks: list[Task] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def sort_cells(
+    cells: Sequence[Cell], folder: Path, *, rerun: bool, retry_failed: bool, say: Callable[[str], None]
+) -> Sorted:
+    """Sort the cells into those with a record and those to run.
+
+    Args:
+        cells: of one matrix.
+        folder: of the bench.
+        rerun: run the cells again whose folder holds another cell.
+        retry_failed: run the cells again whose record says that they failed.
+        say: takes one line about each cell that is run again.
+
+    Raises:
+        ConfigError: two cells have the same folder, or folders hold other cells, and not ``rerun``.
+    """
+    if len({cell.folder for cell in cells}) < len(cells):
+        raise ConfigError("two cells have the same folder: give those of different trials different suffixes")
+    found, others = Sorted(), []
+    for cell in cells:
+        task = Task(cell, folder / cell.folder)
+        record = _record(task.place, say)
+        other = _other(cell, task.place, record)
+        if other:
+            others.append(f"{cell.id}: {other}")
+            task.fresh = True
+        if record is None or task.fresh or (record.status == "failed" and retry_failed):
+            found.tasks.append(task)
+        else:
+            (found.done if record.status == "done" else found.failed).append(cell.id)
+            found.seconds += [] if record.seconds is None else [record.seconds]
+    if others and not rerun:
+        more = f" (and {len(others) - 3} more)" if len(others) > 3 else ""
+        raise ConfigError(
+            f"{folder} holds other runs than those of the matrix: {'; '.join(others[:3])}{more}. Choose another "
+            "folder, or run these cells again with rerun = True, which removes what they have"
+        )
+    for other in others:
+        say(f"run again: {other}")
     return found
 
 
-def hardware() -> dict[str, Any]:
-    """System, processor, cores and GPUs of the machine that the bench was started on."""
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": cores,
-            "gpus": gpus}  # fmt: skip
-
-
-def _processor() -> str:
+def _record(place: Path, say: Callable[[str], None]) -> Record | None:
+    """The record of a cell; a damaged one is reported, and made again from the run."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+        return read_record(place)
+    except FdivGymError as error:
+        say(f"{error}; it is made again from the run")
+        return None
 
 
-def decoding_of(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """The engine and the prompt format of each environment and model: all cells of these share them."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for cell in cells:
-        if (cell.environment, cell.model) not in found:
-            resolved = cell.config.resolved()
-            model: Mapping[str, Any] = resolved["model"]
-            prompt = {name: model.get(name) for name in ("chat", "chat_template", "chat_template_options")}
-            prompt["system_prompt"] = (resolved.get("env") or {}).get("system_prompt")
-            labels = {"environment": cell.environment, "model": cell.model}
-            found[cell.environment, cell.model] = {**labels, "engine": resolved.get("engine"), "prompt": prompt}
-    return list(found.values())
+def _other(cell: Cell, place: Path, record: Record | None) -> str:
+    """Why what a folder holds is not of this cell; empty if it is, or if there is nothing."""
+    if record is not None:
+        return (
+            "" if record.key == cell.key else "its record is of another configuration, or of other code of the plugins"
+        )
+    if not (place / RUN / CONFIG).is_file():
+        return ""
+    try:
+        refuse_other_run(cell, RunFolder(place / RUN))
+    except FdivGymError as error:
+        return str(error)
+    return ""
+
+
+def _remove(place: Path) -> None:
+    """Remove what a cell's folder holds, and nothing else."""
+    with RunFolder(place).writing("the cell"):
+        if (place / RUN).exists():
+            shutil.rmtree(place / RUN)
+        for name in (RECORD, RUN_FILE, LOG):
+            (place / name).unlink(missing_ok=True)

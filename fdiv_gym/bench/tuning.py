@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.bench.cells import SHARED_OF_TRAINER, UPDATES, Cell, expand
-from fdiv_gym.bench.local import Outcome
+from fdiv_gym.bench.folder import Outcome
 from fdiv_gym.bench.matrix import Matrix, Tuning
 from fdiv_gym.bench.record import read_record
 from fdiv_gym.bench.search import Chosen, search_of

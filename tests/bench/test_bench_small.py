@@ -15,7 +15,7 @@ from fdiv_gym.bench.controls import control_cells, untrained_folders
 from fdiv_gym.runs import RunFolder
 
 MATRIX = Path(__file__).parents[2] / "examples" / "bench_small.toml"
-TWIN = "f-grpo-pearson--addition--embedded--seed0"
+TWIN = "f-grpo-pearson--arithmetic--embedded--seed0"
 DEADLINE_S = 900
 
 
@@ -62,7 +62,7 @@ def test_the_small_bench_killed_and_started_again(tmp_path):
     for cell in cells:
         after = json.loads((folder / cell.folder / "after.json").read_text())
         assert after["key"] == cell.key
-        assert len(after["tokens"]) == len(after["entropy"]) == 32 * 4
+        assert len(after["tokens"]) == len(after["entropy"]) == 10 * 8
         assert None not in after["log_ratio"]
     for name in untrained_folders(matrix).values():
         rows = json.loads((folder / name / "untrained.json").read_text())["rows"]

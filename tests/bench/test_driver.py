@@ -159,7 +159,7 @@ def test_a_later_start_elsewhere_is_recorded(tmp_path, planted, monkeypatch):
     path, folder = matrix_file(tmp_path, tuning=None), tmp_path / "bench"
     run_bench(path, folder, report=lambda text: None)
     first = json.loads((folder / "bench.json").read_text())
-    from fdiv_gym.bench import folder as module
+    from fdiv_gym.bench import start as module
 
     monkeypatch.setattr(module, "versions", lambda: {"torch": "9"})
     run_bench(path, folder, report=lambda text: None, command=["again"])
