@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.curves import area_under_curve as area_under_curve
     from fdiv_gym.bench.curves import budget_to_target as budget_to_target
     from fdiv_gym.bench.curves import median_to_target as median_to_target
-    from fdiv_gym.bench.local import Outcome as Outcome
+    from fdiv_gym.bench.folder import Outcome as Outcome
     from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix
+    from fdiv_gym.bench.matrix import RunLimits as RunLimits
     from fdiv_gym.bench.matrix import load_matrix as load_matrix
     from fdiv_gym.bench.matrix import parse_matrix as parse_matrix
     from fdiv_gym.bench.ranking import Ranking as Ranking
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "matrix": ["Matrix", "load_matrix", "parse_matrix"],
+        "matrix": ["Matrix", "RunLimits", "load_matrix", "parse_matrix"],
         "cells": ["Cell", "expand"],
-        "local": ["Outcome", "run_cells"],
+        "driver": ["Bench", "Count", "plan_bench", "run_bench"],
+        "folder": ["Outcome"],
+        "local": ["run_cells"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
         "aggregates": ["Profile", "aggregate_scores", "interquartile_mean", "optimality_gap", "performance_profile"],

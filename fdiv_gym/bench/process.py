@@ -22,8 +22,25 @@ from fdiv_gym.runs.folder import CONFIG, SUMMARY, RunFolder
 RUN = "run"
 RUN_FILE = "config.toml"
 LOG = "log.txt"
+REFUSED = 2
+"""The exit status of ``fdiv-gym train`` for an error in one line."""
 TAIL = 3000
 """Characters at the end of the log that tell why a cell failed."""
+
+
+TIED = str(Path(__file__).with_name("tied.py"))
+
+
+def command(place: Path, resumed: bool) -> list[str]:
+    """The program that runs a cell in its folder."""
+    run = place / RUN
+    # The configuration of a run that is resumed is the cell's: the servers that it names are the user's own.
+    arguments = (
+        ["--resume", str(run), "--trust-endpoints", "--trust-remote-code"]
+        if resumed
+        else [str(place / RUN_FILE), "--output", str(run)]
+    )
+    return [sys.executable, "-m", "fdiv_gym", "train", *arguments]
 
 
 class CellProcess:
@@ -34,14 +51,16 @@ class CellProcess:
         place: the cell's folder.
         threads: of each process.
         held: the descriptor of the folder's lock, which the process inherits: it outlives a driver that is killed.
+        tied: it is killed when the thread that starts it ends (on Linux only); otherwise it goes on.
 
     Raises:
         TrainerError: a file cannot be written.
     """
 
-    def __init__(self, cell: Cell, place: Path, threads: int, held: int | None) -> None:
+    def __init__(self, cell: Cell, place: Path, threads: int, held: int | None, *, tied: bool = False) -> None:
         self.cell, self.place, self.begun, self.killed_for = cell, place, time.monotonic(), ""
         self._at_end: Callable[[], None] = lambda: None
+        self._prefix = [sys.executable, "-I", "-S", TIED, str(os.getpid())] if tied else []
         self.resumed = (place / RUN / CONFIG).is_file()
         with RunFolder(place).writing("the cell"):
             with replacing(place / RUN_FILE) as file:
@@ -55,16 +74,9 @@ class CellProcess:
         self._at_end = call
 
     def _start(self, log: IO[str], held: int | None, threads: int) -> subprocess.Popen[bytes]:
-        run = self.place / RUN
-        # The configuration of a run that is resumed is the cell's: the servers that it names are the user's own.
-        arguments = (
-            ["--resume", str(run), "--trust-endpoints", "--trust-remote-code"]
-            if self.resumed
-            else [str(self.place / RUN_FILE), "--output", str(run)]
-        )
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         return subprocess.Popen(
-            [sys.executable, "-m", "fdiv_gym", "train", *arguments],
+            [*self._prefix, *command(self.place, self.resumed)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             pass_fds=() if held is None else (held,), env=os.environ | dict.fromkeys(names, str(threads)),
         )  # fmt: skip
@@ -90,6 +102,11 @@ class CellProcess:
         """The exit status; below 0, the signal that ended it."""
         assert self._process.returncode is not None
         return self._process.returncode
+
+    @property
+    def cannot_be_resumed(self) -> bool:
+        """Whether its run refused to go on; it is not tried a second time, but started again."""
+        return self.resumed and self.status == REFUSED
 
     def ask_to_stop(self) -> None:
         """Let it save and end, as SIGTERM asks a run."""
@@ -124,6 +141,12 @@ class CellProcess:
                     total += process.memory_info().rss
         return total
 
+    def refuse_memory_above(self, memory_gb: float) -> None:
+        """End it at once if its processes hold more gigabytes than these; see ``memory``."""
+        used = self.memory() / 1e9
+        if used > memory_gb:
+            self.kill(f"it was ended: it used {used:.2f} GB of memory, more than memory_gb = {memory_gb:g}")
+
     def why(self) -> str:
         """Why it failed: how it ended, and the end of its output."""
         if self.killed_for:
@@ -132,7 +155,7 @@ class CellProcess:
             name = f" ({signal.Signals(-self.status).name})" if self.status < 0 else ""
         except ValueError:
             name = ""
-        return f"{self._tail()}\nexit status {self.status}{name}".strip()
+        return f"{self._tail().rstrip()}\nexit status {self.status}{name}".strip()
 
     def _tail(self) -> str:
         try:

@@ -16,6 +16,7 @@ import pytest
 from docs_pages import PAGES, ROOT, Block, blocks, generate, name_of
 from typer.testing import CliRunner
 
+from fdiv_gym.bench import expand, parse_matrix
 from fdiv_gym.cli.main import app
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.hooks import Registrar
@@ -55,9 +56,17 @@ def test_every_snippet_runs(page, workshop):
             # As many line feeds as stand before it: a traceback shows the line of the page.
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), vars(module))
         elif block.language == "toml":
-            parse_config(completed(tomllib.loads(block.text)))
+            check_toml(tomllib.loads(block.text))
         elif block.language == "bash":
             run_commands(block.text, where)
+
+
+def check_toml(values: dict) -> None:
+    """A part of a run file, or a whole matrix of a bench."""
+    if "objectives" in values:
+        expand(parse_matrix(values))
+    else:
+        parse_config(completed(values))
 
 
 def completed(values: dict) -> dict:
@@ -84,6 +93,8 @@ def write(block: Block, folder, registry) -> None:
     if path.name == "plugin.py":
         module = importlib.import_module(f"{path.parent.name}.plugin")
         module.fdiv_gym_register(Registrar(registry, f"{path.parent.name}:plugin"))
+    elif path.suffix == ".toml" and "objectives" in (values := tomllib.loads(block.text)):
+        check_toml(values)
     elif path.suffix == ".toml":
         load_config(path)
 
