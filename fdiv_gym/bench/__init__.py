@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.resampling import Resampling as Resampling
     from fdiv_gym.bench.resampling import require_complete as require_complete
     from fdiv_gym.bench.resampling import without_environments as without_environments
+    from fdiv_gym.bench.tables import tables_of as tables_of
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = lazy(
             "verdicts",
         ],
         "ranking": ["Ranking", "average_rank", "relative_overall"],
+        "tables": ["tables_of"],
         "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
     },
 )
