@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fdiv_gym.bench.comparing import ROUNDING, stats
+from fdiv_gym.bench.comparing import ROUNDING
 from fdiv_gym.bench.resampling import DEFAULT, ONE_SEED, Estimate
 
 Entry = dict[str, Any]
@@ -31,6 +31,8 @@ def mean_over_seeds(values: npt.ArrayLike, level: float = DEFAULT.level) -> Esti
     error = float(array.std(ddof=1)) / math.sqrt(n)
     if error <= ROUNDING * max(1.0, abs(mean)):
         return Estimate(mean, None, None, n, EQUAL)
+    from scipy import stats  # fdiv_gym.bench.comparing has said which extra it is in, if it is missing
+
     half = float(stats.t.ppf((1.0 + level) / 2.0, n - 1)) * error
     return Estimate(mean, mean - half, mean + half, n)
 

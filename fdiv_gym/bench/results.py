@@ -54,7 +54,8 @@ class Results:
     def views(self) -> list[View]:
         """One for each model and each way to use a rollout, in the matrix's order."""
         models = [entry.label for entry in self.matrix.all_models]
-        updates = [each.count for each in self.matrix.updates or ()] or [None]
+        ways = self.matrix.updates
+        updates = [None] if ways is None else [each.count for each in ways]
         return [View(self, model, count) for model in models for count in updates]
 
     def controls(self, suffix: str) -> dict[str, Record]:

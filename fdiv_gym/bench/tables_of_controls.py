@@ -69,10 +69,10 @@ def updates(results: Results, how: Resampling = DEFAULT) -> list[dict[str, Any]]
         for first, second in combinations(of_model, 2):
             both = [environment for environment in first.complete if environment in second.complete]
             for objective in first.objectives if both else ():
-                ends = [view.matrix_of(objective, both) for view in (first, second)]
-                differences.append(paired_difference(*ends, how))
+                a, b = first.matrix_of(objective, both), second.matrix_of(objective, both)
+                differences.append(paired_difference(a, b, how))
                 row = {"objective": objective, "model": model, "a": first.updates, "b": second.updates}
-                found.append({**row, "environments": both, "means": [float(scores.mean()) for scores in ends]})
+                found.append({**row, "environments": both, "means": [float(a.mean()), float(b.mean())]})
     return [{**row, **rest} for row, rest in zip(found, judged(differences, OF_SCORES), strict=True)]
 
 

@@ -27,7 +27,11 @@ ESTIMATOR = (
     "response divided by the reference's; mean over seeds. The standard error is that of the mean over seeds; with one "
     "seed that over responses."
 )
-HEAVY = "log-ratios are beyond the guard: heavy tails, neither the estimate nor its standard error can be relied on"
+HEAVY = "heavy tails, neither the estimate nor its standard error can be relied on"
+LARGEST = 1e300
+"""A number of ``after.json`` beyond this is refused."""
+LARGEST_SHARE = 0.5
+"""Of the sum of all terms: if one response has more, the tails are heavy."""
 
 
 def policies(
@@ -145,7 +149,8 @@ def _measured(
 
 
 def _is_finite(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e300  # type: ignore[operator] # also refuses NaN
+    """Whether it is a number; ``True`` and NaN are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _mean_of(measured: Sequence[After], column: str, seeds: int) -> Entry:
@@ -167,10 +172,15 @@ def _divergence(divergence: Divergence, ratios: Sequence[torch.Tensor]) -> dict[
     """See ``ESTIMATOR``; what overflows is None."""
     found = [divergence.estimate(values) for values in ratios]
     means = np.array([mean for mean, _ in found])
-    beyond = divergence.share_beyond_guard(torch.cat(list(ratios)))
-    notes = [f"{beyond:.2%} of the {HEAVY}"] if beyond > 0 else []
+    pooled = torch.cat(list(ratios))
+    beyond = divergence.share_beyond_guard(pooled)
+    terms = divergence.terms(pooled)
+    largest = float((terms / terms.max()).sum().reciprocal()) if 0 < float(terms.max()) < math.inf else None
+    notes = [f"{beyond:.2%} of the log-ratios are beyond the guard: {HEAVY}"] if beyond > 0 else []
+    if largest is not None and largest > LARGEST_SHARE:
+        notes.append(f"one response makes {largest:.0%} of the estimate: {HEAVY}")
     if not np.isfinite(means).all():
-        notes.append("the estimate does not fit in a number")
+        notes.append(f"the estimate does not fit in a number: {HEAVY}")
     with np.errstate(over="ignore", invalid="ignore"):  # then the number is None
         mean = float(means.mean())
         error = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else found[0][1]
@@ -178,6 +188,7 @@ def _divergence(divergence: Divergence, ratios: Sequence[torch.Tensor]) -> dict[
         "estimate": mean,
         "standard_error": error,
         "beyond_guard": beyond,
+        "largest_share": largest,
         "seeds": len(means),
         "each": means,
         "note": "; ".join(notes),

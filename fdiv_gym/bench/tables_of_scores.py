@@ -80,8 +80,12 @@ def profiles(view: View, how: Resampling = DEFAULT) -> dict[str, dict[str, Any]]
     complete, found = view.complete, {}
     for objective in view.objectives if complete else ():
         profile = performance_profile(view.matrix_of(objective, complete), THRESHOLDS, how=how)
-        ends = {"low": profile.low, "high": profile.high}
-        found[objective] = {"tau": profile.thresholds, "value": profile.share} | ends
+        found[objective] = {
+            "tau": profile.thresholds,
+            "value": profile.share,
+            "low": profile.low,
+            "high": profile.high,
+        }
     return found
 
 

@@ -274,15 +274,23 @@ def test_divergences_of_the_trained_policies(records, one):
 def test_heavy_tails_and_overflow_are_said(records):
     after = after_of(records)
     name = f"cells/{id_of(F, 'addition', 'embedded', 11)}"
-    after[name]["log_ratio"][0] = 900.0
+    after[name]["log_ratio"][0] = 40.0
+    after[name]["log_ratio"][1] = 900.0
     found = tables(records, after=after)["comparisons"][0]["after"][F]["addition"]["divergences"]
-    pearson, kl = found["pearson"], found["kl"]
-    assert fg.get_divergence("pearson").share_beyond_guard(torch.tensor([900.0])) == 1.0
-    assert pearson["beyond_guard"] == pytest.approx(1 / 120)
-    assert "heavy tails" in pearson["note"]
-    assert "does not fit" in pearson["note"]
+    pearson, kl, hellinger = found["pearson"], found["kl"], found["hellinger"]
+    assert "the estimate does not fit in a number: heavy tails" in pearson["note"]  # a term e^900
     assert (pearson["estimate"], pearson["standard_error"]) == (None, None)
-    assert kl["estimate"] is not None
+    assert kl["estimate"] is not None  # k3 grows like the log-ratio
+    assert kl["largest_share"] == pytest.approx(899 / sum_of_k3(after), rel=1e-6)
+    assert "one response makes 9" in kl["note"]
+    guarded = fg.get_divergence("hellinger")
+    assert hellinger["beyond_guard"] == guarded.share_beyond_guard(torch.tensor([40.0, 900.0])) * 2 / 120
+
+
+def sum_of_k3(after):
+    cells = [after[f"cells/{id_of(F, 'addition', 'embedded', seed)}"] for seed in SEEDS]
+    w = np.concatenate([cell["log_ratio"] for cell in cells])
+    return np.sum(np.exp(-w) - 1 + w)
 
 
 @pytest.mark.parametrize(
