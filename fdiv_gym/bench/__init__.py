@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.ranking import relative_overall as relative_overall
     from fdiv_gym.bench.record import Record as Record
     from fdiv_gym.bench.record import read_record as read_record
+    from fdiv_gym.bench.report import write_bench_report as write_bench_report
     from fdiv_gym.bench.resampling import Estimate as Estimate
     from fdiv_gym.bench.resampling import Resampling as Resampling
     from fdiv_gym.bench.resampling import require_complete as require_complete
@@ -61,6 +62,7 @@ __getattr__, __dir__, __all__ = lazy(
         ],
         "ranking": ["Ranking", "average_rank", "relative_overall"],
         "tables": ["tables_of"],
+        "report": ["write_bench_report"],
         "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
     },
 )

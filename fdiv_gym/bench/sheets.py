@@ -190,8 +190,8 @@ def _learning(comparison: Mapping[str, Any]) -> Sheet:
             )  # fmt: skip
     columns = ("objective", "environment", "learning rate", "target", "reached", "tokens", "verifications", "seconds")
     note = (
-        "The target of an environment is half of the best objective's gain over the untrained model. Spent at the first "
-        "evaluation at the target, median over seeds; '-': half of the seeds or more never reach it."
+        "The target of an environment is half of the best objective's gain over the untrained model. Spent at the "
+        "first evaluation at the target, median over seeds; '-': half of the seeds or more never reach it."
     )
     return Sheet("to-target", "Spent until the target", columns, rows, note, keys=2, section="learning")
 
@@ -207,10 +207,8 @@ def _speed(comparison: Mapping[str, Any]) -> Sheet:
 
 
 def _policies(comparison: Mapping[str, Any]) -> Sheet:
-    rows, ks = [], []
-    for environments in comparison["after"].values():
-        for cell in environments.values():
-            ks = sorted({*ks, *(int(k) for k in cell["pass"])})
+    cells = [cell for environments in comparison["after"].values() for cell in environments.values()]
+    ks, rows = sorted({int(k) for cell in cells for k in cell["pass"]}), []
     for objective, environments in comparison["after"].items():
         for environment, cell in environments.items():
             missing = {"value": None, "low": None, "high": None}
@@ -222,8 +220,8 @@ def _policies(comparison: Mapping[str, Any]) -> Sheet:
     names = [name for k in ks for name in (f"pass@{k}", f"untrained pass@{k}")]
     columns = ("objective", "environment", *names, "entropy, nats a token", "tokens")
     note = (
-        "pass@k of the last evaluation's responses, mean over seeds with 95 % t intervals, beside the untrained model's "
-        "highest over its temperatures. Entropy of the next token and length of a response after training."
+        "pass@k of the last evaluation's responses, mean over seeds with 95 % t intervals, beside the untrained "
+        "model's highest over its temperatures. Entropy of the next token and length of a response after training."
     )
     return Sheet("policies", "After training", columns, rows, note, keys=2, section="policies")
 
@@ -355,7 +353,9 @@ def _untrained(controls: Mapping[str, Any]) -> Sheet:
                 for name in names
             ]
             rows.append([words(sweep["environment"]), words(sweep["model"]), words(row["temperature"]), *cells])
-    note = "Not trained at all, by temperature; 95 % intervals over tasks. What an objective does not exceed it has not taught."
+    note = (
+        "Not trained at all, by temperature; 95 % intervals over tasks. An objective that ends below it taught nothing."
+    )
     columns = ("environment", "model", "temperature", *names)
     return Sheet("untrained", "The untrained model", columns, rows, note, keys=3, section="controls")
 

@@ -32,17 +32,24 @@ def markdown(sheets: Sequence[Sheet], title: str) -> str:
 
 
 def latex(sheets: Sequence[Sheet]) -> str:
-    """All sheets as tables of plain LaTeX, without any package; to be read by ``\\input``."""
+    """All sheets as tables of plain LaTeX, without any package; to be read by LaTeX's ``input``."""
     parts = ["% Tables of fdiv-gym. They need no package; for wide ones use \\resizebox of graphicx."]
     for sheet in sheets:
-        columns = "l" * len(sheet.columns)
-        rows = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in _lines(sheet)]
-        parts += [
-            "\n".join(
-                [r"\begin{table}", r"\centering", rf"\caption{{{_latex(sheet.title)}}}", rf"\begin{{tabular}}{{{columns}}}",
-                 r"\hline", rows[0], r"\hline", *rows[1:], r"\hline", r"\end{tabular}", r"\end{table}"]
-            )
-        ]  # fmt: skip
+        head, *rows = [" & ".join(_latex(shown) for shown in line) + r" \\" for line in _lines(sheet)]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(sheet.title)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(sheet.columns)}}}",
+            r"\hline",
+            head,
+            r"\hline",
+            *rows,
+            r"\hline",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
