@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.resampling import Resampling as Resampling
     from fdiv_gym.bench.resampling import require_complete as require_complete
     from fdiv_gym.bench.resampling import without_environments as without_environments
+    from fdiv_gym.bench.runs import Runs as Runs
+    from fdiv_gym.bench.runs import read_runs as read_runs
+    from fdiv_gym.bench.sheets import detectable_note as detectable_note
+    from fdiv_gym.bench.sheets import estimate as estimate
     from fdiv_gym.bench.tables import tables_of as tables_of
 
 __getattr__, __dir__, __all__ = lazy(
@@ -63,6 +67,8 @@ __getattr__, __dir__, __all__ = lazy(
         "ranking": ["Ranking", "average_rank", "relative_overall"],
         "tables": ["tables_of"],
         "report": ["write_bench_report"],
+        "runs": ["Runs", "read_runs"],
+        "sheets": ["detectable_note", "estimate"],
         "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
     },
 )

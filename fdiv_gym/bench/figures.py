@@ -162,7 +162,7 @@ def _curves(curves: Mapping[str, Entry], look: Mapping[str, Mapping[str, str]]) 
         for objective, curve in curves.items():
             if curve["step"]:
                 _band(axes, curve["step"], curve, "mean", look[objective], objective)
-        axes.set_xlabel("step")
+        _steps(axes)
         axes.set_ylabel("normalised score")
         _within(axes, [value for curve in curves.values() for value in curve["mean"]])
         _finish(axes)
@@ -237,7 +237,7 @@ def _both_scores(rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) 
                 curve, name = row["curves"][kind], row["objective"]
                 shown = name if kind == "true_score" else ""
                 _band(axes, curve["step"], curve, "mean", {"color": colours[name], "linestyle": style}, shown)
-        axes.set_xlabel("step")
+        _steps(axes)
         axes.set_ylabel("true score (dashed: score)")
         _finish(axes)
 
@@ -260,6 +260,13 @@ def _within(axes: Any, values: Sequence[float]) -> None:
     """Bands of few seeds are wider than the range of scores: the axis ends at it, or at the values."""
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, min([-0.03, *values])), min(high, max([1.03, *values])))
+
+
+def _steps(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _finish(axes: Any) -> None:

@@ -13,7 +13,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium"),
 ]
-ROWS = "[...document.querySelectorAll('#table-leaderboard tbody tr')].filter(r => !r.hidden).map(r => r.cells[0].innerText)"
+SHOWN = "[...document.querySelectorAll('#table-leaderboard tbody tr')].filter(r => !r.hidden)"
+ROWS = f"{SHOWN}.map(r => r.cells[0].innerText)"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def page(url, tmp_path):
         found.open(url)
         yield found
         assert found.problems == []
+        assert url in found.requests
         assert {request for request in found.requests if not request.startswith("data:")} <= {url, "about:blank"}
     finally:
         found.close()
@@ -127,7 +129,8 @@ def test_a_phone_scrolls_tables_in_their_own_box_and_never_the_page(page, scheme
     assert page.evaluate("innerWidth") == 375
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     assert page.evaluate("document.querySelector('#table-leaderboard .scroll').scrollWidth") > 375
-    wide = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll') && e.getBoundingClientRect().right > 376)"
+    outside = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll'))"
+    wide = f"{outside}.filter(e => e.getBoundingClientRect().right > 376)"
     assert page.evaluate(f"{wide}.map(e => e.tagName)") == []
     shot(page, f"phone-{scheme}")
     for section in ("learning", "divergence", "controls"):
