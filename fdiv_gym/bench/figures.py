@@ -48,7 +48,7 @@ def figures_of(tables: Mapping[str, Any]) -> list[Figure]:
     found: list[Figure] = []
     several = len(tables["comparisons"]) > 1
     for place, comparison in enumerate(tables["comparisons"], 1):
-        where = f" ({comparison['model']}, {comparison['updates']} updates)" if several else ""
+        where = f" ({comparison['model']}, updates {comparison['updates']})" if several else ""
         end = f"-{place}" if several else ""
         for figure in _of_comparison(comparison, tables["objectives"], tables["environments"]):
             found.append(

@@ -90,7 +90,7 @@ def sheets_of(tables: Mapping[str, Any]) -> list[Sheet]:
     found: list[Sheet] = []
     several = len(tables["comparisons"]) > 1
     for place, comparison in enumerate(tables["comparisons"], 1):
-        where = f" ({comparison['model']}, {comparison['updates']} updates)" if several else ""
+        where = f" ({comparison['model']}, updates {comparison['updates']})" if several else ""
         for make in OF_COMPARISON:
             sheet = make(comparison)
             name = f"{sheet.name}-{place}" if several else sheet.name
