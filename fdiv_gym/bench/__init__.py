@@ -36,10 +36,16 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.ranking import relative_overall as relative_overall
     from fdiv_gym.bench.record import Record as Record
     from fdiv_gym.bench.record import read_record as read_record
+    from fdiv_gym.bench.report import write_bench_report as write_bench_report
     from fdiv_gym.bench.resampling import Estimate as Estimate
     from fdiv_gym.bench.resampling import Resampling as Resampling
     from fdiv_gym.bench.resampling import require_complete as require_complete
     from fdiv_gym.bench.resampling import without_environments as without_environments
+    from fdiv_gym.bench.runs import Runs as Runs
+    from fdiv_gym.bench.runs import read_runs as read_runs
+    from fdiv_gym.bench.sheets import detectable_note as detectable_note
+    from fdiv_gym.bench.sheets import estimate as estimate
+    from fdiv_gym.bench.tables import tables_of as tables_of
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -62,6 +68,10 @@ __getattr__, __dir__, __all__ = lazy(
             "verdicts",
         ],
         "ranking": ["Ranking", "average_rank", "relative_overall"],
+        "tables": ["tables_of"],
+        "report": ["write_bench_report"],
+        "runs": ["Runs", "read_runs"],
+        "sheets": ["detectable_note", "estimate"],
         "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
     },
 )

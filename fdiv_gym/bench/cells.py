@@ -127,9 +127,8 @@ def expand(
     for objective, environment, model, updates, seed in product(
         matrix.objectives, matrix.environments, matrix.all_models, matrix.updates or (None,), seeds or matrix.seeds
     ):
-        labels = [slug(entry.label) for entry in (objective, environment, model)]
-        ends = [f"seed{seed}", *([f"updates{updates.count}"] if updates else []), *([suffix] if suffix else [])]
-        name = "--".join([*labels, *ends])
+        count_of = updates.count if updates else None
+        name = id_of(objective.label, environment.label, model.label, seed, count_of, suffix)
         try:
             values = _values(matrix, objective, environment, model, updates, seed)
             _set(values, (chosen or {}).get(objective.label, {}))
@@ -149,6 +148,12 @@ def expand(
         cells.append(cell)
     refuse_unequal_terms(cells, several_updates=matrix.updates is not None)
     return cells
+
+
+def id_of(objective: str, environment: str, model: str, seed: int, updates: int | None = None, suffix: str = "") -> str:
+    """The id of a cell, from its labels; ``updates`` is None where the matrix has no ``updates``."""
+    ends = [f"seed{seed}", *([f"updates{updates}"] if updates else []), *([suffix] if suffix else [])]
+    return "--".join([*(slug(label) for label in (objective, environment, model)), *ends])
 
 
 def refuse_unequal_terms(cells: Sequence[Cell], *, several_updates: bool = False) -> None:

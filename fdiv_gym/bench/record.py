@@ -163,13 +163,9 @@ def record_of(cell: Cell, folder: Path, attempts: int) -> Record:
         TrainerError: a file of the run is missing or damaged.
     """
     run = RunFolder.open_existing(folder)
-    summary = run.read_json(SUMMARY)
-    if summary.get("status") != "finished":
-        raise ConfigError(
-            f"the run in {folder} is not finished: its status is {printable(repr(summary.get('status')))}"
-        )
+    summary = finished(run)
     refuse_other_run(cell, run)
-    steps, ended_by = summary.get("steps"), summary.get("ended_by")
+    ended_by = summary.get("ended_by")
     wanted = cell.values["trainer"].get("budget")
     kind = next(iter(wanted)) if isinstance(wanted, Mapping) else "steps"
     if ended_by != kind:
@@ -177,24 +173,52 @@ def record_of(cell: Cell, folder: Path, attempts: int) -> Record:
             f"the run in {folder} was ended by {printable(str(ended_by))} and not by its budget of {kind}, so it is "
             "not on equal terms: raise base.trainer.steps"
         )
-    lines = run.lines(EVALUATIONS)
-    if not lines or lines[-1].get("step") != steps:
-        raise ConfigError(f"the run in {folder} has no evaluation of its last step, {steps}")
     options = cell.config.trainer.checked_options
     counts = (getattr(options, "evaluate_tasks", None), getattr(options, "evaluate_samples", None))
-    spent = summary.get("spent")
-    values = _labels(cell) | {
+    values = _labels(cell) | {"attempts": attempts} | measured(run, counts if cell.config.env is not None else None)
+    return build_options(Record, values, f"the run in {folder}")
+
+
+def finished(run: RunFolder) -> Table:
+    """The summary of a run that has finished.
+
+    Raises:
+        ConfigError: it has not.
+        TrainerError: the file is damaged.
+    """
+    summary: Table = run.read_json(SUMMARY)
+    if summary.get("status") != "finished":
+        raise ConfigError(
+            f"the run in {run.path} is not finished: its status is {printable(repr(summary.get('status')))}"
+        )
+    return summary
+
+
+def measured(run: RunFolder, counts: tuple[int | None, int | None] | None) -> Table:
+    """The fields of a record that a finished run has measured.
+
+    Args:
+        run: its folder.
+        counts: tasks of an evaluation and samples of each task; None without an environment.
+
+    Raises:
+        ConfigError: there is no evaluation of the last step, or its samples are not all there.
+        TrainerError: a file of the run is missing or damaged.
+    """
+    summary, lines = finished(run), run.lines(EVALUATIONS)
+    steps, spent = summary.get("steps"), summary.get("spent")
+    if not lines or lines[-1].get("step") != steps:
+        raise ConfigError(f"the run in {run.path} has no evaluation of its last step, {printable(str(steps))}")
+    return {
         "status": "done",
-        "attempts": attempts,
         "error": None,
         "budget": {"steps": steps, **(spent if isinstance(spent, Mapping) else {})},
         "curve": _curve(lines),
         "final": {name: value for name, value in lines[-1].items() if name != "step"},
-        "tasks": _tasks(run, steps, counts) if cell.config.env is not None else {},
+        "tasks": {} if counts is None else _tasks(run, steps, counts),
         "events": summary.get("events", {}),
         "seconds": summary.get("seconds"),
     }
-    return build_options(Record, values, f"the run in {folder}")
 
 
 def failed_record(cell: Cell, attempts: int, error: str) -> Record:

@@ -13,6 +13,7 @@ import typer
 
 from fdiv_gym.cli.bench import bench
 from fdiv_gym.cli.check import check
+from fdiv_gym.cli.compare import compare
 from fdiv_gym.cli.describe import describe
 from fdiv_gym.cli.eval import evaluate
 from fdiv_gym.cli.exit_status import ExitStatus
@@ -74,6 +75,7 @@ def _exit_interrupted() -> NoReturn:
 # In the order of the help text; train, evaluate and bench have messages of their own.
 app.command("train", no_args_is_help=True)(train)
 app.command("report", no_args_is_help=True)(_interruptible(report))
+app.command("compare", no_args_is_help=True)(_interruptible(compare))
 app.command("eval", no_args_is_help=True)(evaluate)
 app.command("bench", no_args_is_help=True)(bench)
 app.command("rescore", no_args_is_help=True)(_interruptible(rescore))

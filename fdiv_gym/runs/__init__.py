@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from fdiv_gym.runs.panels import panels_of as panels_of
     from fdiv_gym.runs.provenance import provenance_of as provenance_of
     from fdiv_gym.runs.provenance import refuse_changed_plugins as refuse_changed_plugins
-    from fdiv_gym.runs.report import write_comparison as write_comparison
     from fdiv_gym.runs.report import write_report as write_report
     from fdiv_gym.runs.result import RunResult as RunResult
     from fdiv_gym.runs.screen import Screen as Screen
@@ -97,6 +96,6 @@ __getattr__, __dir__, __all__ = lazy(
         "trackers": ["check_tracker", "finish_trackers", "send_metrics", "start_trackers"],
         "trainer": ["Trainer", "get_trainer"],
         "callback": ["Callback", "EVENTS", "callback_metrics", "get_callback"],
-        "report": ["write_comparison", "write_report"],
+        "report": ["write_report"],
     },
 )

@@ -1,18 +1,17 @@
-"""``fdiv-gym report``: one self-contained HTML file about a run, or about several, computed from their folders."""
+"""``fdiv-gym report``: one self-contained HTML file about a run, computed from its folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.errors import ConfigError, FdivGymError, MissingExtraError, TrainerError
+from fdiv_gym.errors import FdivGymError, MissingExtraError, TrainerError
 from fdiv_gym.files import replacing
 from fdiv_gym.registry.discovery import discovery
-from fdiv_gym.registry.messages import printable, shorten
-from fdiv_gym.runs.config import dotted
+from fdiv_gym.registry.messages import printable
 from fdiv_gym.runs.events import occurrences
 from fdiv_gym.runs.folder import EVALUATIONS, METRICS, PROVENANCE, SAMPLES, SUMMARY, RunFolder
 from fdiv_gym.runs.glossary import meaning_of
@@ -26,7 +25,7 @@ from fdiv_gym.runs.pages import (
     text,
 )
 from fdiv_gym.runs.panels import read_panels
-from fdiv_gym.runs.plots import COLOURS, SPAN, Curves, is_number, plots_of, series_plot
+from fdiv_gym.runs.plots import SPAN, Curves, is_number, plots_of, series_plot
 
 
 def write_report(path: str | Path, output: str | Path | None = None) -> Path:
@@ -78,55 +77,6 @@ def _drawn(panel: Mapping[str, Any]) -> dict[str, Any]:
         image, replaced = series_plot(figure["series"], figure["unit"])
         figures.append({**figure, "image": image, "replaced": replaced})
     return {**panel, "figures": figures}
-
-
-def write_comparison(paths: Sequence[str | Path], output: str | Path) -> Path:
-    """Write one page that compares runs: curves in the same axes, last evaluations, and what differs in the options.
-
-    Args:
-        paths: two or more run folders.
-        output: the HTML file.
-
-    Returns:
-        The file written.
-
-    Raises:
-        ConfigError: fewer than two runs, or the same run twice.
-        TrainerError: there is no run, one has no metrics yet, or the file cannot be written.
-        MissingExtraError: matplotlib or jinja2 is not installed.
-    """
-    runs = [RunFolder.open_existing(path) for path in paths]
-    found = [run.path.resolve() for run in runs]
-    if len(set(found)) < len(found):
-        twice = next(path for path in found if found.count(path) > 1)
-        raise ConfigError(f"the run {twice} is given twice: a comparison needs different run folders")
-    if len(runs) < 2:
-        raise ConfigError("a comparison needs two or more run folders")
-    names = [run.path.name for run in runs]
-    labels = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
-    curves = [curves_of(run, label) for run, label in zip(runs, labels, strict=True)]
-    classes = [plugin for run in runs for plugin in _plugin_classes(run.read_json(PROVENANCE))]
-    last = [dict(c.evaluations[-1]) if c.evaluations else {} for c in curves]
-    html = _render(
-        "comparison.html.j2",
-        names=labels,
-        colours=COLOURS,
-        plots=plots_of(curves),
-        differing=differing_options([dotted(run.config()) for run in runs]),
-        last=evaluation_table(last),
-        meaning=lambda key: meaning_of(key, classes) or "",
-    )
-    return _write(html, Path(output))
-
-
-def differing_options(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The values of the dotted keys in which configurations differ; ``-`` where one has no such key."""
-    keys = sorted({key for config in configs for key in config})
-    return {
-        key: [shorten(config[key], 60).strip("'") if key in config else "-" for config in configs]
-        for key in keys
-        if len({str(config.get(key)) for config in configs}) > 1
-    }
 
 
 def curves_of(run: RunFolder, name: str = "") -> Curves:

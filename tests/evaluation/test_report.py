@@ -1,4 +1,4 @@
-"""The report of a run and the comparison of several: intervals, smoothing, rounding, facts, differences."""
+"""The report of a run: intervals, smoothing, rounding, facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 import fdiv_gym as fg
-from fdiv_gym.runs import RunFolder, write_comparison, write_report
+from fdiv_gym.runs import RunFolder, write_report
 from fdiv_gym.runs.pages import (
     complete_samples,
     evaluation_table,
@@ -160,43 +160,6 @@ def test_a_report_shows_facts_meanings_and_rounded_numbers(tmp_path):
     assert "Loss" in html
     assert 'title="Mean score of the step' in html  # the glossary on hover
     assert "0.3</td>" in html  # 0.30000000000000004, rounded
-
-
-def test_a_comparison_shows_what_differs(tmp_path):
-    paths = [run_folder(tmp_path, "one", 0.1), run_folder(tmp_path, "<two>", 0.5)]
-    html = write_comparison(paths, tmp_path / "c.html").read_text()
-    assert "objective.beta" in html
-    assert "env.id" not in html  # equal in both
-    assert "<td>0.123</td>" in html
-    assert "&lt;two&gt;" in html
-    assert "<two>" not in html
-
-
-def test_a_comparison_needs_different_runs(tmp_path):
-    one = run_folder(tmp_path, "one", 0.1)
-    with pytest.raises(fg.ConfigError, match="one is given twice"):
-        write_comparison([one, one], tmp_path / "c.html")
-    with pytest.raises(fg.TrainerError, match="there is no run in"):
-        write_comparison([one, tmp_path / "none"], tmp_path / "c.html")
-
-
-def test_the_command_compares_several(tmp_path, monkeypatch):
-    from typer.testing import CliRunner
-
-    from fdiv_gym.cli.main import app
-
-    paths = [str(run_folder(tmp_path, name, rate)) for name, rate in (("a", 0.1), ("b", 0.2))]
-    monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(app, ["report", *paths]).output == "wrote comparison.html\n"
-    described = CliRunner().invoke(app, ["describe", "model", "--json"]).output
-    assert {"name_or_path", "embedded.layers"} <= {o["name"] for o in json.loads(described)["options"]}
-
-
-def test_any_name_of_a_run_can_be_compared(tmp_path):
-    names = ("$\\bad{$", "_hidden", "[red]x", "\u6f22 b")
-    paths = [run_folder(tmp_path, name, 0.1 * i) for i, name in enumerate(names)]
-    html = write_comparison(paths, tmp_path / "c.html").read_text()  # a warning of matplotlib would be an error
-    assert all(name in html for name in names)
 
 
 def test_a_run_without_a_finite_value_or_a_summary_has_a_report(tmp_path):
