@@ -32,8 +32,8 @@ def sheets(tables):
 
 def test_every_table_has_a_sheet_and_every_row_a_cell_for_each_column(sheets):
     assert list(sheets) == ["leaderboard", "pairs", "heatmap", "seeds", "learning", "to-target", "policies",
-                            "sharpening", "divergences", "drift", "drift-pairs", "true-score", "random-reward", "noise-floor",
-                            "untrained", "missing", "tuning"]  # fmt: skip
+                            "sharpening", "divergences", "drift", "drift-pairs", "true-score", "random-reward",
+                            "noise-floor", "untrained", "missing", "tuning"]  # fmt: skip
     for sheet in sheets.values():
         assert {len(row) for row in sheet.rows} == {len(sheet.columns)}
 
