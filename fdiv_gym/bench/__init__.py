@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.matrix import RunLimits as RunLimits
     from fdiv_gym.bench.matrix import load_matrix as load_matrix
     from fdiv_gym.bench.matrix import parse_matrix as parse_matrix
+    from fdiv_gym.bench.on_ray import Resources as Resources
+    from fdiv_gym.bench.on_ray import run_on_ray as run_on_ray
     from fdiv_gym.bench.ranking import Ranking as Ranking
     from fdiv_gym.bench.ranking import average_rank as average_rank
     from fdiv_gym.bench.ranking import relative_overall as relative_overall
@@ -53,6 +55,7 @@ __getattr__, __dir__, __all__ = lazy(
         "driver": ["Bench", "Count", "plan_bench", "run_bench"],
         "folder": ["Outcome"],
         "local": ["run_cells"],
+        "on_ray": ["Resources", "run_on_ray"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
         "aggregates": ["Profile", "aggregate_scores", "interquartile_mean", "optimality_gap", "performance_profile"],

@@ -90,7 +90,9 @@ class Task:
         return None
 
     def give_up(self, why: str) -> None:
-        """Record that the cell failed."""
+        """Record that the cell failed; it may have failed before it had a folder."""
+        with RunFolder(self.place).writing(RECORD):
+            self.place.mkdir(parents=True, exist_ok=True)
         write_record(self.place, failed_record(self.cell, self.attempts, why))
 
 

@@ -282,7 +282,7 @@ class _Driver:
         task.give_up(why)
         line = " ".join(why.split())[-300:]
         self._progress.add_failed(
-            task.cell.id, f"{task.cell.id} failed {task.attempts} times (see {task.place / LOG}): {line}"
+            task.cell.id, f"{task.cell.id} failed after {task.attempts} starts (see {task.place / LOG}): {line}"
         )
 
     def _refuse_endless_wait(self) -> None:

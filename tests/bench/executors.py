@@ -28,3 +28,9 @@ def starts(folder, cell):
 def pid_of(folder, cell):
     """The process of the last start."""
     return int((folder / cell.folder / "starts").read_text().splitlines()[-1].split()[0])
+
+
+def ended(folder, cell):
+    """``saved`` if the last run could save before it ended."""
+    path = folder / cell.folder / "ended"
+    return path.read_text() if path.exists() else ""

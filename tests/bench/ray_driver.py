@@ -12,8 +12,8 @@ from fdiv_gym.bench.matrix import RunLimits
 
 def cells():
     """A short cell and a longer one."""
-    quick = {"base__trainer": {"evaluate_every": 0, "checkpoint_every": 5}, "objectives": [GRPO]}
-    return [*cells_of(**quick, seeds=[0]), *cells_of(**quick, seeds=[1], budget={"steps": 60})]
+    quick = {"base__trainer": {"evaluate_every": 0, "checkpoint_every": 20}, "objectives": [GRPO]}
+    return [*cells_of(**quick, seeds=[0]), *cells_of(**quick, seeds=[1], budget={"steps": 200})]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,14 @@ def main() -> None:
         action, *others = file.read().split() or ["finish"]
         file.truncate(0)
         file.write("\n".join(others))
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(130))
+
+    def save(number: int, frame: object) -> None:
+        time.sleep(0.5)
+        with open(os.path.join(place, "ended"), "w") as file:
+            file.write("saved")
+        sys.exit(130)
+
+    signal.signal(signal.SIGTERM, save)
     begun = "resumed" if os.path.exists(os.path.join(run, "config.json")) else "new"
     with open(os.path.join(place, "starts"), "a") as file:
         file.write(f"{os.getpid()} {begun} {action}\n")

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 from bench_harness import cells_of
-from executors import GRPO, pid_of, plan, stand_in_command, starts
+from executors import GRPO, ended, pid_of, plan, stand_in_command, starts
 
 import fdiv_gym as fg
 from fdiv_gym.bench import process, read_record, run_cells
@@ -192,6 +192,7 @@ def test_a_stopped_driver_lets_its_cells_save(number, cells, stand_in, tmp_path)
     driver.send(number)
     assert driver.outcome() == [[], [], True]
     assert f"{cells[0].id} stopped" in driver.lines()
+    assert ended(tmp_path, cells[0]) == "saved"
     assert read_record(tmp_path / cells[0].folder) is None
     outcome = run_cells(cells, tmp_path, report=lambda line: None)
     assert (set(outcome.done), outcome.interrupted) == ({cell.id for cell in cells}, False)

@@ -38,7 +38,7 @@ def test_contents(wheel):
         assert needed in names
     metadata = next(n for n in names if n.endswith("METADATA"))
     text = zipfile.ZipFile(wheel).read(metadata).decode()
-    for extra in ("train", "math", "reasoning", "judges", "bench", "docs", "dev", "all"):
+    for extra in ("train", "math", "reasoning", "judges", "bench", "ray", "docs", "dev", "all"):
         assert f"Provides-Extra: {extra}" in text
 
 
