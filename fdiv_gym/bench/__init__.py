@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.curves import area_under_curve as area_under_curve
     from fdiv_gym.bench.curves import budget_to_target as budget_to_target
     from fdiv_gym.bench.curves import median_to_target as median_to_target
+    from fdiv_gym.bench.driver import Bench as Bench
+    from fdiv_gym.bench.driver import Count as Count
+    from fdiv_gym.bench.driver import plan_bench as plan_bench
+    from fdiv_gym.bench.driver import run_bench as run_bench
     from fdiv_gym.bench.folder import Outcome as Outcome
     from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from bench_harness import GRPO, cells_of, small
+from bench_harness import GRPO, small
 
 import fdiv_gym as fg
 from fdiv_gym.bench import expand, parse_matrix, run_cells
@@ -25,15 +25,15 @@ CHANGES = {
     "objectives": [GRPO],
     "seeds": [0],
     "base__engine": {"temperature": 0.7},
-    "base__trainer": {"learning_rate": 0.01, "warmup_steps": 1},
+    "base__trainer": {"learning_rate": 0.01, "warmup_steps": 1, "prompts_per_step": 4, "group_size": 4},
 }
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """A bench of one cell that has run."""
+    """A bench of one cell that has run; its reward is drawn, since the tiny model would get none."""
     folder = tmp_path_factory.mktemp("bench")
-    cells = cells_of(**CHANGES)
+    cells = control_cells(parse_matrix(small(**CHANGES)), {})[:1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FDIV_GYM_QUIET", "1")
         assert run_cells(cells, folder).done == (cells[0].id,)
