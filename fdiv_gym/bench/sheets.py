@@ -249,7 +249,7 @@ def _noise_floor(controls: Mapping[str, Any]) -> Sheet:
     ]  # fmt: skip
     columns = ("objective", "environment", "model", "updates", "seed", "score", "again", "difference",
                "responses scored otherwise")  # fmt: skip
-    note = "The same configuration and seed, trained twice. A smaller difference of two objectives means nothing."
+    note = "The same configuration and seed twice. A smaller difference of objectives is not told from noise."
     return Sheet("noise-floor", "Noise floor", columns, rows, note, keys=5, section="controls")
 
 
@@ -274,9 +274,7 @@ def _untrained(controls: Mapping[str, Any]) -> Sheet:
                 for name in names
             ]
             rows.append([words(sweep["environment"]), words(sweep["model"]), words(row["temperature"]), *cells])
-    note = (
-        "Not trained at all, by temperature; 95 % intervals over tasks. An objective that ends below it taught nothing."
-    )
+    note = "By temperature; 95 % intervals over tasks. An objective below it gained nothing over decoding."
     columns = ("environment", "model", "temperature", *names)
     return Sheet("untrained", "The untrained model", columns, rows, note, keys=3, section="controls")
 
