@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.resampling import without_environments as without_environments
     from fdiv_gym.bench.runs import Runs as Runs
     from fdiv_gym.bench.runs import read_runs as read_runs
-    from fdiv_gym.bench.sheets import detectable_note as detectable_note
-    from fdiv_gym.bench.sheets import estimate as estimate
+    from fdiv_gym.bench.sheet import detectable_note as detectable_note
+    from fdiv_gym.bench.sheet import estimate as estimate
     from fdiv_gym.bench.tables import tables_of as tables_of
 
 __getattr__, __dir__, __all__ = lazy(
@@ -78,7 +78,7 @@ __getattr__, __dir__, __all__ = lazy(
         "tables": ["tables_of"],
         "report": ["write_bench_report"],
         "runs": ["Runs", "read_runs"],
-        "sheets": ["detectable_note", "estimate"],
+        "sheet": ["detectable_note", "estimate"],
         "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
     },
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.bench.figures import Figure, drawn, figures_of, for_dark
-from fdiv_gym.bench.sheets import Sheet, detectable_note, sheets_of
+from fdiv_gym.bench.sheet import Sheet, detectable_note
+from fdiv_gym.bench.sheets import sheets_of
 from fdiv_gym.bench.texts import latex, long_csv, markdown
 from fdiv_gym.errors import MissingExtraError, TrainerError
 from fdiv_gym.files import replacing

@@ -61,7 +61,8 @@ class Results:
     def controls(self, suffix: str) -> dict[str, Record]:
         """The control cells with a suffix, by their folder."""
         prefix, end = f"{FOLDERS['control']}/", f"--{suffix}"
-        return {name: r for name, r in self.records.items() if name.startswith(prefix) and name.endswith(end)}
+        found = sorted(self.records.items())
+        return {name: r for name, r in found if name.startswith(prefix) and name.endswith(end)}
 
     def missing(self) -> list[dict[str, str]]:
         """The cells without a score, in the matrix's order, then the others that failed; each with the reason."""
@@ -111,10 +112,11 @@ class View:
 
     @property
     def updates(self) -> int:
-        """Optimizer steps of a step; without ``updates`` in the matrix those of the first record, 1 without any."""
+        """Optimizer steps of a step; without ``updates`` in the matrix the fewest of its records."""
         if self.variant is not None:
             return self.variant
-        return next((r.updates for r in self.results.records.values() if r.model == self.model), 1)
+        records = self.results.records.values()
+        return min((r.updates for r in records if (r.kind, r.model) == ("table", self.model)), default=1)
 
     def name(self, objective: str, environment: str, seed: int) -> str:
         """The folder of a cell."""

@@ -4,85 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from fdiv_gym.runs.pages import number
-
-SCORE = 3
-"""Decimals of scores."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a sheet.
-
-    Args:
-        text: what is shown.
-        value: the number or text it is sorted by, and that CSV holds; None sorts last.
-        low: lower end of its interval, if it has one.
-        high: upper end.
-        note: shown on demand, e.g. why there is no interval.
-        heat: 0 to 1 for the colour of a heat map.
-    """
-
-    text: str
-    value: float | int | str | None = None
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
-    heat: float | None = None
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table.
-
-    Args:
-        name: plain, unique in a report; the first column of its CSV rows.
-        title: above the table.
-        columns: their names; the first ``keys`` of them name a row.
-        rows: one cell for each column.
-        note: below the title.
-        keys: number of columns that name a row.
-        section: of the report.
-    """
-
-    name: str
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
-    keys: int = 1
-    section: str = "results"
-
-
-def words(value: object) -> Cell:
-    """A cell of text."""
-    return Cell(str(value), str(value))
-
-
-def count(value: int | None) -> Cell:
-    """A cell with a whole number."""
-    return Cell("-" if value is None else str(value), value)
-
-
-def quantity(value: float | None, decimals: int | None = None) -> Cell:
-    """A cell with a number without an interval."""
-    if value is None:
-        return Cell("-")
-    return Cell(number(value) if decimals is None else f"{value:.{decimals}f}", value)
-
-
-def estimate(entry: Mapping[str, Any], decimals: int = SCORE, *, heat: bool = False) -> Cell:
-    """A cell with a number and its interval, ``0.512 [0.430, 0.601]``."""
-    value, low, high, note = entry["value"], entry["low"], entry["high"], entry.get("note", "")
-    if value is None:
-        return Cell("-", note=note)
-    shown = f"{value:.{decimals}f}"
-    if low is not None and high is not None:
-        shown += f" [{low:.{decimals}f}, {high:.{decimals}f}]"
-    return Cell(shown, value, low, high, note, min(max(value, 0.0), 1.0) if heat else None)
+from fdiv_gym.bench.sheet import (
+    SCORE,
+    VERDICTS,
+    Cell,
+    Sheet,
+    count,
+    detectable_note,
+    estimate,
+    judgement,
+    quantity,
+    words,
+)
 
 
 def sheets_of(tables: Mapping[str, Any]) -> list[Sheet]:
@@ -131,7 +66,7 @@ def _leaderboard(comparison: Mapping[str, Any]) -> Sheet:
 
 def _pairs(comparison: Mapping[str, Any]) -> Sheet:
     rows = [
-        [words(row["a"]), words(row["b"]), *_judgement(row), estimate(row["probability_of_improvement"], 2),
+        [words(row["a"]), words(row["b"]), *judgement(row), estimate(row["probability_of_improvement"], 2),
          quantity(row["minimum_detectable_effect"], SCORE)]
         for row in comparison["pairs"]
     ]  # fmt: skip
@@ -141,20 +76,6 @@ def _pairs(comparison: Mapping[str, Any]) -> Sheet:
     )
     columns = ("A", "B", "A - B", "p", "p, Holm", "A is", "P(A > B)", "detectable")
     return Sheet("pairs", "Comparisons", columns, rows, f"{note} {detectable_note(comparison)}", keys=2)
-
-
-VERDICTS = "Without an interval that excludes 0 and a corrected p-value of at most 0.05 a comparison is inconclusive."
-
-
-def detectable_note(comparison: Mapping[str, Any]) -> str:
-    """The minimum detectable effect in words."""
-    effect = comparison["minimum_detectable_effect"]
-    if effect is None:
-        return "The minimum detectable effect is not known: no comparison has a standard error."
-    return (
-        f"Minimum detectable effect: {effect:.3f} (median over comparisons). A true difference of this size is found "
-        "with probability 0.8; smaller ones are mostly missed."
-    )
 
 
 def _heatmap(comparison: Mapping[str, Any]) -> Sheet:
@@ -229,7 +150,7 @@ def _policies(comparison: Mapping[str, Any]) -> Sheet:
 def _sharpening(comparison: Mapping[str, Any]) -> Sheet:
     rows = [
         [words(r["objective"]), words(r["environment"]), count(r["k"]), estimate(r["trained"]),
-         quantity(r["untrained"]["value"], SCORE), *_judgement(r)]
+         quantity(r["untrained"]["value"], SCORE), *judgement(r)]
         for r in comparison["sharpening"]
     ]  # fmt: skip
     columns = ("objective", "environment", "k", "trained", "untrained", "difference", "p", "p, Holm", "trained is")
@@ -275,7 +196,7 @@ def _drift(comparison: Mapping[str, Any]) -> Sheet:
 
 def _drift_pairs(comparison: Mapping[str, Any]) -> Sheet:
     rows = [
-        [words(drift["environment"]), words(row["a"]), words(row["b"]), *_judgement(row, 4)]
+        [words(drift["environment"]), words(row["a"]), words(row["b"]), *judgement(row, 4)]
         for drift in comparison["drift"]
         for row in drift["pairs"]
     ]
@@ -288,7 +209,7 @@ def _drift_pairs(comparison: Mapping[str, Any]) -> Sheet:
 def _true_score(comparison: Mapping[str, Any]) -> Sheet:
     rows = [
         [words(row["objective"]), words(row["environment"]), estimate(row["score"]), estimate(row["true_score"]),
-         count(row["peak"]["step"]), estimate(row["peak"]), *_judgement(row["since_peak"])]
+         count(row["peak"]["step"]), estimate(row["peak"]), *judgement(row["since_peak"])]
         for row in comparison["true_score"]
     ]  # fmt: skip
     columns = ("objective", "environment", "score", "true score", "peak at step", "peak of the true score",
@@ -308,7 +229,7 @@ OF_COMPARISON: Sequence[Callable[[Mapping[str, Any]], Sheet]] = (
 
 def _random_reward(controls: Mapping[str, Any]) -> Sheet:
     rows = [
-        [*_place(row), estimate(row["trained"]), quantity(row["untrained"], SCORE), *_judgement(row)]
+        [*_place(row), estimate(row["trained"]), quantity(row["untrained"], SCORE), *judgement(row)]
         for row in controls["random_reward"]
     ]
     columns = ("objective", "environment", "model", "updates", "trained", "untrained", "difference", "p", "p, Holm",
@@ -328,14 +249,14 @@ def _noise_floor(controls: Mapping[str, Any]) -> Sheet:
     ]  # fmt: skip
     columns = ("objective", "environment", "model", "updates", "seed", "score", "again", "difference",
                "responses scored otherwise")  # fmt: skip
-    note = "The same configuration and seed, trained twice. A smaller difference of two objectives means nothing."
+    note = "The same configuration and seed twice. A smaller difference of objectives is not told from noise."
     return Sheet("noise-floor", "Noise floor", columns, rows, note, keys=5, section="controls")
 
 
 def _updates(controls: Mapping[str, Any]) -> Sheet:
     rows = [
         [words(row["objective"]), words(row["model"]), count(row["a"]), count(row["b"]),
-         *(quantity(mean, SCORE) for mean in row["means"]), *_judgement(row)]
+         *(quantity(mean, SCORE) for mean in row["means"]), *judgement(row)]
         for row in controls["updates"]
     ]  # fmt: skip
     columns = ("objective", "model", "A: updates", "B: updates", "A", "B", "A - B", "p", "p, Holm", "A is")
@@ -353,9 +274,7 @@ def _untrained(controls: Mapping[str, Any]) -> Sheet:
                 for name in names
             ]
             rows.append([words(sweep["environment"]), words(sweep["model"]), words(row["temperature"]), *cells])
-    note = (
-        "Not trained at all, by temperature; 95 % intervals over tasks. An objective that ends below it taught nothing."
-    )
+    note = "By temperature; 95 % intervals over tasks. An objective below it gained nothing over decoding."
     columns = ("environment", "model", "temperature", *names)
     return Sheet("untrained", "The untrained model", columns, rows, note, keys=3, section="controls")
 
@@ -385,9 +304,3 @@ def _tuning(tuning: Mapping[str, Any]) -> Sheet:
 
 def _place(row: Mapping[str, Any]) -> list[Cell]:
     return [words(row["objective"]), words(row["environment"]), words(row["model"]), count(row["updates"])]
-
-
-def _judgement(row: Mapping[str, Any], decimals: int = SCORE) -> list[Cell]:
-    """The difference, its p-values and the verdict."""
-    p = [quantity(row["p"], SCORE), quantity(row["p_holm"], SCORE)]
-    return [estimate(row["difference"], decimals), *p, words(row["verdict"])]

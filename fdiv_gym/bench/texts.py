@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from fdiv_gym.bench.sheets import Cell, Sheet
+from fdiv_gym.bench.sheet import Cell, Sheet
 from fdiv_gym.runs.pages import text
 
 LATEX = {

@@ -74,8 +74,6 @@ def test_the_shape_is_that_of_the_contract(found, one):
 def test_the_same_input_gives_the_same_json(records, found):
     again = tables(dict(reversed(records.items())), tuning=TUNING, untrained=UNTRAINED, after=after_of(records))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    again["controls"]["random_reward"] = found["controls"]["random_reward"]  # rows in the order of the records
-    again["controls"]["noise_floor"].reverse()
     assert again == found
 
 
