@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.local import Outcome as Outcome
     from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix
+    from fdiv_gym.bench.matrix import RunLimits as RunLimits
     from fdiv_gym.bench.matrix import load_matrix as load_matrix
     from fdiv_gym.bench.matrix import parse_matrix as parse_matrix
     from fdiv_gym.bench.ranking import Ranking as Ranking
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "matrix": ["Matrix", "load_matrix", "parse_matrix"],
+        "matrix": ["Matrix", "RunLimits", "load_matrix", "parse_matrix"],
         "cells": ["Cell", "expand"],
+        "driver": ["Bench", "Count", "plan_bench", "run_bench"],
         "local": ["Outcome", "run_cells"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],

@@ -4,7 +4,8 @@ What is equal for all cells of one environment and model, whatever their objecti
 
 - the warm start: the embedded model's seed is ``model.embedded.seed``, never the run's;
 - the evaluation: the tasks are the first ``trainer.evaluate_tasks`` held-out ones of the environment, whose options are
-  equal, with equal numbers of samples and equal options of the engine.
+  equal, with equal numbers of samples and equal options of the engine. Cells of the tuning are evaluated on the next
+  ones.
 
 Prompts are paired between the objectives of one seed: the tasks of a step depend on the seed and on how many were
 drawn before, so equal ``prompts_per_step`` gives equal prompts at every step. Two things break this pairing: an
@@ -47,7 +48,9 @@ SHARED_OF_TRAINER = (
     "warmup_steps",
     "evaluate_every",
     "evaluate_tasks",
+    "evaluate_skip",
     "evaluate_samples",
+    "reward",
 )
 """Options of the trainer that all cells of one environment and model must have in common."""
 UPDATES = ("updates_per_rollout", "minibatches")
@@ -106,7 +109,8 @@ def expand(
     Args:
         matrix: the matrix.
         chosen: options by dotted key, for the label of an objective: what tuning has chosen, or a trial tries.
-        kind: of the cells.
+        kind: of the cells; those of the kind ``tuning`` are evaluated on the validation split, the second block of
+            ``trainer.evaluate_tasks`` held-out tasks, of which the table uses the first.
         seeds: other seeds than those of the table, e.g. of the tuning.
         suffix: ends every id, e.g. ``trial3``.
 
@@ -129,6 +133,9 @@ def expand(
             values = _values(matrix, objective, environment, model, updates, seed)
             _set(values, (chosen or {}).get(objective.label, {}))
             config = parse_config(values)
+            if kind == "tuning":
+                _set(values, {"trainer.evaluate_skip": _evaluated_tasks(config)})
+                config = parse_config(values)
             key = hashes.key(config)
         except FdivGymError as error:
             raise type(error)(f"cell {name}: {error}") from None
@@ -232,6 +239,21 @@ def _reads_preferences(table: Mapping[str, Any]) -> bool:
     except FdivGymError:
         return False
     return "preferences" in possible_streams(reference.build())
+
+
+def _evaluated_tasks(config: RunConfig) -> int:
+    """The number of tasks that the table evaluates.
+
+    Raises:
+        ConfigError: the trainer has no validation split.
+    """
+    options = config.trainer.checked_options
+    if not {"evaluate_tasks", "evaluate_skip"} <= type(options).model_fields.keys():
+        raise ConfigError(
+            f"[tuning] needs the options evaluate_tasks and evaluate_skip, and trainer {config.trainer.name!r} has not "
+            "both of them: it cannot choose on other tasks than those of the table"
+        )
+    return int(options.evaluate_tasks)  # type: ignore[attr-defined]
 
 
 def merged(*tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Tuning(Options):
     metric: str = pydantic.Field("score/sampled", min_length=1)
     """The metric of ``evaluations.jsonl`` whose last value decides; the largest is best."""
     split: Literal["validation"] = "validation"
-    """The tasks that decide: never those of the table."""
+    """The tasks that decide: the ``trainer.evaluate_tasks`` held-out tasks that follow those of the table."""
     method: Literal["grid", "optuna"] = "grid"
     """``grid``: every combination of the values; ``optuna``: ``trials`` of them."""
     trials: Count | None = None
@@ -171,6 +171,44 @@ class ControlSwitches(Options):
     """pass@k and entropy after training."""
     length: bool = True
     """The length of the responses."""
+    seeds: tuple[Seed, ...] | None = pydantic.Field(None, min_length=1)
+    """Seeds of the control runs, out of those of the table; by default its first."""
+    objective: Label | None = None
+    """The objective of the control runs; by default the first that reads rollouts."""
+    temperatures: tuple[Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)], ...] = (0.3, 0.6, 1.0)
+    """Temperatures at which the untrained model is evaluated, beside the greedy evaluation."""
+    samples: Count = 16
+    """Responses of the untrained model to each task, at each temperature."""
+
+
+class RunLimits(Options):
+    """``[run]``: where the cells run and what they may use. It has no part in the keys of the cells."""
+
+    executor: Literal["local", "ray"] = "local"
+    """``local``: processes of this machine; ``ray``: one Ray task a cell, on any number of machines."""
+    processes: Count | None = None
+    """``local``: cells at a time; by default one a core."""
+    cores: Count | None = None
+    """``local``: cores to use; by default all that this process may use."""
+    address: str | None = pydantic.Field(None, min_length=1)
+    """``ray``: the cluster, ``host:port``, or ``auto`` for the one that runs on this machine; by default one is started
+    here and ended with the bench."""
+    cpus: Annotated[float, pydantic.Field(gt=0)] | None = None
+    """``ray``: cores that a cell takes; by default 1."""
+    gpus: Annotated[float, pydantic.Field(ge=0)] | None = None
+    """``ray``: GPUs that a cell takes, also a part of one; by default 0."""
+    memory_gb: Annotated[float, pydantic.Field(gt=0)] | None = None
+    """Gigabytes of resident memory above which a cell is ended, as a failure; ``ray`` places it by them too."""
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> RunLimits:
+        for name, executor in _EXECUTORS.items():
+            if executor != self.executor and getattr(self, name) is not None:
+                raise ValueError(f'run.{name} is read with executor = "{executor}" only: remove it')
+        return self
+
+
+_EXECUTORS = {"processes": "local", "cores": "local", "address": "ray", "cpus": "ray", "gpus": "ray"}
 
 
 class Matrix(Options):
@@ -196,6 +234,8 @@ class Matrix(Options):
     """How options are chosen for each objective; by default they are not."""
     controls: ControlSwitches = ControlSwitches()
     """What is measured beside the table."""
+    run: RunLimits = RunLimits()
+    """Where the cells run; not part of what is compared."""
 
     @property
     def all_models(self) -> tuple[ModelEntry, ...]:
@@ -205,6 +245,15 @@ class Matrix(Options):
         model = dict(self.base.get("model", {}))
         name = str(model.get("name_or_path", "embedded")).rstrip("/").rpartition("/")[2]
         return (ModelEntry(label=name if slug(name) and len(name) <= 60 else "model", model=model),)
+
+    def narrowed(self, objective: ObjectiveEntry | None = None) -> Matrix:
+        """The matrix with the first way to use a rollout only, and one objective if it is given."""
+        return self.model_copy(
+            update={
+                "updates": None if self.updates is None else self.updates[:1],
+                "objectives": self.objectives if objective is None else (objective,),
+            }
+        )
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Matrix:
@@ -218,8 +267,22 @@ class Matrix(Options):
                 f"tuning.seeds: {', '.join(map(str, sorted(shared)))} are seeds of the table too: what is tuned on "
                 "them is not measured on them"
             )
+        self._check_controls()
         self._check_tables()
         return self
+
+    def _check_controls(self) -> None:
+        strange = [seed for seed in self.controls.seeds or () if seed not in self.seeds]
+        if strange:
+            raise ValueError(
+                f"controls.seeds: {strange[0]} is no seed of the table, so there is nothing to compare with"
+            )
+        _refuse_repeated("controls.seeds", self.controls.seeds or ())
+        _refuse_repeated("controls.temperatures", self.controls.temperatures)
+        labels = [entry.label for entry in self.objectives]
+        if self.controls.objective not in (None, *labels):
+            hint = did_you_mean(str(self.controls.objective), labels)
+            raise ValueError(f"controls.objective: {shorten(self.controls.objective)} is no objective ({hint})")
 
     def _check_tables(self) -> None:
         for key, value in self.base.items():
@@ -232,7 +295,7 @@ class Matrix(Options):
         if self.models is not None and "model" in self.base:
             raise ValueError("base.model is read only without [[models]]: remove one of them")
         given = [("base", self.base.get("trainer", {})), *self._trainers()]
-        elsewhere = {"budget": "[budget]"}
+        elsewhere = {"budget": "[budget]", "reward": "[controls]", "evaluate_skip": "[tuning]"}
         if self.budget.kind == "steps":
             elsewhere["steps"] = "[budget]"
         if self.updates is not None:

@@ -11,7 +11,7 @@ class ExitStatus(IntEnum):
     meaning: str
 
     SUCCESS = 0, "Success."
-    FAILED = 1, "A check failed, or an unexpected exception: its traceback is on the error stream."
+    FAILED = 1, "A check or a cell of a bench failed, or an unexpected exception: its traceback is on the error stream."
     ERROR = 2, "An error, in one line on the error stream, or arguments that do not parse."
     INTERRUPTED = 130, "Interrupted, by Ctrl-C, SIGTERM or SIGHUP."
     BROKEN_PIPE = 141, "The reader of the output closed it."

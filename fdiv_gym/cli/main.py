@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fdiv_gym.cli.bench import bench
 from fdiv_gym.cli.check import check
 from fdiv_gym.cli.describe import describe
 from fdiv_gym.cli.eval import evaluate
@@ -70,10 +71,11 @@ def _exit_interrupted() -> NoReturn:
     sys.exit(ExitStatus.INTERRUPTED)
 
 
-# In the order of the help text; train and evaluate have messages of their own.
+# In the order of the help text; train, evaluate and bench have messages of their own.
 app.command("train", no_args_is_help=True)(train)
 app.command("report", no_args_is_help=True)(_interruptible(report))
 app.command("eval", no_args_is_help=True)(evaluate)
+app.command("bench", no_args_is_help=True)(bench)
 app.command("rescore", no_args_is_help=True)(_interruptible(rescore))
 app.command("push", no_args_is_help=True)(_interruptible(push))
 app.command("plugins")(_interruptible(plugins))

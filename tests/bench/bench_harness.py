@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from fdiv_gym.bench import expand, parse_matrix
+from fdiv_gym.bench import Record, expand, parse_matrix
+from fdiv_gym.bench.record import failed_record, write_record
 
+GRPO = {"label": "grpo", "objective": {"name": "grpo"}}
 VALUES = {
     "name": "small",
     "base": {
@@ -55,3 +57,19 @@ def cells_of(**changes):
 def files(folder: Path) -> set[str]:
     """The names of the files of a folder."""
     return {path.name for path in folder.iterdir()}
+
+
+def write_done(folder: Path, cell, score: float | None) -> None:
+    """The record of a cell that reached a score; of one that failed for None."""
+    if score is None:
+        (folder / cell.folder).mkdir(parents=True, exist_ok=True)
+        write_record(folder / cell.folder, failed_record(cell, 2, "planted"))
+        return
+    names = ("key", "kind", "objective", "environment", "model", "seed", "updates", "rate")
+    record = Record(
+        **{name: getattr(cell, name) for name in names}, status="done", attempts=1, error=None,
+        budget={"steps": 2, "tokens": 8, "verifications": 8, "seconds": 1.0}, seconds=1.5, events={},
+        curve={"step": [0, 2], "score/sampled": [0.25, score]}, final={"score/sampled": score}, tasks={"0-a": [score]},
+    )  # fmt: skip
+    (folder / cell.folder).mkdir(parents=True, exist_ok=True)
+    write_record(folder / cell.folder, record)

@@ -12,7 +12,9 @@ def test_defaults():
     matrix = parse_matrix(small())
     assert [model.label for model in matrix.all_models] == ["embedded"]
     assert (matrix.budget.kind, matrix.budget.limit, matrix.updates, matrix.tuning) == ("steps", 2, None, None)
-    assert all(value is True for _, value in matrix.controls)
+    assert [name for name, value in matrix.controls if value is not True] == [
+        "seeds", "objective", "temperatures", "samples",
+    ]  # fmt: skip
 
 
 def test_a_file_is_read(tmp_path):
@@ -84,6 +86,11 @@ TUNING = {"seeds": [7], "values": {"trainer.learning_rate": [1e-4, 1e-3]}}
         ({"tuning": {**TUNING, "method": "optuna", "trials": 3}}, "fewer than trials = 3"),
         ({"tuning": {**TUNING, "split": "heldout"}}, "tuning.split"),
         ({"controls": {"untraind": True}}, "did you mean 'untrained'"),
+        ({"run": {"executor": "slurm"}}, "run.executor"),
+        ({"run": {"processes": 0}}, "run.processes"),
+        ({"run": {"memory_gb": 0}}, "run.memory_gb"),
+        ({"run": {"cpus": 2}}, 'run.cpus is read with executor = "ray" only'),
+        ({"run": {"executor": "ray", "cores": 2}}, 'run.cores is read with executor = "local" only'),
     ],
 )
 def test_what_is_wrong_is_named(changes, message):

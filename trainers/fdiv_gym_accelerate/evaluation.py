@@ -74,7 +74,7 @@ class Evaluator:
     def _play(self, env: fg.Environment, step: int) -> tuple[list[fg.TrajectoryGroup], list[dict[str, Any]]]:
         """This process's sampled groups, and the records of all processes."""
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        tasks = env.task_list("heldout")[: self.settings.evaluate_tasks]
+        tasks = evaluated_tasks(env, self.settings)
         own = range(process, len(tasks), processes)
         with self.accelerator.autocast():
             played = {
@@ -112,6 +112,21 @@ class Evaluator:
         indices = range(process, process + processes * len(groups), processes)
         records = sample_records(self.env, groups, indices, split="train", mode="sampled", step=step)
         return list(islice(records, self.settings.samples_per_step))
+
+
+def evaluated_tasks(env: fg.Environment, settings: TrainerOptions) -> Sequence[fg.Task]:
+    """The held-out tasks of the evaluations.
+
+    Raises:
+        ConfigError: ``evaluate_skip`` leaves none.
+    """
+    tasks, skip = env.task_list("heldout"), settings.evaluate_skip
+    if skip >= len(tasks):
+        raise fg.ConfigError(
+            f"trainer.evaluate_skip = {skip} leaves none of the {len(tasks)} held-out tasks to evaluate: lower it, or "
+            "give the environment more held-out tasks"
+        )
+    return tasks[skip : skip + settings.evaluate_tasks]
 
 
 def before_and_after(evaluations: Sequence[Mapping[str, Any]], step: int) -> dict[str, dict[str, Any]]:

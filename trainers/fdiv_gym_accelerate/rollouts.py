@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import fdiv_gym as fg
-from fdiv_gym.registry import sampling_of
+from fdiv_gym.registry import sampling_of, score_range_of
 from fdiv_gym.rollouts import derive_seed, run_episodes
 from fdiv_gym_accelerate import metrics
+from fdiv_gym_accelerate.drawn_reward import with_drawn_rewards
 from fdiv_gym_accelerate.dynamic import Drawn, Replacement
 from fdiv_gym_accelerate.parts import Parts
 from fdiv_gym_accelerate.phases import Phases
@@ -76,7 +77,11 @@ class Rollouts:
             parts.callbacks.call("after_rollouts", step, groups)
 
         self._phases.enter("sampling")
-        return run_episodes(
+        groups = run_episodes(
             parts.env, parts.engine, parts.encoder, tasks, parts.settings.group_size, sampling_of(parts.engine, seed),
             after_rollouts=unscored, ledger=parts.ledger,
         )  # fmt: skip
+        if parts.settings.reward == "environment":
+            return groups
+        place = (step, parts.accelerator.process_index, number)
+        return with_drawn_rewards(groups, score_range_of(parts.env), parts.config.seed, *place)

@@ -61,6 +61,9 @@ class TrainerOptions(fg.Options):
     dynamic_sampling: DynamicSampling | None = None
     """Replace groups without signal, whose responses have equal rewards, by groups of further tasks. Without this table
     none is replaced."""
+    reward: Literal["environment", "drawn"] = "environment"
+    """``drawn``: train on scores that are drawn, the lowest or the highest with equal probability, whatever the
+    response is; evaluations show the true ones. A control: what improves does not come from the reward."""
     updates_per_rollout: int = pydantic.Field(1, ge=1)
     """Passes over the rows of a step."""
     minibatches: int = pydantic.Field(1, ge=1)
@@ -121,6 +124,9 @@ class TrainerOptions(fg.Options):
     """Steps between evaluations; 0 evaluates before and after only."""
     evaluate_tasks: int = pydantic.Field(256, ge=1)
     """Held-out tasks to evaluate on."""
+    evaluate_skip: int = pydantic.Field(0, ge=0)
+    """Held-out tasks before the first that is evaluated: the tasks from there on may serve for choices that the tasks
+    before must not decide."""
     evaluate_samples: int = pydantic.Field(4, ge=1)
     """Sampled responses to each held-out task."""
     samples_per_step: int = pydantic.Field(8, ge=0)

@@ -241,6 +241,7 @@ def check_updates(objective: fg.Objective, settings: TrainerOptions) -> None:
     if "rollouts" not in objective.streams:
         given = {
             "dynamic_sampling": settings.dynamic_sampling is not None,
+            "reward": settings.reward != "environment",
             "max_kl": settings.max_kl is not None,
             "budget.tokens": settings.budget is not None and settings.budget.tokens is not None,
             "budget.verifications": settings.budget is not None and settings.budget.verifications is not None,
