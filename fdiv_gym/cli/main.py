@@ -27,6 +27,7 @@ from fdiv_gym.cli.report import report
 from fdiv_gym.cli.rescore import rescore
 from fdiv_gym.cli.screen import echo, secho
 from fdiv_gym.cli.train import train
+from fdiv_gym.cli.verify import bundle, verify
 from fdiv_gym.errors import FdivGymError
 
 app = typer.Typer(
@@ -76,6 +77,8 @@ app.command("train", no_args_is_help=True)(train)
 app.command("report", no_args_is_help=True)(_interruptible(report))
 app.command("eval", no_args_is_help=True)(evaluate)
 app.command("bench", no_args_is_help=True)(bench)
+app.command("bundle", no_args_is_help=True)(_interruptible(bundle))
+app.command("verify", no_args_is_help=True)(_interruptible(verify))
 app.command("rescore", no_args_is_help=True)(_interruptible(rescore))
 app.command("push", no_args_is_help=True)(_interruptible(push))
 app.command("plugins")(_interruptible(plugins))
