@@ -95,8 +95,8 @@ def _check_installed(
     cells: Mapping[str, Cell], plugins: Mapping[str, Any], findings: Findings, *, strict: bool
 ) -> None:
     """Tell which plugins have other code here: then the rewards are recomputed by that."""
-    entries = {entry for cell in cells.values() for entry in entries_in_use(cell.config)}
-    installed = plugins_in_use(sorted(entries, key=lambda entry: (entry.kind, entry.name)))
+    entries = {(entry.kind, entry.name): entry for cell in cells.values() for entry in entries_in_use(cell.config)}
+    installed = plugins_in_use(entries.values())
     for name in plugins.keys() - installed.keys():
         findings.problem(PLUGINS, "no cell uses it", name)
     for name, here in installed.items():

@@ -10,7 +10,7 @@ import typer
 
 from fdiv_gym.cli.arguments import JsonFlag
 from fdiv_gym.cli.exit_status import ExitStatus
-from fdiv_gym.cli.screen import write, write_json
+from fdiv_gym.cli.screen import echo, write_json
 
 if TYPE_CHECKING:
     from fdiv_gym.bench import Verified
@@ -40,7 +40,7 @@ def bundle(
     from fdiv_gym.bench.bundle_files import Bundle
 
     done = write_bundle(bench, output, limit_mb=limit_mb)
-    write(f"wrote {done}\nSHA-256 of its manifest: {Bundle(done).digest()}\ncheck it with: fdiv-gym verify {done}")
+    echo(f"wrote {done}\nSHA-256 of its manifest: {Bundle(done).digest()}\ncheck it with: fdiv-gym verify {done}")
 
 
 def verify(
@@ -75,21 +75,21 @@ def verify(
     else:
         _show(done)
         if other:
-            write(f"the digest is not the expected one, {digest}")
+            echo(f"the digest is not the expected one, {digest}")
     if other or not done.clean:
         sys.exit(ExitStatus.FAILED)
 
 
 def _show(done: Verified) -> None:
     for fault in done.faults[:SHOWN]:
-        write(f"DISAGREES  {fault}")
+        echo(f"DISAGREES  {fault}")
     left = len(done.faults) - SHOWN + done.more
     if left > 0:
-        write(f"and {left} more disagreements (all of them: --json)")
+        echo(f"and {left} more disagreements (all of them: --json)")
     for note in done.notes:
-        write(f"note: {note}")
+        echo(f"note: {note}")
     counts = ", ".join(f"{number} {what}" for what, number in done.counts.items())
-    write(f"recomputed: {counts or 'nothing'}")
-    write(f"SHA-256 of the manifest: {done.digest or 'none'}")
+    echo(f"recomputed: {counts or 'nothing'}")
+    echo(f"SHA-256 of the manifest: {done.digest or 'none'}")
     number = len(done.faults) + done.more
-    write("verified: nothing disagrees" if done.clean else f"NOT verified: {number} disagreements")
+    echo("verified: nothing disagrees" if done.clean else f"NOT verified: {number} disagreements")
