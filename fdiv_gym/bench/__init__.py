@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.aggregates import interquartile_mean as interquartile_mean
     from fdiv_gym.bench.aggregates import optimality_gap as optimality_gap
     from fdiv_gym.bench.aggregates import performance_profile as performance_profile
+    from fdiv_gym.bench.bundle import write_bundle as write_bundle
     from fdiv_gym.bench.cells import Cell as Cell
     from fdiv_gym.bench.cells import expand as expand
     from fdiv_gym.bench.comparing import Difference as Difference
@@ -52,11 +53,15 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.sheet import detectable_note as detectable_note
     from fdiv_gym.bench.sheet import estimate as estimate
     from fdiv_gym.bench.tables import tables_of as tables_of
+    from fdiv_gym.bench.verified import Fault as Fault
+    from fdiv_gym.bench.verified import Verified as Verified
+    from fdiv_gym.bench.verify import verify_bundle as verify_bundle
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "matrix": ["Matrix", "RunLimits", "load_matrix", "parse_matrix"],
+        "bundle": ["write_bundle"],
         "cells": ["Cell", "expand"],
         "driver": ["Bench", "Count", "plan_bench", "run_bench"],
         "folder": ["Outcome"],
@@ -79,6 +84,8 @@ __getattr__, __dir__, __all__ = lazy(
         "report": ["write_bench_report"],
         "runs": ["Runs", "read_runs"],
         "sheet": ["detectable_note", "estimate"],
+        "verified": ["Fault", "Verified"],
+        "verify": ["verify_bundle"],
         "curves": ["Reached", "area_under_curve", "budget_to_target", "median_to_target"],
     },
 )

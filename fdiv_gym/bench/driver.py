@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fdiv_gym.bench.after import measure_after
+from fdiv_gym.bench.bundle import write_bundle
+from fdiv_gym.bench.bundle_files import REPORT, Bundle
 from fdiv_gym.bench.cells import Cell, Kind, expand
 from fdiv_gym.bench.controls import UNTRAINED_FILE, control_cells, measure_untrained, untrained_folders
 from fdiv_gym.bench.execute import execute
 from fdiv_gym.bench.folder import Outcome
 from fdiv_gym.bench.matrix import Matrix, RunLimits, load_matrix
 from fdiv_gym.bench.record import read_record
+from fdiv_gym.bench.report import PAGE
 from fdiv_gym.bench.search import Chosen
 from fdiv_gym.bench.start import open_bench, record_start
 from fdiv_gym.bench.tuning import TUNING, refuse_shared, score_ranges, tune
@@ -139,17 +142,22 @@ def _run(matrix: Matrix, folder: Path, run: Callable[[Sequence[Cell]], Outcome],
         measure_untrained(matrix, table, folder, rerun=rerun, say=say)
     if switches.drift or switches.sharpening or switches.length:
         measure_after(table, folder, say)
-    finish(folder)
+    finish(folder, say)
     return state_of(matrix, folder, tuned.chosen)
 
 
-def finish(folder: Path) -> None:
-    """Make tables, report and bundle from the records of a folder.
+def finish(folder: Path, say: Say) -> None:
+    """Write the bundle: evidence, tables and report, from the files of a folder.
 
-    Every input is a file of the folder: ``matrix.toml``, the records, ``tuning.json``, ``untrained.json`` and
-    ``after.json``.
+    Raises:
+        BenchError: what the cells have left contradicts the matrix or itself.
+        MissingExtraError: matplotlib or jinja2 is not installed.
+        TrainerError: a file cannot be written.
     """
-    # Here: tables.json from tables_of, report/ from write_bench_report, bundle/ from write_bundle.
+    say("writing tables, report and bundle")
+    bundle = write_bundle(folder)
+    say(f"report: {bundle / REPORT / PAGE}")
+    say(f"SHA-256 of the bundle's manifest: {Bundle(bundle).digest()}; check it with: fdiv-gym verify {bundle}")
 
 
 def plan_bench(matrix_path: str | Path, folder: str | Path) -> Bench:

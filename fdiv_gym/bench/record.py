@@ -296,11 +296,24 @@ def read_record(folder: Path) -> Record | None:
         raise ConfigError(f"{path} is damaged: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is damaged: it holds no JSON object")
+    return parse_record(values, str(path))
+
+
+def parse_record(values: Mapping[str, Any], where: str) -> Record:
+    """Check the content of a ``record.json``.
+
+    Args:
+        values: may be another person's.
+        where: begins the message of an error.
+
+    Raises:
+        ConfigError: a field is missing, damaged or contradicts another one.
+    """
     missing = Record.model_fields.keys() - values.keys()
     if missing:
-        raise ConfigError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+        raise ConfigError(f"{where} is damaged: it lacks {', '.join(sorted(missing))}")
     try:
-        return build_options(Record, values, str(path))
+        return build_options(Record, values, where)
     except ConfigError as error:  # a hostile file may have a million errors
         raise ConfigError(str(error)[:LONGEST_ERROR]) from None
 

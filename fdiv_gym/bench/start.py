@@ -98,6 +98,7 @@ def record_start(folder: Path, command: Sequence[str], cells: Sequence[Cell]) ->
         "command": list(command),
         "python": sys.version.split()[0],
         "versions": versions(),
+        "lock": installed(),
         "hardware": hardware(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -119,6 +120,12 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def installed() -> dict[str, str]:
+    """The version of every installed package."""
+    found = {(each.metadata["Name"] or "").lower(): each.version for each in importlib.metadata.distributions()}
+    return {name: version for name, version in sorted(found.items()) if name}
 
 
 def hardware() -> dict[str, Any]:

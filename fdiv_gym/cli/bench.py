@@ -110,8 +110,10 @@ def _show_plan(planned: Bench) -> None:
         console.print(f"{planned.trials} trials for each objective", highlight=False)
     for kind, names in planned.ids.items():
         if kind != "tuning":
-            for name in names:
+            for name in names[:SHOWN]:
                 console.print(f"{NAMES[kind]}: {name}", highlight=False, markup=False, soft_wrap=True)
+            if len(names) > SHOWN:
+                console.print(f"and {len(names) - SHOWN} more", highlight=False)
 
 
 def _print_counts(found: Bench, title: str) -> None:

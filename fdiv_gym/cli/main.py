@@ -28,6 +28,7 @@ from fdiv_gym.cli.report import report
 from fdiv_gym.cli.rescore import rescore
 from fdiv_gym.cli.screen import echo, secho
 from fdiv_gym.cli.train import train
+from fdiv_gym.cli.verify import bundle, verify
 from fdiv_gym.errors import FdivGymError
 
 app = typer.Typer(
@@ -78,6 +79,8 @@ app.command("report", no_args_is_help=True)(_interruptible(report))
 app.command("compare", no_args_is_help=True)(_interruptible(compare))
 app.command("eval", no_args_is_help=True)(evaluate)
 app.command("bench", no_args_is_help=True)(bench)
+app.command("bundle", no_args_is_help=True)(_interruptible(bundle))
+app.command("verify", no_args_is_help=True)(_interruptible(verify))
 app.command("rescore", no_args_is_help=True)(_interruptible(rescore))
 app.command("push", no_args_is_help=True)(_interruptible(push))
 app.command("plugins")(_interruptible(plugins))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fdiv_gym.evaluation.publishing import write_model as write_model
     from fdiv_gym.evaluation.rescoring import Rescored as Rescored
     from fdiv_gym.evaluation.rescoring import rescore as rescore
+    from fdiv_gym.evaluation.rescoring import rescore_samples as rescore_samples
     from fdiv_gym.evaluation.runner import Evaluated as Evaluated
     from fdiv_gym.evaluation.runner import Played as Played
     from fdiv_gym.evaluation.runner import evaluate as evaluate
@@ -49,7 +50,7 @@ __getattr__, __dir__, __all__ = lazy(
         "samples": ["Mode", "is_sample", "sample_record", "sample_records", "task_of"],
         "metrics": ["Metric", "Sample", "majority_at_k", "mean_metrics", "pass_at_k", "summarise"],
         "temperatures": ["Sweep", "evaluate_temperatures", "parse_temperatures"],
-        "rescoring": ["Rescored", "rescore"],
+        "rescoring": ["Rescored", "rescore", "rescore_samples"],
         "agreement": ["LabelledResponse", "judge_reliability", "kappa", "read_labelled"],
     },
 )

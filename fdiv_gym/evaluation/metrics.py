@@ -77,20 +77,29 @@ def mean_metrics(env: Environment, records: Sequence[Mapping[str, Any]]) -> dict
         PluginError: the environment's ``metrics`` failed.
         EnvError: a metric of the environment is not a finite number.
     """
-    modes = {mode: [r for r in records if r["mode"] == mode] for mode in ("sampled", "greedy")}
-    modes = {mode: drawn for mode, drawn in modes.items() if drawn}
-    metrics: dict[str, float] = {}
-    for mode, drawn in modes.items():
-        scored = [r["verdict"]["score"] for r in drawn if r["verdict"]["score"] is not None]
-        metrics[f"score/{mode}"] = sum(scored) / len(scored) if scored else math.nan
-    metrics["unscored"] = sum(r["verdict"]["score"] is None for r in records) / max(len(records), 1)
-    counted = [r["tokens"] for r in records if r["tokens"] is not None]  # a served model's may be unknown
-    metrics["response_tokens"] = math.nan if records and not counted else sum(counted) / max(len(counted), 1)
+    metrics, modes = response_means(records), _by_mode(records)
     drawn = next(iter(modes.values()), [])
     transcripts = [Transcript.from_dict(r["transcript"]) for r in drawn]
     metrics |= episode_metrics(env, transcripts, [r["environment_tokens"] for r in drawn])
     own = metrics_of(env, drawn)
     return metrics | {f"{ENV_PREFIX}{name}": value for name, value in own.items()}
+
+
+def response_means(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The part of ``mean_metrics`` that needs no environment: scores, ``unscored`` and ``response_tokens``."""
+    metrics: dict[str, float] = {}
+    for mode, drawn in _by_mode(records).items():
+        scored = [r["verdict"]["score"] for r in drawn if r["verdict"]["score"] is not None]
+        metrics[f"score/{mode}"] = sum(scored) / len(scored) if scored else math.nan
+    metrics["unscored"] = sum(r["verdict"]["score"] is None for r in records) / max(len(records), 1)
+    counted = [r["tokens"] for r in records if r["tokens"] is not None]  # a served model's may be unknown
+    metrics["response_tokens"] = math.nan if records and not counted else sum(counted) / max(len(counted), 1)
+    return metrics
+
+
+def _by_mode(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    modes = {mode: [r for r in records if r["mode"] == mode] for mode in ("sampled", "greedy")}
+    return {mode: drawn for mode, drawn in modes.items() if drawn}
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:

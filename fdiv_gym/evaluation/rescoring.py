@@ -127,6 +127,33 @@ def rescore(
     if not lines:
         raise ConfigError(f"{path} has no samples (no {SAMPLES}): nothing to rescore")
     judge, close, needs_answer = _judging(store, other, dict(options or {}), trust_endpoints)
+    kept, refused = _sorted_out(lines, needs_answer)
+    if not kept:
+        close()
+        raise TrainerError(f"no sample of {path} can be rescored: " + "; ".join(f"{n} {r}" for r, n in refused.items()))
+    try:
+        verdicts = _rescored(judge, kept)
+    finally:
+        close()
+    return Rescored([saved.line for saved in kept], verdicts, refused)
+
+
+def rescore_samples(env: Environment, samples: Sequence[Mapping[str, Any]]) -> Rescored:
+    """Rescore sample records with an environment that is already there; nothing is read and nobody asked for consent.
+
+    Args:
+        env: the environment that scored them, or another one.
+        samples: sample records; see ``fdiv_gym.evaluation.samples``.
+
+    Raises:
+        EnvError: the environment broke its contract.
+    """
+    kept, refused = _sorted_out(samples, needs_answer=False)
+    return Rescored([saved.line for saved in kept], _rescored(partial(_judged, env), kept), refused)
+
+
+def _sorted_out(lines: Sequence[Mapping[str, Any]], needs_answer: bool) -> tuple[list[_Saved], dict[str, int]]:
+    """The samples that can be judged again, and the reasons why others cannot, with their numbers."""
     refused: Counter[str] = Counter()
     kept: list[_Saved] = []
     for line in lines:
@@ -135,14 +162,7 @@ def rescore(
             refused[found] += 1
         else:
             kept.append(found)
-    if not kept:
-        close()
-        raise TrainerError(f"no sample of {path} can be rescored: " + "; ".join(f"{n} {r}" for r, n in refused.items()))
-    try:
-        verdicts = _rescored(judge, kept)
-    finally:
-        close()
-    return Rescored([saved.line for saved in kept], verdicts, dict(refused))
+    return kept, dict(refused)
 
 
 def _rescored(judge: Judging, kept: Sequence[_Saved]) -> list[Verdict]:
