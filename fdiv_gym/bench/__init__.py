@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.curves import area_under_curve as area_under_curve
     from fdiv_gym.bench.curves import budget_to_target as budget_to_target
     from fdiv_gym.bench.curves import median_to_target as median_to_target
+    from fdiv_gym.bench.leaderboard import Board as Board
+    from fdiv_gym.bench.leaderboard import write_leaderboard as write_leaderboard
     from fdiv_gym.bench.local import Outcome as Outcome
     from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix
@@ -53,6 +55,7 @@ __getattr__, __dir__, __all__ = lazy(
         "bundle": ["write_bundle"],
         "cells": ["Cell", "expand"],
         "driver": ["Bench", "Count", "plan_bench", "run_bench"],
+        "leaderboard": ["Board", "write_leaderboard"],
         "local": ["Outcome", "run_cells"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
