@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.driver import plan_bench as plan_bench
     from fdiv_gym.bench.driver import run_bench as run_bench
     from fdiv_gym.bench.folder import Outcome as Outcome
+    from fdiv_gym.bench.leaderboard import Board as Board
+    from fdiv_gym.bench.leaderboard import write_leaderboard as write_leaderboard
     from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix
     from fdiv_gym.bench.matrix import RunLimits as RunLimits
@@ -67,6 +69,7 @@ __getattr__, __dir__, __all__ = lazy(
         "folder": ["Outcome"],
         "local": ["run_cells"],
         "on_ray": ["Resources", "run_on_ray"],
+        "leaderboard": ["Board", "write_leaderboard"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],
         "aggregates": ["Profile", "aggregate_scores", "interquartile_mean", "optimality_gap", "performance_profile"],

@@ -38,7 +38,7 @@ def check_cells(
     for name in inputs.records.keys() - cells.keys():
         findings.problem(_records(inputs.records[name].kind), "the matrix has no such cell", name)
     configs, used = bundle.by_cell(CONFIGS, "config"), bundle.by_cell(CONFIGS, "plugins")
-    plugins, redaction = bundle.json(PLUGINS), Redaction()
+    plugins, redaction, names = bundle.json(PLUGINS), Redaction(), _Names()
     for name in configs.keys() - cells.keys():
         findings.problem(CONFIGS, "the matrix has no such cell", name)
     for name, cell in cells.items():
@@ -48,7 +48,7 @@ def check_cells(
         if record is not None:
             found = {label: getattr(record, label) for label in LABELS}
             findings.compare(_records(cell.kind), found, {label: getattr(cell, label) for label in LABELS}, name)
-            _check_plugins(name, cell, record, used.get(name), plugins, findings)
+            _check_plugins(name, cell, record, used.get(name), plugins, names.of(cell), findings)
             _check_budget(name, cell, record, findings)
             findings.count("cells")
     _check_installed(cells, plugins, findings, strict=strict_plugins)
@@ -63,10 +63,15 @@ def _records(kind: Kind) -> str:
 
 
 def _check_plugins(
-    name: str, cell: Cell, record: Record, used: Any, plugins: Mapping[str, Any], findings: Findings
+    name: str,
+    cell: Cell,
+    record: Record,
+    used: Any,
+    plugins: Mapping[str, Any],
+    expected: list[str],
+    findings: Findings,
 ) -> None:
     """The plugins of a cell are those that its configuration names, and its key follows from the two."""
-    expected = sorted(plugins_in_use(entries_in_use(cell.config)))
     if used == [] and record.status == "failed":  # it never began
         return
     if used != expected:
@@ -85,6 +90,20 @@ def _check_plugins(
         return
     key = key_of(resolved, own)  # type: ignore[arg-type] # checked above
     findings.compare(_records(cell.kind), record.key, key, f"{name}: key (of {CONFIGS} and {PLUGINS})")
+
+
+class _Names:
+    """The plugins of configurations; their code is read once for each set of entries, which most cells share."""
+
+    def __init__(self) -> None:
+        self._found: dict[frozenset[tuple[str, str]], list[str]] = {}
+
+    def of(self, cell: Cell) -> list[str]:
+        entries = entries_in_use(cell.config)
+        names = frozenset((entry.kind, entry.name) for entry in entries)
+        if names not in self._found:
+            self._found[names] = sorted(plugins_in_use(entries))
+        return self._found[names]
 
 
 def _is_plugin(found: Any) -> bool:

@@ -17,6 +17,7 @@ from fdiv_gym.cli.compare import compare
 from fdiv_gym.cli.describe import describe
 from fdiv_gym.cli.eval import evaluate
 from fdiv_gym.cli.exit_status import ExitStatus
+from fdiv_gym.cli.leaderboard import leaderboard
 from fdiv_gym.cli.library_messages import make_printable
 from fdiv_gym.cli.list import list_
 from fdiv_gym.cli.models import add, list_models, models, remove
@@ -81,6 +82,7 @@ app.command("eval", no_args_is_help=True)(evaluate)
 app.command("bench", no_args_is_help=True)(bench)
 app.command("bundle", no_args_is_help=True)(_interruptible(bundle))
 app.command("verify", no_args_is_help=True)(_interruptible(verify))
+app.command("leaderboard", no_args_is_help=True)(_interruptible(leaderboard))
 app.command("rescore", no_args_is_help=True)(_interruptible(rescore))
 app.command("push", no_args_is_help=True)(_interruptible(push))
 app.command("plugins")(_interruptible(plugins))

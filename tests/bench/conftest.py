@@ -1,4 +1,7 @@
-"""Fixtures of the executors' tests."""
+"""Fixtures of the executors' tests, and a planted bench with its bundle for the tests of bundles."""
+
+import functools
+import shutil
 
 import pytest
 from bench_harness import cells_of
@@ -21,3 +24,25 @@ def prepared(cells, tmp_path_factory):
         for cell in cells:
             train(cell.config, folder / cell.id)
     return folder
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """A planted bench with its bundle. Its report has no figures, from which no number is read."""
+    from bundle_harness import planted_bench
+
+    from fdiv_gym.bench import report, write_bundle
+    from fdiv_gym.runs import provenance
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "figures_of", lambda tables: [])
+        patch.setattr(provenance, "source_hash", functools.cache(provenance.source_hash))  # the code does not change
+        folder = planted_bench(tmp_path_factory.mktemp("bundles") / "bench")
+        write_bundle(folder)
+        yield folder
+
+
+@pytest.fixture
+def bundle(planted, tmp_path):
+    """A copy of that bundle, which a test may alter."""
+    return shutil.copytree(planted / "bundle", tmp_path / "bundle")
