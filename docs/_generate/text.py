@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 NOTE = "<!-- Written by `python docs/generate.py`; do not edit. -->"
@@ -49,7 +50,7 @@ def value_text(value: Any) -> str:
         return f"{{{inner}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(value_text(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
 
 
 def summary(value: object) -> str:
