@@ -74,16 +74,17 @@ class Bundle:
         found: list[str] = []
         folders = [self.path]
         while folders:
-            for entry in os.scandir(folders.pop()):
-                name = Path(entry.path).relative_to(self.path).as_posix()
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
-                elif not entry.is_file(follow_symlinks=False):
-                    raise BenchError(f"{shorten(name)} is a link, a pipe or a device: a bundle holds files only")
-                else:
-                    found.append(name)
-                if len(found) + len(folders) > MOST_FILES:
-                    raise BenchError(f"{self.path} holds more than {MOST_FILES} files: it is no bundle")
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    name = Path(entry.path).relative_to(self.path).as_posix()
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif not entry.is_file(follow_symlinks=False):
+                        raise BenchError(f"{shorten(name)} is a link, a pipe or a device: a bundle holds files only")
+                    else:
+                        found.append(name)
+                    if len(found) + len(folders) > MOST_FILES:
+                        raise BenchError(f"{self.path} holds more than {MOST_FILES} files: it is no bundle")
         return sorted(found)
 
     def has(self, name: str) -> bool:

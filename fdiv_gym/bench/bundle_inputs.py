@@ -18,7 +18,9 @@ from fdiv_gym.errors import BenchError
 from fdiv_gym.registry.messages import printable, shorten
 from fdiv_gym.runs.config import apply_overrides
 
-MOST_CELLS = 100_000
+MOST_CELLS = 20_000
+LONGEST_LIST = 2_000
+"""Items of a list of the matrix, e.g. seeds: they are compared in pairs."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,20 @@ def read_matrix(bundle: Bundle) -> Matrix:
         values = tomllib.loads(bundle.text(MATRIX))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BenchError(f"{MATRIX} is damaged: {printable(str(error))[:200]}") from None
+    if _longest_list(values) > LONGEST_LIST:
+        raise BenchError(f"{MATRIX} has a list of more than {LONGEST_LIST} items: nobody has run so many cells")
     matrix = parse_matrix(apply_overrides(values, ()), MATRIX)
     cells = len(matrix.objectives) * len(matrix.environments) * len(matrix.all_models) * len(matrix.updates or (None,))
     trials = matrix.tuning.trials_of_each * len(matrix.tuning.seeds) if matrix.tuning else 0
     if cells * (len(matrix.seeds) + trials) > MOST_CELLS:
         raise BenchError(f"{MATRIX} has more than {MOST_CELLS} cells")
     return matrix
+
+
+def _longest_list(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return max(map(_longest_list, value.values()), default=0)
+    return max(len(value), *map(_longest_list, value), 0) if isinstance(value, list) else 0
 
 
 def cells_of_bench(matrix: Matrix, tuning: Mapping[str, Any] | None) -> dict[str, Cell]:

@@ -22,14 +22,14 @@ from fdiv_gym.evaluation.temperatures import best_of
 from fdiv_gym.runs.folder import RunFolder
 from fdiv_gym.runs.provenance import provenance_of
 
-TASKS, SAMPLES, STEPS = 3, 2, 2
+TASKS, SAMPLES, STEPS = 3, 2, 4
 TUNING = {"seeds": [7], "values": {"trainer.learning_rate": [1e-4, 1e-3]}}
 CONTROLS = {"temperatures": [1.0], "samples": 2}
 
 
 def matrix_values(**changes):
     """The values of the small matrix with tuning and controls."""
-    return small(**{"tuning": TUNING, "controls": CONTROLS, **changes})
+    return small(**{"tuning": TUNING, "controls": CONTROLS, "budget": {"steps": STEPS}, **changes})
 
 
 def planted_bench(folder: Path, **changes) -> Path:
@@ -113,9 +113,9 @@ def write_planted(folder: Path, cell, env):
     names = ("key", "kind", "objective", "environment", "model", "seed", "updates", "rate")
     write_record(place, Record(
         **{name: getattr(cell, name) for name in names}, status="done", attempts=1, error=None,
-        budget={"steps": STEPS, "tokens": 20, "verifications": 8, "seconds": 1.0}, seconds=1.5,
+        budget={"steps": STEPS, "tokens": 20, "verifications": 4 * STEPS, "seconds": 1.0}, seconds=1.5,
         events={"clipped": {"policy": "skip", "count": 1, "first_step": 1, "last_step": 1}},
-        curve={"step": [0, 1, STEPS], **curve}, final=final, tasks=tasks,
+        curve={"step": [0, 2, STEPS], **curve}, final=final, tasks=tasks,
     ))  # fmt: skip
 
 
