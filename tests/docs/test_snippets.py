@@ -16,11 +16,12 @@ import pytest
 from docs_pages import PAGES, ROOT, Block, blocks, generate, name_of
 from typer.testing import CliRunner
 
-from fdiv_gym.bench import expand, parse_matrix
+from fdiv_gym.bench import RunLimits, expand, parse_matrix
 from fdiv_gym.cli.main import app
 from fdiv_gym.registry.discovery import discovery
 from fdiv_gym.registry.hooks import Registrar
 from fdiv_gym.registry.kinds import KINDS
+from fdiv_gym.registry.options import build_options
 from fdiv_gym.runs.config import load_config, parse_config
 
 WRITTEN = {ROOT / "docs" / page for page in generate.PAGES}
@@ -62,9 +63,11 @@ def test_every_snippet_runs(page, workshop):
 
 
 def check_toml(values: dict) -> None:
-    """A part of a run file, or a whole matrix of a bench."""
+    """A part of a run file, a whole matrix of a bench, or its table of limits."""
     if "objectives" in values:
         expand(parse_matrix(values))
+    elif values.keys() == {"run"}:
+        build_options(RunLimits, values["run"], "run")
     else:
         parse_config(completed(values))
 
