@@ -118,7 +118,7 @@ def why_not(config: RunConfig) -> str:
     if contacted or any(urls(reference.table("id"))):
         return "its options name a server"
     table = reference.table("id")
-    if Redaction().value(table) != table or any(mark in str(table) for mark in (PATH, HOST, SECRET)):
+    if Redaction(here=False).value(table) != table or any(mark in str(table) for mark in (PATH, HOST, SECRET)):
         return "its options name a file or a secret of another machine"
     return ""
 

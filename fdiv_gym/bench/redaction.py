@@ -42,9 +42,18 @@ class Redaction:
 
     Args:
         folder: of the bench: its own path is private too.
+        here: whether the host name, the home folder and the secrets of this machine count; else only what looks private
+            on every machine does, so that the result is the same everywhere.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, here: bool = True) -> None:
+        self._secrets: list[str] = []
+        self._places: list[str] = []
+        self._host: re.Pattern[str] | None = None
+        if here:
+            self._know_machine(folder)
+
+    def _know_machine(self, folder: Path | None) -> None:
         secrets = {v for k, v in os.environ.items() if _OF_ENVIRONMENT.search(k) and len(v) >= _SHORTEST}
         self._secrets = sorted(secrets, key=len, reverse=True)
         places = [Path.home(), *([folder.resolve(), folder.absolute()] if folder is not None else [])]

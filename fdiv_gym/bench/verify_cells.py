@@ -38,7 +38,7 @@ def check_cells(
     for name in inputs.records.keys() - cells.keys():
         findings.problem(_records(inputs.records[name].kind), "the matrix has no such cell", name)
     configs, used = bundle.by_cell(CONFIGS, "config"), bundle.by_cell(CONFIGS, "plugins")
-    plugins, redaction, names = bundle.json(PLUGINS), Redaction(), _Names()
+    plugins, redaction, names = bundle.json(PLUGINS), Redaction(here=False), _Names()
     for name in configs.keys() - cells.keys():
         findings.problem(CONFIGS, "the matrix has no such cell", name)
     for name, cell in cells.items():
@@ -83,7 +83,8 @@ def _check_plugins(
         findings.problem(PLUGINS, "it has no version and source", strange[0])
         return
     resolved = cell.config.resolved()
-    if any(mark in json.dumps(resolved) for mark in (PATH, HOST, SECRET)):
+    is_private = Redaction(here=False).value(resolved) != resolved
+    if is_private or any(mark in json.dumps(resolved) for mark in (PATH, HOST, SECRET)):
         findings.note(
             "keys of cells whose configuration has a private part, which the bundle lacks, were not recomputed"
         )
@@ -178,7 +179,7 @@ def check_tuning(inputs: Inputs, ranges: Mapping[str, tuple[float, float]], find
         "score_range": {label: list(ends) for label, ends in ranges.items()}, "trials": rows,
         **choice_of(rows, tuning.values, ranges),
     }  # fmt: skip
-    findings.compare(TUNING, table, Redaction().value(expected))
+    findings.compare(TUNING, table, Redaction(here=False).value(expected))
 
 
 def _check_trials(inputs: Inputs, trials: list[dict[str, dict[str, Any]]], findings: Findings) -> None:

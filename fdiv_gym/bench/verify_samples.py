@@ -43,7 +43,7 @@ class SampleChecks:
         self, bundle: Bundle, inputs: Inputs, rebuilt: Rebuilt, left_out: Mapping[str, Any], findings: Findings
     ) -> None:
         self._bundle, self._inputs, self._rebuilt = bundle, inputs, rebuilt
-        self._left_out, self._findings, self._redaction = left_out, findings, Redaction()
+        self._left_out, self._findings, self._redaction = left_out, findings, Redaction(here=False)
         self._names = set(bundle.names())
         self._tasks: dict[str, dict[str, dict[str, Any]] | None] = {}
         self._used: dict[str, set[str]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.bench.bundle import citation_text, lock_text, provenance_of, renderer
+from fdiv_gym.bench.bundle_derived import citation_text, lock_text, provenance_of, renderer
 from fdiv_gym.bench.bundle_files import BENCH, CITATION, LOCK, MANIFEST, PLUGINS, REPORT, TABLES, Bundle
 from fdiv_gym.bench.bundle_inputs import Inputs
 from fdiv_gym.bench.report import PAGE, write_bench_report

@@ -19,7 +19,7 @@ def leaderboard(
     bundles: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Bundles, or folders of benches that hold one.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("leaderboard.html"),
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The page; default: leaderboard.html.")] = None,
     skip_refused: Annotated[
         bool, typer.Option("--skip-refused", help="Write the page without the bundles that do not verify.")
     ] = False,
@@ -40,7 +40,8 @@ def leaderboard(
     """
     from fdiv_gym.bench import write_leaderboard
 
-    done = write_leaderboard(bundles, output, skip_refused=skip_refused, strict_plugins=strict_plugins)
+    page = output or Path("leaderboard.html")
+    done = write_leaderboard(bundles, page, skip_refused=skip_refused, strict_plugins=strict_plugins)
     for verified in done.refused:
         number = len(verified.faults) + verified.more
         echo(f"REFUSED  {verified.path}: {number} disagreements (see: fdiv-gym verify {verified.path})", err=True)

@@ -10,7 +10,8 @@ from bench_harness import small
 
 import fdiv_gym as fg
 from fdiv_gym.bench import Outcome, expand, parse_matrix
-from fdiv_gym.bench.bundle import seal_bundle, write_derived
+from fdiv_gym.bench.bundle import seal_bundle
+from fdiv_gym.bench.bundle_derived import write_derived
 from fdiv_gym.bench.bundle_files import Bundle, json_text, write_text
 from fdiv_gym.bench.controls import control_cells, untrained_of
 from fdiv_gym.bench.record import Record, write_record

@@ -58,7 +58,7 @@ def leaves(value, path=()):
 
 
 def pattern(path, lines):
-    """The kind of a number: its keys, with ``[]`` for a place in a list; the last point of a curve is its own kind."""
+    """The kind of a number: its keys, with ``[]`` for a place in a list; a curve's last point is another kind."""
     text = "".join("[]" if isinstance(key, int) else f".{key}" for key in (path[1:] if lines else path)).lstrip(".")
     last = "curve" in path and path[-1] == 2
     return text[:-2] + "[-1]" if last else text
