@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fdiv_gym.bench import expand, load_matrix, read_record
+from fdiv_gym.bench import expand, load_matrix, read_record, verify_bundle
 from fdiv_gym.bench.controls import control_cells, untrained_folders
 from fdiv_gym.runs import RunFolder
 
@@ -32,7 +32,13 @@ def wait_for(condition, process):
         time.sleep(0.02)
 
 
+def times(folder):
+    """When each JSON file was written; the bundle is made anew from them."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.json") if folder / "bundle" not in path.parents}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # beside other work
 def test_the_small_bench_killed_and_started_again(tmp_path):
     folder, matrix = tmp_path / "bench", load_matrix(MATRIX)
     run = RunFolder(folder / "cells" / TWIN / "run")
@@ -73,8 +79,13 @@ def test_the_small_bench_killed_and_started_again(tmp_path):
     assert records[f"{TWIN}--random-reward"].curve["score/sampled"][0] == twin.curve["score/sampled"][0]
     assert records[f"{TWIN}--random-reward"].curve != twin.curve
 
-    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    verified = verify_bundle(folder / "bundle")
+    assert verified.clean, verified.faults
+    assert sum(path.stat().st_size for path in (folder / "bundle").rglob("*") if path.is_file()) < 10e6
+
+    written = times(folder)
     third = start(folder)
     output, _ = third.communicate(timeout=DEADLINE_S)
     assert third.returncode == 0, output
-    assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    assert written == times(folder)
+    assert verify_bundle(folder / "bundle").digest == verified.digest
