@@ -26,7 +26,7 @@ def prepared(cells, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # what it replaces must not reach the tests of other modules
 def planted(tmp_path_factory):
     """A planted bench with its bundle. Its report has no figures, from which no number is read."""
     from bundle_harness import planted_bench
