@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.errors import ConfigError
-from fdiv_gym.evaluation.plan import Plan
+from fdiv_gym.evaluation.plan import Plan, identified
 from fdiv_gym.evaluation.samples import is_sample
 from fdiv_gym.files import replacing
 from fdiv_gym.runs.folder import SAMPLES, WRITER, RunFolder, json_line
@@ -51,7 +51,8 @@ def open_folder(plan: Plan, folder: Path) -> RunFolder:
         known = {}  # it failed before its first sample, so there is nothing to keep
         (folder / PLAN).unlink()
     if known:
-        different = [key for key in {**known, **record} if known.get(key) != record.get(key)]
+        there, here = identified(known), identified(record)
+        different = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         if different:
             raise ConfigError(
                 f"{folder} contains another evaluation (another {', '.join(different)}): choose another --output"

@@ -112,8 +112,17 @@ class Plan:
         return {name: plugin["source"] for name, plugin in used.items()}
 
     def fingerprint(self) -> str:
-        """Ten hex digits of the record's hash."""
-        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
+        """Ten hex digits of the hash of what the record identifies."""
+        return hashlib.sha256(json.dumps(identified(self.record()), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def identified(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's record without the paths of weights whose digest it has: the same weights may lie elsewhere."""
+    by_digest = {"name_or_path": record.get("weights"), "adapter": record.get("adapter")}
+    model = record.get("model")
+    if not isinstance(model, Mapping):  # a damaged file: it differs from every plan
+        return dict(record)
+    return {**record, "model": {name: value for name, value in model.items() if not by_digest.get(name)}}
 
 
 def weights_digest(name_or_path: str, gguf_file: str | None = None) -> str | None:

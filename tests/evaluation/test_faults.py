@@ -129,6 +129,27 @@ def test_other_weights_under_the_same_name_are_another_evaluation(tmp_path):
     assert weights_digest("some/model") is None
 
 
+def test_the_same_weights_in_another_place_are_the_same_evaluation(tmp_path):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(b"a" * 100)
+    here, there = plan(model=str(tmp_path / "here")), plan(model=str(tmp_path / "there"))
+    evaluate(here, tmp_path / "e")
+    evaluate(there, tmp_path / "e")
+    assert here.fingerprint() == there.fingerprint()
+    assert plan(model="some/model").fingerprint() != plan(model="other/model").fingerprint()
+
+
+@pytest.mark.parametrize("model", ["a text", None, 3])
+def test_a_plan_with_a_damaged_model_is_another_evaluation(tmp_path, model):
+    evaluate(plan(), tmp_path / "e")
+    path = tmp_path / "e" / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model": model}))
+    with pytest.raises(fg.ConfigError, match="another model"):
+        evaluate(plan(), tmp_path / "e")
+
+
 def test_other_code_under_the_same_name_is_another_evaluation(tmp_path, monkeypatch):
     evaluate(plan("math/Addition-v0"), tmp_path / "e")
     monkeypatch.setattr("fdiv_gym.runs.provenance.source_hash", lambda *modules: "another")
