@@ -142,8 +142,7 @@ def expand(
         options = config.trainer.checked_options
         count = getattr(options, "updates_per_rollout", 1) * getattr(options, "minibatches", 1)
         cell = Cell(
-            name, kind, objective.label, environment.label, model.label, seed, updates.count if updates else count,
-            values, config, key,
+            name, kind, objective.label, environment.label, model.label, seed, count, values, config, key,
         )  # fmt: skip
         cells.append(cell)
     refuse_unequal_terms(cells, several_updates=matrix.updates is not None)

@@ -2,6 +2,7 @@
 
 - ``random-reward``: the same run, trained on a drawn reward and evaluated with the true one.
 - ``again``: a cell of the table a second time, with the same configuration and seed.
+- ``other-updates``: a cell of the table with four optimizer steps of a rollout instead of one, or one instead of more.
 - ``untrained``: the model before any training, greedy and at several temperatures, with a majority vote.
 """
 
@@ -14,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.bench.cells import FOLDERS, Cell, expand
+from fdiv_gym.bench.cells import FOLDERS, UPDATES, Cell, expand
 from fdiv_gym.bench.labels import slug
 from fdiv_gym.bench.matrix import Matrix, ObjectiveEntry
 from fdiv_gym.bench.process import RUN
@@ -27,7 +28,9 @@ from fdiv_gym.registry.reference import PluginRef
 from fdiv_gym.runs.config import possible_streams
 from fdiv_gym.runs.folder import RunFolder
 
-RANDOM_REWARD, AGAIN, UNTRAINED = "random-reward", "again", "untrained"
+RANDOM_REWARD, AGAIN, OTHER_UPDATES, UNTRAINED = "random-reward", "again", "other-updates", "untrained"
+SEVERAL = 4
+"""Optimizer steps of a rollout, where the table takes one."""
 UNTRAINED_FILE = "untrained.json"
 
 Say = Callable[[str], None]
@@ -44,18 +47,31 @@ def control_cells(matrix: Matrix, chosen: Mapping[str, Chosen]) -> list[Cell]:
         ConfigError: a random reward is asked for, and no objective reads rollouts.
     """
     switches, cells = matrix.controls, list[Cell]()
-    if not (switches.random_reward or switches.noise_floor):
+    if not (switches.random_reward or switches.noise_floor or switches.updates):
         return cells
     entry = control_objective(matrix)
     narrow, options = matrix.narrowed(entry), chosen.get(entry.label, {})
-    changes: dict[str, Chosen] = {RANDOM_REWARD: {"trainer.reward": "drawn"}, AGAIN: {}}
-    for suffix, is_on in ((RANDOM_REWARD, switches.random_reward), (AGAIN, switches.noise_floor)):
-        if is_on:
-            cells += expand(
-                narrow, chosen={entry.label: {**options, **changes[suffix]}}, kind="control",
-                seeds=control_seeds(matrix), suffix=suffix,
-            )  # fmt: skip
+    changes: dict[str, Chosen] = {}
+    if switches.random_reward:
+        changes[RANDOM_REWARD] = {"trainer.reward": "drawn"}
+    if switches.noise_floor:
+        changes[AGAIN] = {}
+    if switches.updates and len(matrix.updates or ()) < 2:
+        changes |= _other_updates(expand(narrow, seeds=control_seeds(matrix)[:1])[0])
+    for suffix, change in changes.items():
+        cells += expand(
+            narrow, chosen={entry.label: {**options, **change}}, kind="control",
+            seeds=control_seeds(matrix), suffix=suffix,
+        )  # fmt: skip
     return cells
+
+
+def _other_updates(cell: Cell) -> dict[str, Chosen]:
+    """The options of the control, by its suffix; none for a trainer without them."""
+    if not set(UPDATES) <= type(cell.config.trainer.checked_options).model_fields.keys():
+        return {}
+    count = SEVERAL if cell.updates == 1 else 1
+    return {OTHER_UPDATES: {"trainer.updates_per_rollout": 1, "trainer.minibatches": count}}
 
 
 def control_seeds(matrix: Matrix) -> tuple[int, ...]:

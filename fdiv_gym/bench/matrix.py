@@ -165,6 +165,9 @@ class ControlSwitches(Options):
     """Training on a reward that is drawn."""
     noise_floor: bool = True
     """One objective twice, with the same seeds."""
+    updates: bool = True
+    """One objective with four optimizer steps of a rollout where the table takes one, and with one where it takes
+    more; not where the matrix has several ``updates`` itself."""
     drift: bool = True
     """The distance from the reference at equal reward."""
     sharpening: bool = True

@@ -17,7 +17,7 @@ from fdiv_gym.bench.resampling import DEFAULT, Resampling
 from fdiv_gym.bench.results import METRIC, Results, final_score, reason
 from fdiv_gym.bench.tables_of_pairs import OF_SCORES, judged
 
-RANDOM_REWARD, AGAIN = "random-reward", "again"
+RANDOM_REWARD, AGAIN, OTHER_UPDATES = "random-reward", "again", "other-updates"
 """Suffixes of the ids of control cells."""
 
 
@@ -60,7 +60,10 @@ def noise_floor(results: Results) -> list[dict[str, Any]]:
 
 
 def updates(results: Results, how: Resampling = DEFAULT) -> list[dict[str, Any]]:
-    """Each objective with one way to use a rollout minus another, over the environments that are complete in both."""
+    """Each objective with one way to use a rollout minus another, over the environments that are complete in both.
+
+    Where the matrix has one way only, the control objective on the seeds of its control runs.
+    """
     views: dict[str, list[Any]] = defaultdict(list)
     for view in results.views():
         views[view.model].append(view)
@@ -73,7 +76,34 @@ def updates(results: Results, how: Resampling = DEFAULT) -> list[dict[str, Any]]
                 differences.append(paired_difference(a, b, how))
                 row = {"objective": objective, "model": model, "a": first.updates, "b": second.updates}
                 found.append({**row, "environments": both, "means": [float(a.mean()), float(b.mean())]})
+    for row, a, b in _updates_of_controls(results):
+        differences.append(paired_difference(a, b, how))
+        found.append({**row, "means": [float(a.mean()), float(b.mean())]})
     return [{**row, **rest} for row, rest in zip(found, judged(differences, OF_SCORES), strict=True)]
+
+
+def _updates_of_controls(results: Results) -> list[tuple[dict[str, Any], Any, Any]]:
+    """The rows of the control runs, with the scores [seeds, environments] of the table's cells and of the control's."""
+    pairs: dict[tuple[str, str, int, int], dict[str, dict[int, tuple[float, float]]]] = {}
+    for name, other in results.controls(OTHER_UPDATES).items():
+        own = results.records.get("cells/" + name.partition("/")[2].removesuffix(f"--{OTHER_UPDATES}"))
+        if own is None:
+            continue
+        ends = [math.nan if reason(record) else final_score(record) for record in (own, other)]
+        first, second = _normalised(results, other.environment, ends)
+        place = (other.objective, other.model, own.updates, other.updates)
+        pairs.setdefault(place, {}).setdefault(other.environment, {})[other.seed] = (first, second)
+    found = []
+    for (objective, model, a, b), environments in pairs.items():
+        seeds = sorted({seed for scores in environments.values() for seed in scores})
+        missing = (math.nan, math.nan)
+        scores = np.array([[each.get(seed, missing) for each in environments.values()] for seed in seeds])
+        complete = ~np.isnan(scores).any(axis=(0, 2))  # by environment
+        if complete.any():
+            names = [name for name, is_kept in zip(environments, complete, strict=True) if is_kept]
+            row = {"objective": objective, "model": model, "a": a, "b": b, "environments": names}
+            found.append((row, scores[:, complete, 0], scores[:, complete, 1]))
+    return found
 
 
 def tuning_table(results: Results, tuning: Mapping[str, Any]) -> dict[str, Any]:

@@ -195,10 +195,25 @@ def test_wrong_controls_are_refused(controls, message):
 
 
 def test_controls_can_be_switched_off():
-    off = parse_matrix(small(controls={"random_reward": False, "noise_floor": False}))
+    off = parse_matrix(small(controls={"random_reward": False, "noise_floor": False, "updates": False}))
     assert control_cells(off, {}) == []
-    only = control_cells(parse_matrix(small(controls={"noise_floor": False})), {})
+    only = control_cells(parse_matrix(small(controls={"noise_floor": False, "updates": False})), {})
     assert [cell.id.rpartition("--")[2] for cell in only] == ["random-reward"]
+
+
+@pytest.mark.parametrize(("own", "other"), [(None, 4), ([{"minibatches": 1}], 4), ([{"minibatches": 2}], 1)])
+def test_the_control_of_updates_is_the_other_way_to_use_a_rollout(own, other):
+    off = {"noise_floor": False, "random_reward": False}
+    matrix = parse_matrix(small(controls={**off, "objective": "grpo"}, updates=own))
+    (cell,) = control_cells(matrix, {"grpo": {"trainer.learning_rate": 1e-3}})
+    trainer = cell.config.resolved()["trainer"]
+    assert (trainer["updates_per_rollout"], trainer["minibatches"], cell.updates, cell.rate) == (1, other, other, 1e-3)
+    assert cell.id.endswith("--other-updates")
+
+
+def test_a_matrix_with_several_updates_needs_no_control_of_them():
+    matrix = parse_matrix(small(updates=[{"minibatches": 1}, {"minibatches": 2}]))
+    assert [cell.id.rpartition("--")[2] for cell in control_cells(matrix, {})] == ["random-reward", "again"]
 
 
 def test_an_objective_without_rollouts_has_no_random_reward():

@@ -60,7 +60,7 @@ def test_the_small_bench_killed_and_started_again(tmp_path):
     assert set(tuning["chosen"]) == {"f-GRPO, Pearson", "GRPO"}
     cells = expand(matrix, chosen=tuning["chosen"])
     controls = control_cells(matrix, tuning["chosen"])
-    assert (len(cells), len(controls)) == (8, 4)
+    assert (len(cells), len(controls)) == (8, 6)
     records = {cell.id: read_record(folder / cell.folder) for cell in [*cells, *controls]}
     for cell in [*cells, *controls]:
         assert (records[cell.id].status, records[cell.id].key) == ("done", cell.key)
@@ -78,6 +78,7 @@ def test_the_small_bench_killed_and_started_again(tmp_path):
     assert (twin.curve, twin.tasks, twin.events) == (again.curve, again.tasks, again.events)
     assert records[f"{TWIN}--random-reward"].curve["score/sampled"][0] == twin.curve["score/sampled"][0]
     assert records[f"{TWIN}--random-reward"].curve != twin.curve
+    assert (twin.updates, records[f"{TWIN}--other-updates"].updates) == (1, 4)
 
     verified = verify_bundle(folder / "bundle")
     assert verified.clean, verified.faults

@@ -36,7 +36,7 @@ def test_the_same_folder_gives_the_same_bytes_and_is_clean(planted, tmp_path):
     assert contents(again) == contents(planted / "bundle")
     done = verify_bundle(again)
     assert done.faults == ()
-    assert (done.counts["cells"], done.counts["rewards"]) == (10, 99)
+    assert (done.counts["cells"], done.counts["rewards"]) == (11, 108)
     assert re.fullmatch("[0-9a-f]{64}", done.digest)
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
 

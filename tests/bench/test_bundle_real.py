@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory):
     """A finished bench of four cells, with the untrained model and what training has changed."""
     place = tmp_path_factory.mktemp("real")
-    controls = {"random_reward": False, "noise_floor": False, "temperatures": [1.0], "samples": 2}
+    controls = {"random_reward": False, "noise_floor": False, "updates": False, "temperatures": [1.0], "samples": 2}
     (place / "m.toml").write_text(toml_text(small(controls=controls)))
     done = run_bench(place / "m.toml", place / "bench", limits={"processes": 1}, report=lambda line: None)
     assert not done.failed

@@ -353,6 +353,26 @@ def test_the_noise_floor_is_the_difference_of_equal_cells(records, found):
     assert row["changed_responses"] == pytest.approx(1 / 24)
 
 
+def test_the_updates_of_the_controls_are_compared_by_seed(records):
+    others = {}
+    for environment, shift in (("addition", 0.1), ("countdown", -0.2)):
+        for seed in (13, 14):
+            name = id_of(G, environment, "embedded", seed, suffix="other-updates")
+            other = fabricated.record(name, G, environment, seed, kind="control", updates=4)
+            score = records.get(f"cells/{name.removesuffix('--other-updates')}").final or {"score/sampled": 0.0}
+            final = {**other.final, "score/sampled": score["score/sampled"] - shift - 0.01 * seed}
+            others[f"controls/{name}"] = other.model_copy(update={"final": final})
+    (row,) = tables(records | others)["controls"]["updates"]
+    assert (row["objective"], row["a"], row["b"]) == (G, 1, 4)
+    assert row["environments"] == ["addition"]  # the table's cell on countdown with seed 14 has failed
+    assert row["difference"]["value"] == pytest.approx(0.1 + 0.135)
+    assert row["means"][0] - row["means"][1] == pytest.approx(0.235)
+    (row,) = tables(records | {name: o for name, o in others.items() if "seed13" in name})["controls"]["updates"]
+    assert row["environments"] == ["addition", "countdown"]
+    assert row["difference"]["value"] == pytest.approx((0.1 + 0.13 + (-0.2 + 0.13) / 2) / 2)
+    assert (row["verdict"], row["difference"]["low"]) == ("inconclusive", None)
+
+
 def test_the_true_score_is_compared_with_its_peak(one):
     rows = {(row["objective"], row["environment"]): row for row in one["true_score"]}
     assert rows.keys() == {(F, "countdown"), (R, "countdown")}
