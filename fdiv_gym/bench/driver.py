@@ -17,7 +17,8 @@ from fdiv_gym.bench.cells import Cell, Kind, expand
 from fdiv_gym.bench.controls import UNTRAINED_FILE, control_cells, measure_untrained, untrained_folders
 from fdiv_gym.bench.execute import execute
 from fdiv_gym.bench.folder import Outcome
-from fdiv_gym.bench.matrix import Matrix, RunLimits, load_matrix
+from fdiv_gym.bench.matrix import Matrix, load_matrix
+from fdiv_gym.bench.matrix_tables import RunLimits
 from fdiv_gym.bench.record import read_record
 from fdiv_gym.bench.report import PAGE
 from fdiv_gym.bench.search import Chosen

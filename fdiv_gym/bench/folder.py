@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fdiv_gym.bench.cells import Cell
 from fdiv_gym.bench.process import LOG, RUN, RUN_FILE, is_finished
-from fdiv_gym.bench.record import RECORD, Record, failed_record, read_record, record_of, refuse_other_run, write_record
+from fdiv_gym.bench.record import RECORD, Record, read_record, write_record
+from fdiv_gym.bench.recording import failed_record, record_of, refuse_other_run
 from fdiv_gym.errors import ConfigError, FdivGymError
 from fdiv_gym.runs.folder import CONFIG, RunFolder
 from fdiv_gym.runs.lock import locked

@@ -6,7 +6,8 @@ import copy
 from pathlib import Path
 
 from fdiv_gym.bench import Record, expand, parse_matrix
-from fdiv_gym.bench.record import failed_record, write_record
+from fdiv_gym.bench.record import write_record
+from fdiv_gym.bench.recording import failed_record
 
 GRPO = {"label": "grpo", "objective": {"name": "grpo"}}
 VALUES = {
