@@ -7,8 +7,10 @@ killed is started again with the same cells: finished runs are recorded, started
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,31 @@ from fdiv_gym.runs.lock import locked
 
 ATTEMPTS = 2
 """Starts of a cell before it counts as failed."""
+_held: ContextVar[frozenset[tuple[Path, int]]] = ContextVar("_held", default=frozenset())
+"""The locked folders and the process that has locked them: a process forked from it does not have the lock."""
+
+
+@contextlib.contextmanager
+def locked_bench(folder: Path) -> Iterator[None]:
+    """Lock the folder of a bench against other drivers; see ``fdiv_gym.runs.lock``.
+
+    A driver holds the lock from its start to its end. An executor that it calls finds it held, and one that is called
+    alone takes it.
+
+    Raises:
+        ConfigError: another driver has locked it; the message names its process.
+        TrainerError: it cannot be created or locked.
+    """
+    key = (folder.resolve(), os.getpid())
+    if key in _held.get():
+        yield
+        return
+    with locked(folder, "the bench", "choose another folder"):
+        before = _held.set(_held.get() | {key})
+        try:
+            yield
+        finally:
+            _held.reset(before)
 
 
 @dataclass(frozen=True)

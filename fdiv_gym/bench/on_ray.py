@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fdiv_gym.bench.cells import Cell
-from fdiv_gym.bench.folder import ATTEMPTS, Outcome, Task, sort_cells
+from fdiv_gym.bench.folder import ATTEMPTS, Outcome, Task, locked_bench, sort_cells
 from fdiv_gym.bench.local import lines_to
 from fdiv_gym.bench.process import LOG
 from fdiv_gym.bench.progress import Progress
@@ -29,7 +29,6 @@ from fdiv_gym.errors import FdivGymError
 from fdiv_gym.files import replacing
 from fdiv_gym.runs.folder import RunFolder
 from fdiv_gym.runs.interrupt import Interrupt
-from fdiv_gym.runs.lock import locked
 
 LOOK_S = 10.0
 PATIENCE_S = 300.0
@@ -69,7 +68,7 @@ def run_on_ray(
         TrainerError: a file cannot be read or written.
     """
     ray, resources = import_ray(), resources or Resources()
-    with lines_to(report) as say, locked(Path(folder), "the bench", "choose another folder"):
+    with lines_to(report) as say, locked_bench(Path(folder)):
         folder = Path(folder).resolve()
         found = sort_cells(cells, folder, rerun=rerun, retry_failed=retry_failed, say=say)
         with connected(ray, address) if found.tasks else contextlib.nullcontext():
