@@ -16,6 +16,8 @@ from fdiv_gym.bench.run_file import toml_text
 from fdiv_gym.cli.main import app
 from fdiv_gym.errors import BenchError
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 OFF = {"untrained": False, "drift": False, "sharpening": False, "length": False}
 TUNING = {"seeds": [7], "values": {"trainer.learning_rate": [1e-4, 1e-3]}}
 
