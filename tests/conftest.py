@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 # Two test processes on two cores: more threads would not be faster, and results of reductions would
 # depend on their number.
@@ -38,6 +40,34 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("cache")
     os.environ["FDIV_GYM_CACHE"] = str(folder)
     return folder
+
+
+ROOT = Path(__file__).parents[1]
+OWN = {"fdiv_gym", *(path.name for top in ("envs", "trainers", "plugins") for path in (ROOT / top).glob("fdiv_gym_*"))}
+"""The packages of this repository."""
+_hashes: dict[frozenset[str], str] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_code_is_hashed_once():
+    """The code of this repository does not change while its tests run: a process hashes it once, not for each run."""
+    provenance = sys.modules.get("fdiv_gym.runs.provenance")
+    if provenance is None:  # not imported here, because that would import torch
+        yield
+        return
+    plain = provenance.source_hash
+
+    def source_hash(*modules: str) -> str:
+        packages = frozenset(module.partition(".")[0] for module in modules)
+        if not packages <= OWN:
+            return plain(*modules)
+        if packages not in _hashes:
+            _hashes[packages] = plain(*modules)
+        return _hashes[packages]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "source_hash", source_hash)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from fdiv_gym.bench.leaderboard import write_leaderboard as write_leaderboard
     from fdiv_gym.bench.local import run_cells as run_cells
     from fdiv_gym.bench.matrix import Matrix as Matrix
-    from fdiv_gym.bench.matrix import RunLimits as RunLimits
     from fdiv_gym.bench.matrix import load_matrix as load_matrix
     from fdiv_gym.bench.matrix import parse_matrix as parse_matrix
-    from fdiv_gym.bench.on_ray import Resources as Resources
+    from fdiv_gym.bench.matrix_tables import RunLimits as RunLimits
     from fdiv_gym.bench.on_ray import run_on_ray as run_on_ray
     from fdiv_gym.bench.ranking import Ranking as Ranking
     from fdiv_gym.bench.ranking import average_rank as average_rank
     from fdiv_gym.bench.ranking import relative_overall as relative_overall
+    from fdiv_gym.bench.ray_cluster import Resources as Resources
     from fdiv_gym.bench.record import Record as Record
     from fdiv_gym.bench.record import read_record as read_record
     from fdiv_gym.bench.report import write_bench_report as write_bench_report
@@ -62,13 +62,15 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "matrix": ["Matrix", "RunLimits", "load_matrix", "parse_matrix"],
+        "matrix": ["Matrix", "load_matrix", "parse_matrix"],
+        "matrix_tables": ["RunLimits"],
         "bundle": ["write_bundle"],
         "cells": ["Cell", "expand"],
         "driver": ["Bench", "Count", "plan_bench", "run_bench"],
         "folder": ["Outcome"],
         "local": ["run_cells"],
-        "on_ray": ["Resources", "run_on_ray"],
+        "on_ray": ["run_on_ray"],
+        "ray_cluster": ["Resources"],
         "leaderboard": ["Board", "write_leaderboard"],
         "record": ["Record", "read_record"],
         "resampling": ["Estimate", "Resampling", "require_complete", "without_environments"],

@@ -23,7 +23,8 @@ from itertools import product
 from typing import Any, Literal
 
 from fdiv_gym.bench.labels import slug
-from fdiv_gym.bench.matrix import EnvironmentEntry, Matrix, ModelEntry, ObjectiveEntry, Updates
+from fdiv_gym.bench.matrix import Matrix
+from fdiv_gym.bench.matrix_tables import EnvironmentEntry, ModelEntry, ObjectiveEntry, Updates
 from fdiv_gym.errors import ConfigError, FdivGymError
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.registry.reference import PluginRef

@@ -17,7 +17,8 @@ from typing import Any
 
 from fdiv_gym.bench.cells import FOLDERS, UPDATES, Cell, expand
 from fdiv_gym.bench.labels import slug
-from fdiv_gym.bench.matrix import Matrix, ObjectiveEntry
+from fdiv_gym.bench.matrix import Matrix
+from fdiv_gym.bench.matrix_tables import ObjectiveEntry
 from fdiv_gym.bench.process import RUN
 from fdiv_gym.bench.record import read_record
 from fdiv_gym.bench.search import Chosen

@@ -16,16 +16,17 @@ from fdiv_gym.bench.bundle_files import REPORT, Bundle
 from fdiv_gym.bench.cells import Cell, Kind, expand
 from fdiv_gym.bench.controls import UNTRAINED_FILE, control_cells, measure_untrained, untrained_folders
 from fdiv_gym.bench.execute import execute
-from fdiv_gym.bench.folder import Outcome
-from fdiv_gym.bench.matrix import Matrix, RunLimits, load_matrix
+from fdiv_gym.bench.folder import Outcome, locked_bench
+from fdiv_gym.bench.local import lines_to
+from fdiv_gym.bench.matrix import Matrix, load_matrix
+from fdiv_gym.bench.matrix_tables import RunLimits
 from fdiv_gym.bench.record import read_record
 from fdiv_gym.bench.report import PAGE
 from fdiv_gym.bench.search import Chosen
-from fdiv_gym.bench.start import open_bench, record_start
+from fdiv_gym.bench.start import matrix_for, open_bench, record_start
 from fdiv_gym.bench.tuning import TUNING, refuse_shared, score_ranges, tune
 from fdiv_gym.errors import FdivGymError
 from fdiv_gym.runs.folder import RunFolder
-from fdiv_gym.runs.screen import Shown, make_screen
 
 Say = Callable[[str], None]
 
@@ -76,7 +77,7 @@ def run_bench(
     command: Sequence[str] | None = None,
     report: Say | None = None,
 ) -> Bench:
-    """Run the comparison of a matrix file, or what is left of it.
+    """Run the comparison of a matrix file, or what is left of it. The folder is locked from the start to the end.
 
     Args:
         matrix_path: the matrix file.
@@ -88,27 +89,23 @@ def run_bench(
         report: takes lines about the progress; by default the screen of runs.
 
     Raises:
-        ConfigError: the matrix is wrong, or the folder holds something else.
+        ConfigError: the matrix is wrong, the folder holds something else, or another driver has locked it.
         BenchError: every trial of an objective failed.
         PluginError: a plugin is missing or broken.
         TrainerError: a file cannot be read or written.
     """
     folder = Path(folder)
     run_limits = with_limits(load_matrix(matrix_path).run, limits or {})
-    check_matrix(load_matrix(matrix_path))  # before the folder belongs to it
-    matrix = open_bench(Path(matrix_path), folder)
-    record_start(folder, sys.argv if command is None else command, expand(matrix))
-    screen = None if report else make_screen(Shown((), lambda metrics: ""))
-    say: Say = report or screen.message  # type: ignore[union-attr]
+    check_matrix(matrix_for(Path(matrix_path), folder))  # before the folder belongs to it
+    with locked_bench(folder):
+        matrix = open_bench(Path(matrix_path), folder)
+        record_start(folder, sys.argv if command is None else command, expand(matrix))
+        with lines_to(report) as say:
 
-    def run(cells: Sequence[Cell]) -> Outcome:
-        return execute(cells, folder, run_limits, rerun=rerun, retry_failed=retry_failed, report=say)
+            def run(cells: Sequence[Cell]) -> Outcome:
+                return execute(cells, folder, run_limits, rerun=rerun, retry_failed=retry_failed, report=say)
 
-    try:
-        return _run(matrix, folder, run, say, rerun=rerun)
-    finally:
-        if screen is not None:
-            screen.stop()
+            return _run(matrix, folder, run, say, rerun=rerun)
 
 
 def with_limits(limits: RunLimits, changes: Mapping[str, object]) -> RunLimits:
@@ -169,10 +166,7 @@ def plan_bench(matrix_path: str | Path, folder: str | Path) -> Bench:
         PluginError: a plugin is missing or broken.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        matrix = open_bench(Path(matrix_path), folder)
-    else:
-        matrix = load_matrix(matrix_path)
+    matrix = matrix_for(Path(matrix_path), folder)
     check_matrix(matrix)
     chosen = RunFolder(folder).read_json(TUNING).get("chosen")
     return state_of(matrix, folder, chosen if isinstance(chosen, dict) else None)

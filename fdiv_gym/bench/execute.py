@@ -8,8 +8,9 @@ from pathlib import Path
 from fdiv_gym.bench.cells import Cell
 from fdiv_gym.bench.folder import Outcome
 from fdiv_gym.bench.local import run_cells
-from fdiv_gym.bench.matrix import RunLimits
-from fdiv_gym.bench.on_ray import Resources, run_on_ray
+from fdiv_gym.bench.matrix_tables import RunLimits
+from fdiv_gym.bench.on_ray import run_on_ray
+from fdiv_gym.bench.ray_cluster import Resources
 
 
 def execute(

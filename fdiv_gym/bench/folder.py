@@ -7,20 +7,48 @@ killed is started again with the same cells: finished runs are recorded, started
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fdiv_gym.bench.cells import Cell
 from fdiv_gym.bench.process import LOG, RUN, RUN_FILE, is_finished
-from fdiv_gym.bench.record import RECORD, Record, failed_record, read_record, record_of, refuse_other_run, write_record
+from fdiv_gym.bench.record import RECORD, Record, read_record, write_record
+from fdiv_gym.bench.recording import failed_record, record_of, refuse_other_run
 from fdiv_gym.errors import ConfigError, FdivGymError
 from fdiv_gym.runs.folder import CONFIG, RunFolder
 from fdiv_gym.runs.lock import locked
 
 ATTEMPTS = 2
 """Starts of a cell before it counts as failed."""
+_held: ContextVar[frozenset[tuple[Path, int]]] = ContextVar("_held", default=frozenset())
+"""The locked folders and the process that has locked them: a process forked from it does not have the lock."""
+
+
+@contextlib.contextmanager
+def locked_bench(folder: Path) -> Iterator[None]:
+    """Lock the folder of a bench against other drivers; see ``fdiv_gym.runs.lock``.
+
+    A driver holds the lock from its start to its end. An executor that it calls finds it held, and one that is called
+    alone takes it.
+
+    Raises:
+        ConfigError: another driver has locked it; the message names its process.
+        TrainerError: it cannot be created or locked.
+    """
+    key = (folder.resolve(), os.getpid())
+    if key in _held.get():
+        yield
+        return
+    with locked(folder, "the bench", "choose another folder"):
+        before = _held.set(_held.get() | {key})
+        try:
+            yield
+        finally:
+            _held.reset(before)
 
 
 @dataclass(frozen=True)

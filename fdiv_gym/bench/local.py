@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fdiv_gym.bench.cells import Cell
-from fdiv_gym.bench.folder import ATTEMPTS, Outcome, Task, sort_cells
+from fdiv_gym.bench.folder import ATTEMPTS, Outcome, Task, locked_bench, sort_cells
 from fdiv_gym.bench.process import LOG, CellProcess
 from fdiv_gym.bench.progress import Progress
 from fdiv_gym.bench.record import write_record
@@ -66,7 +66,7 @@ def run_cells(
         raise ConfigError(f"processes = {processes}: it must be from 1 to the number of cores, {cores}")
     if memory_gb is not None and not memory_gb > 0:
         raise ConfigError(f"memory_gb = {memory_gb}: it must be above 0")
-    with lines_to(report) as say, locked(Path(folder), "the bench", "choose another folder"):
+    with lines_to(report) as say, locked_bench(Path(folder)):
         found = sort_cells(cells, Path(folder).resolve(), rerun=rerun, retry_failed=retry_failed, say=say)
         progress = Progress(len(cells), found.done, found.failed, found.seconds, processes, say)
         return _Driver(found.tasks, processes, cores // processes, memory_gb, progress, say).run()

@@ -13,7 +13,8 @@ from typing import Any
 from fdiv_gym.bench.cells import FOLDERS, id_of
 from fdiv_gym.bench.labels import LONGEST, slug
 from fdiv_gym.bench.matrix import Matrix, parse_matrix
-from fdiv_gym.bench.record import Record, measured
+from fdiv_gym.bench.record import Record
+from fdiv_gym.bench.recording import measured
 from fdiv_gym.errors import ConfigError
 from fdiv_gym.registry.messages import printable, shorten
 from fdiv_gym.registry.options import build_options

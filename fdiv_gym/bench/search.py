@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, Protocol
 
-from fdiv_gym.bench.matrix import Tuning
+from fdiv_gym.bench.matrix_tables import Tuning
 from fdiv_gym.errors import MissingExtraError
 
 Chosen = dict[str, Any]

@@ -18,7 +18,7 @@ from fdiv_gym.errors import ConfigError
 from fdiv_gym.files import open_for_reading, replacing
 from fdiv_gym.runs.changes import differences, listed
 from fdiv_gym.runs.config import dotted
-from fdiv_gym.runs.folder import RunFolder
+from fdiv_gym.runs.folder import WRITER, RunFolder
 from fdiv_gym.runs.provenance import PACKAGES
 from fdiv_gym.version import __version__
 
@@ -32,25 +32,37 @@ FREE = "run"
 """The table of a matrix that may differ when a bench is started again: it says where cells run."""
 
 
+def matrix_for(matrix_path: Path, folder: Path) -> Matrix:
+    """The matrix of a file, with which a bench in the folder may be started or gone on with. Nothing is written.
+
+    Raises:
+        ConfigError: the file is wrong, or the folder belongs to another matrix; the message names what differs.
+        TrainerError: the folder cannot be read.
+    """
+    matrix = load_matrix(matrix_path)
+    with RunFolder(folder).writing(MATRIX):
+        if (folder / MATRIX).exists():
+            _refuse_another(folder / MATRIX, _text(matrix_path))
+            return matrix
+        others = sorted(path.name for path in folder.iterdir() if path.name != WRITER) if folder.exists() else []
+        if others:
+            raise ConfigError(f"{folder} holds something other than a bench ({', '.join(others[:3])}): choose another")
+    return matrix
+
+
 def open_bench(matrix_path: Path, folder: Path) -> Matrix:
     """The matrix of a file; the folder gets a copy of it, and none of another comparison.
 
     Raises:
-        ConfigError: the file is wrong, or the folder belongs to another matrix; the message names what differs.
+        ConfigError: as for ``matrix_for``.
         TrainerError: the folder cannot be written.
     """
-    matrix = load_matrix(matrix_path)
+    matrix = matrix_for(matrix_path, folder)
     with RunFolder(folder).writing(MATRIX):
-        text = _text(matrix_path)
-        if (folder / MATRIX).exists():
-            _refuse_another(folder / MATRIX, text)
-            return matrix
-        others = sorted(path.name for path in folder.iterdir() if path.name != ".writer") if folder.exists() else []
-        if others:
-            raise ConfigError(f"{folder} holds something other than a bench ({', '.join(others[:3])}): choose another")
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / MATRIX) as file:
-            file.write(text)
+        if not (folder / MATRIX).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / MATRIX) as file:
+                file.write(_text(matrix_path))
     return matrix
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from fdiv_gym.bench.cells import SHARED_OF_TRAINER, UPDATES, Cell, expand
 from fdiv_gym.bench.folder import Outcome
-from fdiv_gym.bench.matrix import Matrix, Tuning
+from fdiv_gym.bench.matrix import Matrix
+from fdiv_gym.bench.matrix_tables import Tuning
 from fdiv_gym.bench.record import read_record
 from fdiv_gym.bench.search import Chosen, search_of
 from fdiv_gym.errors import BenchError, ConfigError

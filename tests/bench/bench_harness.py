@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
-from fdiv_gym.bench import Record, expand, parse_matrix
-from fdiv_gym.bench.record import failed_record, write_record
+from fdiv_gym.bench import Outcome, Record, expand, parse_matrix
+from fdiv_gym.bench.record import write_record
+from fdiv_gym.bench.recording import failed_record
 
 GRPO = {"label": "grpo", "objective": {"name": "grpo"}}
 VALUES = {
@@ -73,3 +75,29 @@ def write_done(folder: Path, cell, score: float | None) -> None:
     )  # fmt: skip
     (folder / cell.folder).mkdir(parents=True, exist_ok=True)
     write_record(folder / cell.folder, record)
+
+
+class Planted:
+    """In place of an executor: cells reach 0.5, but those of the higher rate 0.75.
+
+    ``stop_before`` interrupts it before that cell, and the cells of ``failing`` fail.
+    """
+
+    def __init__(self):
+        self.stop_before, self.failing = "", ()
+        self.calls, self.run = [], []
+
+    def __call__(self, cells, folder, limits, *, rerun, retry_failed, report):
+        self.calls.append(([cell.kind for cell in cells], limits, rerun, retry_failed))
+        done, failed = [], []
+        for cell in cells:
+            place = folder / cell.folder / "record.json"
+            if not place.exists() or (retry_failed and json.loads(place.read_text())["status"] == "failed"):
+                if cell.id == self.stop_before:
+                    return Outcome(tuple(done), tuple(failed), True)
+                self.run.append(cell.id)
+                score = None if cell.id in self.failing else 0.75 if cell.rate == 1e-3 else 0.5
+                write_done(folder, cell, score)
+            (done if json.loads(place.read_text())["status"] == "done" else failed).append(cell.id)
+        report(f"{len(done)} done")
+        return Outcome(tuple(done), tuple(failed), False)

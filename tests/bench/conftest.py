@@ -8,6 +8,26 @@ from bench_harness import cells_of
 from executors import GRPO
 
 
+@pytest.fixture(scope="module", autouse=True)
+def packages_are_listed_once():
+    """What is installed does not change while a module is tested: it is listed once, not at every start of a bench."""
+    from fdiv_gym.bench import start
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "installed", functools.cache(start.installed))
+        yield
+
+
+@pytest.fixture(scope="module")  # what it replaces must not reach the tests of other modules
+def without_figures():
+    """Reports get no figures: they take most of the time of a bundle, and no number is read from them."""
+    from fdiv_gym.bench import report
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "figures_of", lambda tables: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def cells():
     return cells_of(objectives=[GRPO])
@@ -26,20 +46,16 @@ def prepared(cells, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")  # what it replaces must not reach the tests of other modules
-def planted(tmp_path_factory):
-    """A planted bench with its bundle. Its report has no figures, from which no number is read."""
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory, without_figures):
+    """A planted bench with its bundle."""
     from bundle_harness import planted_bench
 
-    from fdiv_gym.bench import report, write_bundle
-    from fdiv_gym.runs import provenance
+    from fdiv_gym.bench import write_bundle
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "figures_of", lambda tables: [])
-        patch.setattr(provenance, "source_hash", functools.cache(provenance.source_hash))  # the code does not change
-        folder = planted_bench(tmp_path_factory.mktemp("bundles") / "bench")
-        write_bundle(folder)
-        yield folder
+    folder = planted_bench(tmp_path_factory.mktemp("bundles") / "bench")
+    write_bundle(folder)
+    return folder
 
 
 @pytest.fixture

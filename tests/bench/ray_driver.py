@@ -7,7 +7,7 @@ from bench_harness import cells_of
 from executors import GRPO
 
 from fdiv_gym.bench.execute import execute
-from fdiv_gym.bench.matrix import RunLimits
+from fdiv_gym.bench.matrix_tables import RunLimits
 
 
 def cells():

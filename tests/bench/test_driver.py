@@ -1,16 +1,22 @@
 """The driver with planted results: order, resumption, refusals, what is told; and the command's exit statuses."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from bench_harness import small, write_done
+from bench_harness import Planted, small
 from typer.testing import CliRunner
 
 import fdiv_gym as fg
-from fdiv_gym.bench import Outcome, driver, plan_bench, run_bench
+from fdiv_gym.bench import driver, plan_bench, run_bench
 from fdiv_gym.bench.run_file import toml_text
 from fdiv_gym.cli.main import app
 from fdiv_gym.errors import BenchError
+
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 OFF = {"updates": False, "untrained": False, "drift": False, "sharpening": False, "length": False}
 TUNING = {"seeds": [7], "values": {"trainer.learning_rate": [1e-4, 1e-3]}}
@@ -25,31 +31,8 @@ def matrix_file(folder, **changes):
 
 @pytest.fixture
 def planted(monkeypatch):
-    """Cells reach 0.5, but the higher rate 0.75; ``stop_before`` interrupts, ``failing`` cells fail."""
-
-    class Planted:
-        stop_before = ""
-        failing = ()
-        calls: list = []  # noqa: RUF012
-        run: list = []  # noqa: RUF012
-
-        def __call__(self, cells, folder, limits, *, rerun, retry_failed, report):
-            self.calls.append(([cell.kind for cell in cells], limits, rerun, retry_failed))
-            done, failed = [], []
-            for cell in cells:
-                place = folder / cell.folder / "record.json"
-                if not place.exists() or (retry_failed and json.loads(place.read_text())["status"] == "failed"):
-                    if cell.id == self.stop_before:
-                        return Outcome(tuple(done), tuple(failed), True)
-                    self.run.append(cell.id)
-                    score = None if cell.id in self.failing else 0.75 if cell.rate == 1e-3 else 0.5
-                    write_done(folder, cell, score)
-                (done if json.loads(place.read_text())["status"] == "done" else failed).append(cell.id)
-            report(f"{len(done)} done")
-            return Outcome(tuple(done), tuple(failed), False)
-
+    """In place of the executor; see ``Planted``."""
     found = Planted()
-    found.calls, found.run = [], []
     monkeypatch.setattr(driver, "execute", found)
     return found
 
@@ -203,6 +186,37 @@ def test_the_command_tells_what_is_done_by_its_exit_status(tmp_path, planted):
     planted.failing = ()
     assert command("--retry-failed")[0] == 0
     assert planted.calls[-1][3] is True
+
+
+PHASES = ("tuning: ", "table: ", "writing ")
+"""The lines that stand before the tuning, between it and the table, and after the last cell."""
+
+
+def test_a_driver_holds_the_folder_from_its_start_to_its_end(tmp_path, planted):
+    path, folder = matrix_file(tmp_path), tmp_path / "bench"
+    script = Path(__file__).with_name("other_driver.py")
+    other = subprocess.Popen(
+        [sys.executable, script, path, folder, *PHASES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        for phase in PHASES:
+            assert other.stdout.readline().startswith(phase)
+            refused = f"process {other.pid} is writing into {folder}: wait until it ends, or choose another folder"
+            with pytest.raises(fg.ConfigError, match=f"^{re.escape(refused)}$"):
+                run_bench(path, folder, report=lambda text: None)
+            held = sorted(folder.rglob("*"))
+            assert plan_bench(path, folder).counts["table"].done == (4 if phase == "writing " else 0)
+            assert sorted(folder.rglob("*")) == held
+            if phase != PHASES[-1]:
+                print(file=other.stdin, flush=True)
+    finally:
+        other.kill()
+        other.communicate()
+    assert planted.run == []
+    # The lock has ended with the process, and nothing that it had done is done again.
+    assert counts(run_bench(path, folder, report=lambda text: None))["table"] == (4, 4, 0)
+    assert planted.run == []
+    assert not (folder / ".writer").exists()
 
 
 def test_wrong_uses_of_the_command_are_errors(tmp_path, planted):

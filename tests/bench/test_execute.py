@@ -4,7 +4,7 @@ from bench_harness import cells_of, small
 
 import fdiv_gym.bench.execute as module
 from fdiv_gym.bench import parse_matrix
-from fdiv_gym.bench.on_ray import Resources
+from fdiv_gym.bench.ray_cluster import Resources
 
 
 def test_the_run_is_no_part_of_the_keys():

@@ -14,7 +14,8 @@ from bench_harness import cells_of
 from executors import GRPO, ended, pid_of, plan, stand_in_command, starts
 
 import fdiv_gym as fg
-from fdiv_gym.bench import process, read_record, run_cells
+from fdiv_gym.bench import Outcome, process, read_record, run_cells
+from fdiv_gym.bench.folder import locked_bench
 from fdiv_gym.bench.record import RECORD
 from fdiv_gym.runs import RunFolder
 from fdiv_gym.runs.lock import locked
@@ -229,6 +230,16 @@ def test_wrong_limits_are_refused(limits, cells, tmp_path):
     with pytest.raises(fg.ConfigError, match=r"processes|memory_gb"):
         run_cells(cells, tmp_path, **limits, report=lambda text: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_executor_takes_no_lock_that_its_driver_holds_already(tmp_path):
+    with locked_bench(tmp_path):
+        assert run_cells([], tmp_path, report=lambda line: None) == Outcome((), (), False)
+        with pytest.raises(fg.ConfigError, match="is writing into"), locked(tmp_path, "the bench", "wait"):
+            pass
+    assert run_cells([], tmp_path, report=lambda line: None) == Outcome((), (), False)
+    with locked(tmp_path, "the bench", "wait"), pytest.raises(fg.ConfigError, match="is writing into"):
+        run_cells([], tmp_path, report=lambda line: None)
 
 
 def test_a_lock_that_a_program_inherits_outlives_the_one_that_took_it(tmp_path):

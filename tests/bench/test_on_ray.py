@@ -18,7 +18,10 @@ from executors import GRPO, STAND_IN, ended, pid_of, plan, stand_in_command, sta
 
 import fdiv_gym as fg
 from fdiv_gym.bench import on_ray, process, read_record
-from fdiv_gym.bench.on_ray import Outcome, Resources, run_cell, run_on_ray
+from fdiv_gym.bench.folder import Outcome
+from fdiv_gym.bench.on_ray import run_on_ray
+from fdiv_gym.bench.ray_cluster import Resources, refuse_unreachable
+from fdiv_gym.bench.ray_task import run_cell
 from fdiv_gym.bench.record import RECORD
 from fdiv_gym.runs import RunFolder
 
@@ -250,7 +253,7 @@ def test_a_driver_that_was_killed_goes_on_with_what_is_done(tmp_path):
 )
 def test_an_address_without_a_cluster_is_refused(address, message):
     with pytest.raises(fg.ConfigError, match=message):
-        on_ray._refuse_unreachable(address)
+        refuse_unreachable(address)
 
 
 def test_what_a_cluster_can_run_at_a_time():

@@ -8,7 +8,8 @@ from bench_harness import cells_of
 
 import fdiv_gym as fg
 from fdiv_gym.bench import read_record
-from fdiv_gym.bench.record import LARGEST, RECORD, failed_record, record_of, write_record
+from fdiv_gym.bench.record import LARGEST, RECORD, write_record
+from fdiv_gym.bench.recording import failed_record, record_of
 from fdiv_gym.runs import RunFolder, train
 
 

@@ -120,8 +120,8 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "escalation": {"env": {"id": "safety/Escalation-v0"}, "model": {"embedded": {"context": 192}}},
     "tools": {"env": {"id": "tools/Calculator-v0", "tools_text": "", "right": 1.0, "train_tasks": 20}},
-    "mastermind": {"env": {"id": "games/Mastermind-v0"}, "model": {"embedded": {"context": 256}}},
-    "nim": {"env": {"id": "games/Nim-v0"}, "model": {"embedded": {"context": 256}}},
+    "mastermind": {"env": {"id": "games/Mastermind-v0", "max_turns": 2}, "model": {"embedded": {"context": 256}}},
+    "nim": {"env": {"id": "games/Nim-v0", "max_turns": 2}, "model": {"embedded": {"context": 256}}},
     "flattery": {"env": {"id": "safety/Flattery-v0"}, "objective": {"name": "grpo", "beta": 0.04}},
     "zeal": {"env": {"id": "safety/Zeal-v0"}, "objective": {"name": "grpo", "advantage": "gdpo"}},
     "ensemble": {"env": {"id": "safety/Preference-v0", "judge": {"name": "ensemble", "judges": RULES}}},
@@ -234,12 +234,14 @@ def results(tmp_path_factory):
     return classes_of(config), done.results
 
 
+@pytest.mark.slow  # with the next two tests: about fifty runs
 @pytest.mark.parametrize("case", CASES)
 def test_every_metric_of_a_run_has_a_meaning(case, written):
     config, keys = written(case)
     assert unexplained(keys[METRICS] | keys[EVALUATIONS], classes_of(config)) == []
 
 
+@pytest.mark.slow
 def test_every_entry_on_a_run_is_written(written):
     runs = [written(case)[1] for case in CASES]
     for file in (METRICS, EVALUATIONS):
@@ -247,6 +249,7 @@ def test_every_entry_on_a_run_is_written(written):
         assert unwritten(set().union(*(keys[file] for keys in runs)), documented) == [], "a case of CASES must write it"
 
 
+@pytest.mark.slow
 def test_every_metric_that_a_plugin_explains_is_written(written):
     keys = set().union(*(names for case in CASES for names in written(case)[1].values()))
     explained = {key for entry in OWN for key in meanings_of(entry.load())}

@@ -29,6 +29,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # as all tests that build the site
 def test_pages_load_nothing_from_elsewhere(site):
     remote = re.compile(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(https?:)?//[^\">]+")
     found = [
@@ -40,6 +41,7 @@ def test_pages_load_nothing_from_elsewhere(site):
     assert found == []
 
 
+@pytest.mark.slow
 def test_no_page_shows_the_escape_of_a_vertical_bar(site):
     shown = {
         page.relative_to(site).as_posix(): re.findall(
@@ -51,6 +53,7 @@ def test_no_page_shows_the_escape_of_a_vertical_bar(site):
     assert {page: found for page, found in shown.items() if found} == {}, "in a table: <code>a &#124; b</code>"
 
 
+@pytest.mark.slow
 def test_the_reference_holds_the_public_functions(site):
     text = (site / "reference" / "functional.html").read_text(encoding="utf-8")
     for name in ("f_grpo_loss", "fdo_loss", "f_hal_loss", "group_advantages"):

@@ -13,7 +13,7 @@ import tomllib
 import types
 
 import pytest
-from docs_pages import PAGES, ROOT, Block, blocks, generate, name_of
+from docs_pages import DOCS, PAGES, ROOT, Block, blocks, generate, name_of
 from typer.testing import CliRunner
 
 from fdiv_gym.bench import RunLimits, expand, parse_matrix
@@ -27,6 +27,8 @@ from fdiv_gym.runs.config import load_config, parse_config
 WRITTEN = {ROOT / "docs" / page for page in generate.PAGES}
 WITH_CODE = [p for p in PAGES if p not in WRITTEN and any(b.language or b.title for b in blocks(p))]
 ELSEWHERE = ("pip ", "pytest ", "python -m venv", "make ", "git ", "cd ", ". ", "source ", "#", ".venv/bin/")
+LONG = {"guides/conversations/tutorial.md", "guides/plugins/index.md", "guides/plugins/trainer.md"}
+"""Pages whose snippets take over five seconds, because they train."""
 RUN = ("list", "describe", "check", "new", "plugins")
 
 
@@ -45,7 +47,13 @@ def workshop(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if page in {DOCS / name for name in LONG} else [])
+        for page in WITH_CODE
+    ],
+)
 def test_every_snippet_runs(page, workshop):
     registry, folder = workshop
     module = sys.modules["snippet"] = types.ModuleType("snippet")  # so that what it defines can be pickled

@@ -139,6 +139,7 @@ def test_a_checkpoint_is_a_model_folder(straight, tmp_path):
     assert before == straight.summary["after"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_usable_folder_and_resume_goes_on(tmp_path, cache_folder):
     config = tmp_path / "run.toml"
     config.write_text(
@@ -171,7 +172,7 @@ def test_ctrl_c_leaves_a_usable_folder_and_resume_goes_on(tmp_path, cache_folder
 def test_ctrl_c_in_the_warm_start_leaves_nothing_and_says_so(tmp_path):
     config = tmp_path / "run.toml"
     config.write_text(
-        '[env]\nid = "math/Addition-v0"\n[model.embedded]\nwarm_start_steps = 20000\nwarm_start_batch = 4\n'
+        '[env]\nid = "math/Addition-v0"\n[model.embedded]\nwarm_start_steps = 2000\nwarm_start_batch = 4\n'
     )
     folder = tmp_path / "run"
     environment = {**os.environ, "FDIV_GYM_CACHE": str(tmp_path / "cache")}
@@ -179,7 +180,7 @@ def test_ctrl_c_in_the_warm_start_leaves_nothing_and_says_so(tmp_path):
     command = [sys.executable, "-m", "fdiv_gym", "train", str(config), "--output", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     try:
-        assert "warm start 1/20000" in process.stdout.readline()
+        assert "warm start 1/2000" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)
     finally:
