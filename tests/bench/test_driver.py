@@ -192,6 +192,7 @@ PHASES = ("tuning: ", "table: ", "writing ")
 """The lines that stand before the tuning, between it and the table, and after the last cell."""
 
 
+@pytest.mark.slow
 def test_a_driver_holds_the_folder_from_its_start_to_its_end(tmp_path, planted):
     path, folder = matrix_file(tmp_path), tmp_path / "bench"
     script = Path(__file__).with_name("other_driver.py")
