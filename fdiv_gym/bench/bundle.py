@@ -24,6 +24,7 @@ from fdiv_gym.bench.matrix import load_matrix
 from fdiv_gym.bench.results import ranges_of
 from fdiv_gym.errors import BenchError
 from fdiv_gym.manifest import sha256_of
+from fdiv_gym.registry.messages import printable, shorten
 
 LIMIT_MB = 10.0
 LEAST_FIRST = ("tuning", "controls/untrained", "controls", "cells")
@@ -53,15 +54,13 @@ def write_bundle(folder: str | Path, output: str | Path | None = None, *, limit_
     """
     folder = Path(folder)
     output = folder / "bundle" if output is None else Path(output)
-    if os.path.lexists(output) and not (output.is_dir() and not output.is_symlink() and (output / MANIFEST).is_file()):
-        raise BenchError(f"{output} exists and is no bundle: name another folder")
+    _refuse_other_content(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         try:
             staging.chmod(0o755)
-            private = Collector(folder, staging).collect()
-            write_derived(staging, ranges_of(load_matrix(folder / MATRIX)))
+            private = _written(folder, staging)
             seal_bundle(staging, _too_large(staging, limit_mb, private))
             _replace(staging, output)
         finally:
@@ -69,6 +68,49 @@ def write_bundle(folder: str | Path, output: str | Path | None = None, *, limit_
     except OSError as error:
         raise BenchError(f"cannot write the bundle {output}: {error.strerror or error}") from None
     return output
+
+
+def _refuse_other_content(output: Path) -> None:
+    """Refuse a place that holds anything but an earlier bundle, because what lies there is removed.
+
+    Raises:
+        BenchError: naming what it holds.
+    """
+    if not os.path.lexists(output):
+        return
+    if output.is_symlink() or not output.is_dir() or not (output / MANIFEST).is_file():
+        raise BenchError(f"{output} exists and is no bundle: name another folder")
+    bundle = Bundle(output)
+    try:
+        manifest, names = bundle.json(MANIFEST), bundle.names()
+    except BenchError as error:
+        raise BenchError(f"{output} exists and is no bundle ({error}): name another folder") from None
+    files = manifest.get("files")
+    if manifest.get("format") != FORMAT or not isinstance(files, Mapping):
+        raise BenchError(f"{output} exists and its {MANIFEST} is not that of a bundle: name another folder")
+    others = [name for name in names if name not in files and name != MANIFEST]
+    if others:
+        raise BenchError(
+            f"{output} holds {shorten(others[0])}, which is no part of the bundle there and would be removed: move it "
+            "away, or name another folder"
+        )
+
+
+def _written(folder: Path, staging: Path) -> list[str]:
+    """Write everything but the manifest; returns the files that hold what is private.
+
+    Raises:
+        BenchError: also for a file of the folder with values that no program of ours writes.
+    """
+    try:
+        private = Collector(folder, staging).collect()
+        write_derived(staging, ranges_of(load_matrix(folder / MATRIX)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BenchError(
+            f"a file in {folder} is damaged ({type(error).__name__}: {printable(str(error))[:200]}): remove the folder "
+            "of the cell it belongs to, or tuning.json or untrained.json, and start the bench again"
+        ) from error
+    return private
 
 
 def _too_large(staging: Path, limit_mb: float | None, private: Sequence[str]) -> dict[str, dict[str, Any]]:

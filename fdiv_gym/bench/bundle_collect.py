@@ -60,8 +60,8 @@ class Collector:
             write_text(self._staging, TUNING, json_text(self._redaction.value(tuning)))
         cells = cells_of_bench(matrix, tuning)
         records = self._records(cells)
-        self._write_cells(cells, records)
-        self._write_untrained(matrix)
+        self._write_cells(cells, records, reads_after=matrix.controls.reads_after)
+        self._write_untrained(matrix, [cell for name, cell in cells.items() if records[name].status == "done"])
         for label, tasks in self._tasks.items():
             lines = [tasks[key] for key in sorted(tasks)]
             self._write_evidence(f"{TASKS}/{slug(label)}{GZIPPED}", lines)
@@ -111,7 +111,7 @@ class Collector:
             )
         return found
 
-    def _write_cells(self, cells: Mapping[str, Cell], records: Mapping[str, Record]) -> None:
+    def _write_cells(self, cells: Mapping[str, Cell], records: Mapping[str, Record], *, reads_after: bool) -> None:
         configs, after = [], []
         kinds: dict[str, list[dict[str, Any]]] = {}
         for name, cell in cells.items():
@@ -120,10 +120,14 @@ class Collector:
             kinds.setdefault(cell.kind, []).append({"cell": name, "record": values})
             plugins = self._plugins_of(name, cell)
             configs.append({"cell": name, "plugins": plugins, "config": self._redaction.value(cell.config.resolved())})
-            if record.status == "done" and record.budget is not None and record.tasks:
-                self._write_samples(name, self._folder / name / RUN, cell.environment, record.budget.steps)
-            found = self._json(self._folder / name / "after.json")
-            if found and cell.kind == "table" and record.status == "done":
+            if record.status != "done":
+                continue
+            if record.budget is not None and record.tasks:
+                self._write_samples(name, self._folder / name / RUN, cell.environment, record.budget.steps, record)
+            if cell.kind == "table" and reads_after:
+                found = self._json(self._folder / name / "after.json")
+                if not found:
+                    raise BenchError(f"{self._folder / name} has no after.json: start the bench again")
                 after.append({"cell": name, "after": found})
         for kind, lines in kinds.items():
             write_text(self._staging, f"{RECORDS}/{kind}{GZIPPED}", lines_text(lines))
@@ -147,13 +151,20 @@ class Collector:
                 )
         return sorted(plugins)
 
-    def _write_samples(self, name: str, place: Path, environment: str, step: int | None) -> None:
+    def _write_samples(
+        self, name: str, place: Path, environment: str, step: int | None, record: Record | None = None
+    ) -> None:
         self._see(place / "samples.jsonl")
         try:
             samples = last_evaluation(RunFolder(place).lines("samples.jsonl"), step)
             lines = [self._without_details(line) for line in grouped(samples)]
         except BenchError as error:
             raise BenchError(f"{place}: {error}") from None
+        if record is not None and not _is_whole(samples, record):
+            raise BenchError(
+                f"{place / 'samples.jsonl'} has other scores at the last evaluation than the record of the cell: "
+                f"remove {place.parent}, and start the bench again"
+            )
         self._tasks.setdefault(environment, {}).update(tasks_of(samples))
         self._write_evidence(samples_name(name), lines)
 
@@ -171,14 +182,31 @@ class Collector:
             self._private.append(name)
         write_text(self._staging, name, text)
 
-    def _write_untrained(self, matrix: Matrix) -> None:
+    def _write_untrained(self, matrix: Matrix, done: Sequence[Cell]) -> None:
         if not matrix.controls.untrained:
             return
-        for (environment, _), name in untrained_folders(matrix).items():
+        measurable = {(cell.environment, cell.model) for cell in done if cell.kind == "table"}
+        for (environment, model), name in untrained_folders(matrix).items():
             place = self._folder / name
             found = self._json(place / UNTRAINED_FILE)
+            if not found and (environment, model) in measurable:
+                raise BenchError(f"{place} has no {UNTRAINED_FILE}: start the bench again")
             if not found:
                 continue
             write_text(self._staging, f"{UNTRAINED}/{place.name}.json", json_text(self._redaction.value(found)))
             for own in sorted(path for path in place.iterdir() if (path / "samples.jsonl").is_file()):
                 self._write_samples(f"{name}/{own.name}", own, environment, None)
+
+
+def _is_whole(samples: Sequence[Mapping[str, Any]], record: Record) -> bool:
+    """Whether the samples are those of the record: equal scores, and a greedy response to each task if it has any."""
+    scores: dict[str, list[float | None]] = {}
+    greedy = set()
+    for sample in samples:
+        place = f"{sample['index']}-{sample['task_hash']}"
+        if sample["mode"] == "sampled":
+            scores.setdefault(place, []).append(sample["verdict"]["score"])
+        else:
+            greedy.add(place)
+    has_greedy = "score/greedy" in (record.final or {})
+    return scores == dict(record.tasks) and (not has_greedy or greedy == scores.keys())

@@ -47,6 +47,8 @@ LARGEST_FILE = 2**28
 """Bytes of a file as it lies there."""
 LARGEST_CONTENT = 2**29
 """Bytes of an unpacked file: a small one may unpack to terabytes."""
+MOST_LINES = 1_000_000
+"""A line costs far more memory than its characters."""
 LONGEST_NAME = 300
 
 
@@ -133,7 +135,10 @@ class Bundle:
         Raises:
             BenchError: as ``json``.
         """
-        texts = self.text(name).split("\n")
+        text = self.text(name)
+        if text.count("\n") > MOST_LINES:
+            raise BenchError(f"{shorten(name)} has more than {MOST_LINES} lines")
+        texts = text.split("\n")
         return [_parsed(text, f"{name}, line {number}") for number, text in enumerate(texts, 1) if text]
 
     def by_cell(self, name: str, key: str) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from fdiv_gym.bench.local import lines_to
 from fdiv_gym.bench.matrix import Matrix, load_matrix
 from fdiv_gym.bench.matrix_tables import RunLimits
 from fdiv_gym.bench.record import read_record
+from fdiv_gym.bench.redaction import refuse_private_labels
 from fdiv_gym.bench.report import PAGE
 from fdiv_gym.bench.search import Chosen
 from fdiv_gym.bench.start import matrix_for, open_bench, record_start
-from fdiv_gym.bench.tuning import TUNING, refuse_shared, score_ranges, tune
+from fdiv_gym.bench.tuning import check_trials, choice_in, refuse_shared, score_ranges, tune
 from fdiv_gym.errors import FdivGymError
-from fdiv_gym.runs.folder import RunFolder
 
 Say = Callable[[str], None]
 
@@ -137,7 +137,7 @@ def _run(matrix: Matrix, folder: Path, run: Callable[[Sequence[Cell]], Outcome],
     switches = matrix.controls
     if switches.untrained:
         measure_untrained(matrix, table, folder, rerun=rerun, say=say)
-    if switches.drift or switches.sharpening or switches.length:
+    if switches.reads_after:
         measure_after(table, folder, say)
     finish(folder, say)
     return state_of(matrix, folder, tuned.chosen)
@@ -168,8 +168,7 @@ def plan_bench(matrix_path: str | Path, folder: str | Path) -> Bench:
     folder = Path(folder)
     matrix = matrix_for(Path(matrix_path), folder)
     check_matrix(matrix)
-    chosen = RunFolder(folder).read_json(TUNING).get("chosen")
-    return state_of(matrix, folder, chosen if isinstance(chosen, dict) else None)
+    return state_of(matrix, folder, choice_in(folder))
 
 
 def check_matrix(matrix: Matrix) -> None:
@@ -178,10 +177,12 @@ def check_matrix(matrix: Matrix) -> None:
     Raises:
         ConfigError, BenchError: naming it.
     """
+    refuse_private_labels(matrix)
     expand(matrix)
     control_cells(matrix, {})
     if matrix.tuning is not None:
         refuse_shared(matrix.tuning)
+        check_trials(matrix)
         score_ranges(expand(matrix.narrowed(), kind="tuning", seeds=matrix.tuning.seeds[:1]))
 
 

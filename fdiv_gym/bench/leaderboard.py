@@ -15,6 +15,7 @@ from urllib.parse import quote
 from fdiv_gym.bench.bundle_files import BENCH, CONFIGS, GZIPPED, MANIFEST, RECORDS, REPORT, TABLES, Bundle
 from fdiv_gym.bench.bundle_inputs import read_inputs
 from fdiv_gym.bench.cells import SHARED, SHARED_OF_TRAINER
+from fdiv_gym.bench.redaction import HOST, PATH, SECRET
 from fdiv_gym.bench.report import PAGE
 from fdiv_gym.bench.verified import Verified
 from fdiv_gym.bench.verify import verify_bundle
@@ -175,15 +176,18 @@ def _add(verified: Verified, output: Path, groups: dict[str, Group], shown: list
         }
         if not own:
             continue
-        terms = _terms(own, comparison)
+        terms = _terms(own, comparison, verified.digest)
         title = _title(tables, comparison)
         group = groups.setdefault(terms, Group(title, terms[:8]))
         for row in comparison["leaderboard"]:
             group.rows.append(Row(row["objective"], row["iqm"], len(tables["seeds"]), row["failed"], len(shown) - 1))
 
 
-def _terms(configs: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any]) -> str:
-    """A hash of everything that rows must have in common; the names of environments and models are no part of it."""
+def _terms(configs: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any], digest: str) -> str:
+    """A hash of everything that rows must have in common; the names of environments and models are no part of it.
+
+    What was replaced because it is private may differ between bundles: then rows share a table with their own only.
+    """
     found = sorted(
         json.dumps(
             {
@@ -194,7 +198,8 @@ def _terms(configs: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, An
         )
         for config in configs.values()
     )
-    return hashlib.sha256(json.dumps([comparison["updates"], found]).encode()).hexdigest()
+    own = [digest] if any(mark in text for text in found for mark in (PATH, HOST, SECRET)) else []
+    return hashlib.sha256(json.dumps([comparison["updates"], found, *own]).encode()).hexdigest()
 
 
 def _title(tables: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ Value = pydantic.StrictBool | pydantic.StrictInt | pydantic.StrictFloat | pydant
 Seed = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**32)]
 Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
 
+MOST_COMBINATIONS = 10_000
+"""Of the values to tune."""
 TUNED = ("trainer", "objective")
 """The tables whose options may be tuned."""
 
@@ -141,6 +143,10 @@ class Tuning(Options):
                 raise ValueError(f"tuning.values: {key} has no values")
             refuse_repeated(f"tuning.values: {key}", values)
         combinations = math.prod(len(values) for values in self.values.values())
+        if combinations > MOST_COMBINATIONS:
+            raise ValueError(
+                f"tuning.values has {combinations} combinations, more than {MOST_COMBINATIONS}: give fewer"
+            )
         if self.method == "optuna" and self.trials is None:
             raise ValueError('method = "optuna" needs trials, the number of combinations tried for each objective')
         if self.method == "grid" and self.trials not in (None, combinations):
@@ -176,6 +182,11 @@ class ControlSwitches(Options):
     """Temperatures at which the untrained model is evaluated, beside the greedy evaluation."""
     samples: Count = 16
     """Responses of the untrained model to each task, at each temperature."""
+
+    @property
+    def reads_after(self) -> bool:
+        """Whether the trained models are compared with the untrained one."""
+        return self.drift or self.sharpening or self.length
 
 
 class RunLimits(Options):

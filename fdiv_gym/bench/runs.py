@@ -22,7 +22,8 @@ from fdiv_gym.runs.config import dotted
 from fdiv_gym.runs.folder import PROVENANCE, RunFolder
 
 Table = dict[str, Any]
-EQUAL = ("steps", "budget", "prompts_per_step", "group_size", "evaluate_every", "evaluate_tasks", "evaluate_samples")
+EQUAL = ("steps", "budget", "prompts_per_step", "group_size", "evaluate_every", "evaluate_tasks", "evaluate_skip",
+         "evaluate_samples")  # fmt: skip
 """Options of the trainer that are the budget and the evaluation: runs that differ in one are not compared."""
 APART = ("seed", "env", "model", "engine", "tracker")
 """Tables that do not name a row."""

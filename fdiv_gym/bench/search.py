@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Protocol
 
@@ -40,16 +40,16 @@ def search_of(tuning: Tuning) -> Search:
     return Grid(tuning) if tuning.method == "grid" else Optuna(tuning)
 
 
-def combinations(values: Mapping[str, Sequence[Any]]) -> list[Chosen]:
+def combinations(values: Mapping[str, Sequence[Any]]) -> Iterator[Chosen]:
     """Every combination, the last key varying fastest."""
-    return [dict(zip(values, found, strict=True)) for found in product(*values.values())]
+    return (dict(zip(values, found, strict=True)) for found in product(*values.values()))
 
 
 class Grid:
     """Every combination, in one batch."""
 
     def __init__(self, tuning: Tuning) -> None:
-        self._left = combinations(tuning.values)
+        self._left = list(combinations(tuning.values))
 
     def ask(self) -> list[Chosen]:
         """All trials, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -119,7 +120,8 @@ def tuning_table(results: Results, tuning: Mapping[str, Any]) -> dict[str, Any]:
         row = {"objective": objective, "trial": number, "options": options, "cells": len(values)}
         row |= {"value": float(np.mean(values)) if complete else None}
         row |= {"failed": sum(math.isnan(value) for value in values)}
-        rows.append({**row, "chosen": chosen.get(objective) == options})
+        is_chosen = json.dumps(chosen.get(objective), sort_keys=True) == json.dumps(options, sort_keys=True)
+        rows.append({**row, "chosen": is_chosen})  # 1, 1.0 and true are different values
     kept = {name: tuning.get(name) for name in ("method", "metric", "values", "chosen", "at_edge")}
     return {**kept, "rows": rows}
 

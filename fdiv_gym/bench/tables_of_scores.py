@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fdiv_gym.bench.aggregates import aggregate_scores, performance_profile
-from fdiv_gym.bench.curves import area_under_curve, median_to_target
+from fdiv_gym.bench.curves import area_under_curve, budget_to_target
 from fdiv_gym.bench.numbers import Entry, entry, mean_over_seeds, nothing
 from fdiv_gym.bench.ranking import DECIMALS, average_rank, relative_overall
 from fdiv_gym.bench.record import Record
@@ -193,24 +193,24 @@ def _to_target(view: View, objective: str, environments: Sequence[str]) -> dict[
     for environment in environments:
         target, records = wanted[environment], view.group(objective, environment) or ()
         for kind in SPENT:
-            reached = None if target is None else median_to_target(
-                [_spending(view, environment, record, kind) for record in records], target
-            )  # fmt: skip
+            spent = [] if target is None else [_spent(view, environment, record, kind, target) for record in records]
+            middle = float(np.median(spent)) if spent else math.inf
             found[kind][environment] = {
                 "target": target,
-                "value": None if reached is None else reached.value,
-                "reached": 0 if reached is None else reached.reached,
+                "value": middle if math.isfinite(middle) else None,
+                "reached": sum(map(math.isfinite, spent)),
                 "seeds": len(records),
             }
     return found
 
 
-def _spending(view: View, environment: str, record: Record, kind: str) -> tuple[list[float], Values]:
+def _spent(view: View, environment: str, record: Record, kind: str, target: float) -> float:
+    """What a run has spent at its first evaluation at the target; infinite if it never reaches it."""
     assert record.budget is not None
     found = points(record, METRIC)
+    step = budget_to_target(list(found), view.normalised(environment, list(found.values())), target)
     each = getattr(record.budget, kind) / max(record.budget.steps, 1)
-    spent = [step * each for step in found] if each > 0 else [float(step) for step in found]
-    return spent, view.normalised(environment, list(found.values()))
+    return math.inf if step is None else float(step * each)
 
 
 def _heat(view: View, objective: str, environment: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fdiv_gym.bench.folder import Outcome
 from fdiv_gym.bench.matrix import Matrix
 from fdiv_gym.bench.matrix_tables import Tuning
 from fdiv_gym.bench.record import read_record
-from fdiv_gym.bench.search import Chosen, search_of
+from fdiv_gym.bench.search import Chosen, combinations, search_of
 from fdiv_gym.errors import BenchError, ConfigError
 from fdiv_gym.registry.guard import close_plugin, score_range_of
 from fdiv_gym.registry.messages import shorten
@@ -24,6 +25,8 @@ from fdiv_gym.runs.config import RunConfig
 from fdiv_gym.runs.folder import RunFolder
 
 TUNING = "tuning.json"
+CHECKED = 100
+"""Combinations whose configuration is checked before anything runs, for each objective."""
 
 Run = Callable[[Sequence[Cell]], Outcome]
 Row = Mapping[str, Any]
@@ -181,6 +184,30 @@ def refuse_shared(tuning: Tuning) -> None:
         table, _, option = key.partition(".")
         if table == "trainer" and option.partition(".")[0] in (*SHARED_OF_TRAINER, *UPDATES):
             raise ConfigError(f"tuning.values: {key} is the same for all objectives, so it cannot be chosen for each")
+
+
+def check_trials(matrix: Matrix) -> None:
+    """Refuse trials whose configuration is wrong, before any of them runs.
+
+    Raises:
+        ConfigError: naming the cell and the option.
+    """
+    assert matrix.tuning is not None
+    one = matrix.model_copy(update={"environments": matrix.environments[:1], "models": matrix.all_models[:1]})
+    for options in islice(combinations(matrix.tuning.values), CHECKED):
+        chosen = {entry.label: options for entry in matrix.objectives}
+        expand(one.narrowed(), chosen=chosen, kind="tuning", seeds=matrix.tuning.seeds[:1], suffix="trial")
+
+
+def choice_in(folder: Path) -> dict[str, Chosen] | None:
+    """What a folder's ``tuning.json`` says was chosen; None without it, or if it is damaged.
+
+    Raises:
+        TrainerError: the file is no JSON.
+    """
+    chosen = RunFolder(folder).read_json(TUNING).get("chosen")
+    is_choice = isinstance(chosen, dict) and all(isinstance(options, dict) for options in chosen.values())
+    return chosen if is_choice else None
 
 
 def score_ranges(cells: Sequence[Cell]) -> dict[str, tuple[float, float]]:

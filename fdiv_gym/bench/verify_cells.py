@@ -18,6 +18,8 @@ from fdiv_gym.bench.verified import Findings
 from fdiv_gym.registry.messages import shorten
 from fdiv_gym.runs.provenance import entries_in_use, plugins_in_use
 
+MOST_STEPS = 100_000
+"""Evaluations of a run; a hostile record may claim more steps than fit into memory."""
 LABELS = ("kind", "objective", "environment", "model", "seed", "updates", "rate")
 
 
@@ -50,7 +52,11 @@ def check_cells(
             findings.compare(_records(cell.kind), found, {label: getattr(cell, label) for label in LABELS}, name)
             _check_plugins(name, cell, record, used.get(name), plugins, names.of(cell), findings)
             _check_budget(name, cell, record, findings)
+            _check_steps(name, cell, record, findings)
             findings.count("cells")
+    failed = [name for name in cells if name in inputs.records and inputs.records[name].status == "failed"]
+    if failed:
+        findings.note(f"{len(failed)} cells are recorded as failed, which cannot be checked: {', '.join(failed[:3])}")
     _check_installed(cells, plugins, findings, strict=strict_plugins)
     table = [cell for cell in cells.values() if cell.kind == "table"]
     decoding = bundle.json(BENCH).get("decoding")
@@ -149,6 +155,16 @@ def _check_budget(name: str, cell: Cell, record: Record, findings: Findings) -> 
             findings.problem(file, "more tokens than its responses can have", f"{name}: budget.tokens")
 
 
+def _check_steps(name: str, cell: Cell, record: Record, findings: Findings) -> None:
+    """The trainer ``accelerate`` evaluates at step 0, every ``evaluate_every`` steps and at the end."""
+    if record.status != "done" or record.budget is None or cell.config.trainer.name != "accelerate":
+        return
+    options: Any = cell.config.trainer.checked_options
+    every, last = options.evaluate_every, record.budget.steps
+    between = range(every, last, every) if every and last / every <= MOST_STEPS else ()
+    findings.compare(_records(cell.kind), record.curve.get("step", []), [0, *between, last], f"{name}: curve.step")
+
+
 def _drawn(cell: Cell, options: Any) -> int | None:
     """Responses drawn in a step; None where that is not fixed."""
     names = ("prompts_per_step", "group_size")
@@ -188,13 +204,14 @@ def _check_trials(inputs: Inputs, trials: list[dict[str, dict[str, Any]]], findi
     assert tuning is not None
     for label in trials[0]:
         own = [trial[label] for trial in trials]
+        texts = [json.dumps(options, sort_keys=True) for options in own]  # 1, 1.0 and true are different values
         if tuning.method == "grid":
             findings.compare(TUNING, own, search_of(tuning).ask(), f"trials of {label}", relative=0.0)
             continue
         findings.note("which trials optuna proposed was not repeated; only that they are different and allowed")
         for number, options in enumerate(own):
             allowed = options.keys() == tuning.values.keys() and all(v in tuning.values[k] for k, v in options.items())
-            if not allowed or options in own[:number]:
+            if not allowed or texts[number] in texts[:number]:
                 findings.problem(
                     TUNING, f"{shorten(options)} is a repetition or not allowed", f"trial {number} of {label}"
                 )

@@ -160,6 +160,8 @@ class SampleChecks:
         after = self._inputs.after.get(name)
         if after is not None:
             self._check_after(name, record, after)
+        elif cell.kind == "table" and record.status == "done" and self._inputs.matrix.controls.reads_after:
+            self._findings.problem(AFTER, "it lacks a cell that is done", name)
         if record.status != "done" or record.budget is None or not record.tasks:
             return
         file, options = samples_name(name), cell.config.trainer.checked_options

@@ -30,7 +30,10 @@ CONTROLS = {"temperatures": [1.0], "samples": 2}
 
 def matrix_values(**changes):
     """The values of the small matrix with tuning and controls."""
-    return small(**{"tuning": TUNING, "controls": CONTROLS, "budget": {"steps": STEPS}, **changes})
+    own = {"tuning": TUNING, "controls": CONTROLS, "budget": {"steps": STEPS}}
+    return small(
+        **{"tuning": TUNING, "controls": CONTROLS, "budget": {"steps": STEPS}, "base__trainer": every, **changes}
+    )
 
 
 def planted_bench(folder: Path, **changes) -> Path:

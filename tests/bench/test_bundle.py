@@ -9,15 +9,16 @@ import socket
 from pathlib import Path
 
 import pytest
-from bundle_harness import planted_bench, read_values, reseal, write_values
+from bundle_harness import matrix_values, planted_bench, read_values, reseal, write_values
 from typer.testing import CliRunner
 
-from fdiv_gym.bench import bundle_files, verify_bundle, write_bundle
+from fdiv_gym.bench import bundle_files, parse_matrix, verify_bundle, write_bundle
 from fdiv_gym.bench.bundle_files import Bundle, checked_name, differing
+from fdiv_gym.bench.driver import check_matrix
 from fdiv_gym.bench.offline import offline
 from fdiv_gym.bench.redaction import Redaction
 from fdiv_gym.cli.main import app
-from fdiv_gym.errors import BenchError
+from fdiv_gym.errors import BenchError, ConfigError, TrainerError
 
 
 def contents(folder):
@@ -50,9 +51,53 @@ def test_an_earlier_bundle_is_replaced_and_nothing_else(planted, tmp_path):
     assert (output / "notes.txt").read_text() == "mine"
     shutil.rmtree(output)
     shutil.copytree(planted / "bundle", output)
-    (output / "old.txt").write_text("old")
     write_bundle(planted, output)
     assert contents(output) == contents(planted / "bundle")
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(BenchError, match=r"holds 'notes\.txt', which is no part of the bundle there"):
+        write_bundle(planted, output)
+    assert (output / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "an extension"}', '{"format": 1}', "[]", '{"format": 9, "files": {}}'])
+def test_a_folder_with_another_manifest_is_no_bundle(planted, tmp_path, manifest):
+    output = tmp_path / "web"
+    output.mkdir()
+    (output / "manifest.json").write_text(manifest)
+    (output / "thesis.txt").write_text("mine")
+    with pytest.raises(BenchError, match="name another folder"):
+        write_bundle(planted, output)
+    assert contents(output) == {"manifest.json": manifest.encode(), "thesis.txt": b"mine"}
+
+
+CELL = "cells/grpo--addition--embedded--seed0"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (f"{CELL}/run/samples.jsonl", None, "other scores at the last evaluation than the record"),
+        (f"{CELL}/run/samples.jsonl", "cut", "other scores at the last evaluation|damaged|cannot be read"),
+        (f"{CELL}/after.json", None, r"has no after\.json: start the bench again"),
+        ("controls/untrained--addition--embedded/untrained.json", None, r"has no untrained\.json"),
+        ("tuning.json", '{"trials": [NaN]}', "damaged"),
+        ("controls/untrained--addition--embedded/untrained.json", '{"rows": 5}', "damaged"),
+        (f"{CELL}/run/provenance.json", '{"plugins": [1]}', "damaged"),
+        (f"{CELL}/run/provenance.json", '{"plugins": {"x": {}}}', "damaged"),
+    ],
+)
+def test_a_folder_with_missing_or_damaged_evidence_gives_no_bundle(planted, tmp_path, name, content, message):
+    folder = shutil.copytree(planted, tmp_path / "bench")
+    shutil.rmtree(folder / "bundle")
+    if content is None:
+        (folder / name).unlink()
+    elif content == "cut":
+        (folder / name).write_bytes((folder / name).read_bytes()[:-50])
+    else:
+        (folder / name).write_text(content)
+    with pytest.raises((BenchError, TrainerError), match=message):
+        write_bundle(folder)
+    assert not (folder / "bundle").exists()
 
 
 def test_a_bench_that_is_not_finished_is_refused(planted, tmp_path):
@@ -99,7 +144,8 @@ PRIVATE = {
     "hf_abcdefghijklmn": "[secret]",
     "no file '/srv/a/b.txt' here": "no file '[path]/b.txt' here",
 }
-PUBLIC = ["meta-llama/Llama-3", "3/4 + 5/6", "(3)/(2)", "https://api.openai.com/v1", "and/or", "a token", "1 / 2"]
+PUBLIC = ["meta-llama/Llama-3", "3/4 + 5/6", "(3)/(2)", "https://api.openai.com/v1", "and/or", "a token", "1 / 2",
+          "in <answer>...</answer>.", "Answer. /no_think", "/no_think", "1 /2", "</think>"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "shown"), PRIVATE.items())
@@ -112,6 +158,16 @@ def test_what_is_private_is_replaced_once(given, shown):
 @pytest.mark.parametrize("text", PUBLIC)
 def test_what_is_public_stays(text):
     assert Redaction().value(text) == text
+
+
+@pytest.mark.parametrize("label", ["hf_baseline_v1", "a/home/b c /tmp/x", "sk-learn-style", "on planted-host-7"])
+@pytest.mark.parametrize("axis", ["objectives", "environments"])
+def test_a_label_that_a_bundle_would_replace_is_refused_before_anything_runs(axis, label, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "planted-host-7")
+    values = matrix_values()
+    values[axis][0]["label"] = label
+    with pytest.raises(ConfigError, match="which a bundle must not show"):
+        check_matrix(parse_matrix(values))
 
 
 def test_texts_under_names_of_secrets_are_replaced():
@@ -204,6 +260,47 @@ def test_hostile_json_is_a_fault_and_no_crash(bundle, name, content):
         reseal(bundle)
     done = verify_bundle(bundle)
     assert any(name in str(fault) for fault in done.faults), [str(fault) for fault in done.faults]
+
+
+def test_too_many_lines_are_not_read(bundle, monkeypatch):
+    monkeypatch.setattr(bundle_files, "MOST_LINES", 1)
+    assert any("more than 1 lines" in fault for fault in faults(bundle))
+
+
+def without(bundle, name, change):
+    """A bundle with other lines in a file, and everything that follows from them."""
+    values = [line for line in (change(line) for line in read_values(bundle, name)) if line is not None]
+    write_values(bundle, name, values)
+    reseal(bundle, derived=True)
+
+
+def test_a_cell_without_its_after_is_a_fault(bundle):
+    without(bundle, "after.jsonl.gz", lambda line: None if line["cell"] == CELL else line)
+    assert any("after.jsonl.gz" in fault and "lacks a cell that is done" in fault for fault in faults(bundle))
+
+
+def test_a_curve_that_lacks_an_evaluation_is_a_fault(bundle):
+    def cut(line):
+        record = line["record"]
+        curve = {name: column[1:] for name, column in record["curve"].items()}
+        return {**line, "record": {**record, "curve": curve}} if line["cell"] == CELL else line
+
+    without(bundle, "records/table.jsonl.gz", cut)
+    assert any("curve.step" in fault for fault in faults(bundle))
+
+
+def test_cells_recorded_as_failed_are_told(bundle):
+    name = "controls/f-grpo-pearson--addition--embedded--seed0--again"
+    changes = {"status": "failed", "attempts": 2, "error": "invented", "budget": None, "curve": {}, "final": None,
+               "tasks": {}, "events": {}, "seconds": None}  # fmt: skip
+
+    def fail(line):
+        return {**line, "record": {**line["record"], **changes}} if line["cell"] == name else line
+
+    (bundle / "samples" / f"{name}.jsonl.gz").unlink()
+    without(bundle, "records/control.jsonl.gz", fail)
+    done = verify_bundle(bundle)
+    assert f"1 cells are recorded as failed, which cannot be checked: {name}" in done.notes
 
 
 def test_a_gzip_bomb_is_not_unpacked(bundle, monkeypatch):

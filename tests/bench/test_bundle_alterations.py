@@ -31,7 +31,7 @@ ONLY_BY_DIGEST = {
     "bench.json": {"hardware.cores"},
     "records": {
         "record.attempts", "record.seconds", "record.budget.tokens", "record.budget.seconds",
-        "record.curve.step[]", "record.curve.score/sampled[]", "record.curve.score/greedy[]", "record.curve.unscored[]",
+        "record.curve.score/sampled[]", "record.curve.score/greedy[]", "record.curve.unscored[]",
         "record.curve.response_tokens[]", "record.curve.divergence/kl[]",
         "record.events.clipped.count", "record.events.clipped.first_step", "record.events.clipped.last_step",
     },

@@ -128,6 +128,7 @@ def test_settings_of_an_environment_are_told_apart_by_name(make):
     [
         ({"trainer__group_size": 4}, r"not on equal terms: trainer\.group_size is 2 and 4"),
         ({"trainer__evaluate_samples": 5}, r"trainer\.evaluate_samples is 2 and 5"),
+        ({"trainer__evaluate_skip": 4}, r"trainer\.evaluate_skip is 0 and 4"),
         ({"trainer__budget": {"tokens": 9}}, r"trainer\.budget is None and"),
         ({"engine__temperature": 0.5}, r"engine\.temperature is 1\.0 and 0\.5"),
         ({"seed": 5, "objective__beta": 0.5}, "no seed is common to all rows"),

@@ -8,6 +8,7 @@ from bundle_harness import planted_bench, read_values, reseal, write_values
 from typer.testing import CliRunner
 
 from fdiv_gym.bench import write_bundle, write_leaderboard
+from fdiv_gym.bench.leaderboard import _terms
 from fdiv_gym.cli.main import app
 from fdiv_gym.errors import BenchError
 
@@ -32,6 +33,15 @@ def test_a_page_of_one_bundle(bundle, tmp_path):
     assert {"bundle/report/index.html", "bundle/records/table.jsonl.gz", "bundle/manifest.json"} == set(links)
     assert all((tmp_path / link).is_file() for link in links)
     assert not re.search(r"(?:src|href)=.https?:|@import|url\(", page)
+
+
+def test_what_is_private_is_not_taken_for_equal():
+    def terms(name, digest):
+        config = {"env": {"id": "x"}, "model": {"name_or_path": name}, "engine": {}, "trainer": {}}
+        return _terms({"x": config}, {"updates": 1}, digest)
+
+    assert terms("[path]/final", "a") != terms("[path]/final", "b")
+    assert terms("embedded", "a") == terms("embedded", "b") != terms("other", "a")
 
 
 def test_a_bundle_that_does_not_verify_is_refused(bundle, tmp_path):

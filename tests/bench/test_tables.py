@@ -327,6 +327,28 @@ def test_drift_is_compared_where_all_objectives_have_the_same_score(records, one
     assert {row["verdict"] for row in drift["pairs"]} <= {"higher", "lower", "inconclusive"}
 
 
+def test_a_run_that_samples_nothing_spends_no_tokens_until_the_target(records, one):
+    name = f"cells/{id_of(F, 'addition', 'embedded', SEEDS[0])}"
+    free = {
+        cell: r.model_copy(update={"budget": r.budget.model_copy(update={"tokens": 0, "verifications": 0})})
+        for cell, r in records.items()
+        if r.objective == F and r.budget is not None
+    }
+    assert name in free
+    row = next(r for r in tables(records | free)["comparisons"][0]["leaderboard"] if r["objective"] == F)["to_target"]
+    own = next(r for r in one["leaderboard"] if r["objective"] == F)["to_target"]
+    assert own["tokens"]["addition"]["value"] > 0
+    assert (row["tokens"]["addition"]["value"], row["verifications"]["addition"]["value"]) == (0.0, 0.0)
+    assert row["seconds"] == own["seconds"]
+
+
+def test_values_of_another_type_are_other_trials(records):
+    rows = [{**row, "options": {"trainer.x": value}} for row, value in zip(TUNING["trials"], (1, 1.0), strict=False)]
+    rows = [{**row, "objective": F, "trial": number} for number, row in enumerate(rows)]
+    found = tables(records, tuning={**TUNING, "trials": rows, "chosen": {F: {"trainer.x": 1.0}}})["tuning"]["rows"]
+    assert [row["chosen"] for row in found] == [False, True]
+
+
 def test_random_reward_is_paired_with_the_untrained_model(records, found):
     (row,) = found["controls"]["random_reward"]
     cells = [records[f"controls/{id_of(G, 'addition', 'embedded', seed, suffix='random-reward')}"] for seed in (11, 12)]

@@ -8,6 +8,7 @@ from bench_harness import small, write_done
 import fdiv_gym as fg
 from fdiv_gym.bench import Outcome, expand, parse_matrix
 from fdiv_gym.bench import tuning as module
+from fdiv_gym.bench.driver import check_matrix
 from fdiv_gym.bench.search import BATCH, Grid, Optuna, combinations
 from fdiv_gym.bench.tuning import choice_of, means_of, score_ranges, tune
 from fdiv_gym.errors import BenchError
@@ -46,6 +47,34 @@ class Runs:
                 write_done(self.folder, cell, self.score(cell))
             (done if json.loads(place.read_text())["status"] == "done" else failed).append(cell.id)
         return Outcome(tuple(done), tuple(failed), False)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trainer.learning_rat": [1e-4]}, "unknown option 'learning_rat' .did you mean 'learning_rate'"),
+        ({RATE: [1e-4, -1.0]}, "greater than 0"),
+        ({"objective.beta": ["a"]}, "beta"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_runs(values, message):
+    with pytest.raises(fg.ConfigError, match=message):
+        check_matrix(matrix_of(values=values))
+
+
+def test_too_many_combinations_are_refused_at_once():
+    values = {f"objective.x{place}": list(range(10)) for place in range(9)}
+    with pytest.raises(fg.ConfigError, match="1000000000 combinations, more than 10000"):
+        matrix_of(values=values)
+
+
+@pytest.mark.parametrize("chosen", [{"grpo": 5}, [], {"grpo": []}, "x"])
+def test_a_damaged_choice_is_none(tmp_path, chosen):
+    assert module.choice_in(tmp_path) is None
+    (tmp_path / "tuning.json").write_text(json.dumps({"chosen": chosen}))
+    assert module.choice_in(tmp_path) is None
+    (tmp_path / "tuning.json").write_text(json.dumps({"chosen": {"grpo": {RATE: 1e-3}}}))
+    assert module.choice_in(tmp_path) == {"grpo": {RATE: 1e-3}}
 
 
 def test_the_choice_is_the_best_mean_of_normalised_scores():
@@ -193,7 +222,7 @@ def test_optuna_asks_for_different_combinations_and_for_the_same_again(trials):
     found = asked(lambda options: options[BETA])
     assert len(found) == trials
     assert all(options not in found[:place] for place, options in enumerate(found))
-    assert all(options in combinations(tuning.values) for options in found)
+    assert all(options in list(combinations(tuning.values)) for options in found)
     assert found == asked(lambda options: options[BETA])
     assert asked(lambda options: None)[:BATCH] == found[:BATCH]
 
