@@ -31,9 +31,7 @@ CONTROLS = {"temperatures": [1.0], "samples": 2}
 def matrix_values(**changes):
     """The values of the small matrix with tuning and controls."""
     own = {"tuning": TUNING, "controls": CONTROLS, "budget": {"steps": STEPS}}
-    return small(
-        **{"tuning": TUNING, "controls": CONTROLS, "budget": {"steps": STEPS}, "base__trainer": every, **changes}
-    )
+    return small(**{**own, "base__trainer": {"evaluate_every": STEPS // 2}, **changes})
 
 
 def planted_bench(folder: Path, **changes) -> Path:
