@@ -6,6 +6,7 @@ import copy
 import json
 from pathlib import Path
 
+import fdiv_gym as fg
 from fdiv_gym.bench import Outcome, Record, expand, parse_matrix
 from fdiv_gym.bench.record import write_record
 from fdiv_gym.bench.recording import failed_record
@@ -73,7 +74,18 @@ def write_done(folder: Path, cell, score: float | None) -> None:
         budget={"steps": 2, "tokens": 8, "verifications": 8, "seconds": 1.0}, seconds=1.5, events={},
         curve={"step": [0, 2], "score/sampled": [0.25, score]}, final={"score/sampled": score}, tasks={"0-a": [score]},
     )  # fmt: skip
-    (folder / cell.folder).mkdir(parents=True, exist_ok=True)
+    run = folder / cell.folder / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    sample = {
+        "step": 2, "split": "heldout", "mode": "sampled", "index": 0, "sample": 0, "task_hash": "a", "prompt": "1+1",
+        "answer": "2", "data": {}, "response": "2", "truncated": False, "vote": "2", "tokens": 2, "turns": 1,
+        "environment_tokens": 0, "logprob": -0.5, "stop_reason": "eos", "verdict": fg.Verdict(score).to_dict(),
+        "transcript": {
+            "messages": [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}], "opening": 1,
+            "rewards": [], "outcome": {}, "end": "done", "cut_off": False,
+        },
+    }  # fmt: skip
+    (run / "samples.jsonl").write_text(json.dumps(sample) + "\n")
     write_record(folder / cell.folder, record)
 
 
