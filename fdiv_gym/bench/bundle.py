@@ -15,6 +15,7 @@ from fdiv_gym.bench.bundle_files import (
     FORMAT,
     MANIFEST,
     MATRIX,
+    REPORT,
     SAMPLES,
     Bundle,
     json_text,
@@ -27,8 +28,12 @@ from fdiv_gym.manifest import sha256_of
 from fdiv_gym.registry.messages import printable, shorten
 
 LIMIT_MB = 10.0
-LEAST_FIRST = ("tuning", "controls/untrained", "controls", "cells")
-"""Whose samples are left out first where there is a limit; of each, the last by name first."""
+LEAST_FIRST = (
+    f"{REPORT}/figures/divergence-", f"{SAMPLES}/tuning", f"{SAMPLES}/controls/untrained", f"{SAMPLES}/controls",
+    f"{SAMPLES}/cells", f"{REPORT}/figures",
+)  # fmt: skip
+"""What is left out first where there is a limit; of each, the last by name first. The page of the report has every
+figure, so that those files are a second copy."""
 
 
 def write_bundle(folder: str | Path, output: str | Path | None = None, *, limit_mb: float | None = LIMIT_MB) -> Path:
@@ -114,13 +119,13 @@ def _written(folder: Path, staging: Path) -> list[str]:
 
 
 def _too_large(staging: Path, limit_mb: float | None, private: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Remove the samples that are private, and those beyond the limit; returns what the manifest says of them."""
+    """Remove samples that are private, and files beyond the limit; returns what the manifest says of them."""
     left_out = {name: _removed(staging, name, "private") for name in private}
     if limit_mb is None:
         return left_out
     names = Bundle(staging).names()
     size = sum((staging / name).stat().st_size for name in names) + len(manifest_text(staging, names, left_out))
-    order = [name for name in names if name.startswith(f"{SAMPLES}/")]
+    order = [name for name in names if name.startswith(LEAST_FIRST)]
     order.sort(key=lambda name: (-_importance(name), name))
     while order and size > limit_mb * 1e6:
         name = order.pop()
@@ -128,14 +133,14 @@ def _too_large(staging: Path, limit_mb: float | None, private: Sequence[str]) ->
         size -= left_out[name]["size"] - len(', "why": "size"')
     if size > limit_mb * 1e6:
         raise BenchError(
-            f"the bundle has {size / 1e6:.1f} MB without any samples, more than {limit_mb:g}: raise --limit-mb"
+            f"the bundle has {size / 1e6:.1f} MB without any samples and figures, more than {limit_mb:g}: raise "
+            "--limit-mb"
         )
     return left_out
 
 
 def _importance(name: str) -> int:
-    place = name.removeprefix(f"{SAMPLES}/")
-    return next(number for number, start in enumerate(LEAST_FIRST) if place.startswith(start))
+    return next(number for number, start in enumerate(LEAST_FIRST) if name.startswith(start))
 
 
 def _removed(staging: Path, name: str, why: str) -> dict[str, Any]:

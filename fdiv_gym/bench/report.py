@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fdiv_gym.bench.figures import Figure, drawn, figures_of, for_dark
+from fdiv_gym.bench.figures import Figure, drawn, figures_of
 from fdiv_gym.bench.sheet import Sheet, detectable_note
 from fdiv_gym.bench.sheets import sheets_of
 from fdiv_gym.bench.texts import latex, long_csv, markdown
@@ -101,9 +101,8 @@ def _shown(figures: list[Figure], images: Mapping[str, tuple[str, bytes]]) -> li
     shown = []
     for figure in figures:
         if figure.section != "heatmap":
-            svg = images[figure.file][0]
-            ends = {"light": _uri(svg), "dark": _uri(for_dark(svg))}
-            shown.append({"section": figure.section, "title": figure.title, "choice": figure.choice, **ends})
+            image = _uri(images[figure.file][0])
+            shown.append({"section": figure.section, "title": figure.title, "choice": figure.choice, "image": image})
     return shown
 
 

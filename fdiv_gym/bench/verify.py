@@ -18,6 +18,7 @@ from fdiv_gym.bench.bundle_files import (
     MANIFEST,
     MATRIX,
     RECORDS,
+    REPORT,
     SAMPLES,
     TABLES,
     TASKS,
@@ -91,17 +92,22 @@ def _check_manifest(bundle: Bundle, findings: Findings) -> Mapping[str, Any]:
 
 
 def _check_left_out(left_out: Mapping[str, Any], names: list[str], findings: Findings) -> None:
-    by_reason: dict[str, int] = {}
+    by_reason: dict[tuple[str, str], int] = {}
     for name, entry in left_out.items():
         why = entry.get("why") if isinstance(entry, Mapping) else None
-        if not checked_name(name).startswith((f"{SAMPLES}/", f"{TASKS}/")) or name in names or why not in REASONS:
-            findings.problem(MANIFEST, "only samples and tasks are left out, for a known reason", f"left_out: {name}")
+        what = next((kind for start, kind in MAY_LACK.items() if checked_name(name).startswith(start)), None)
+        if what is None or name in names or why not in REASONS:
+            findings.problem(
+                MANIFEST, "only samples, tasks and figures are left out, for a known reason", f"left_out: {name}"
+            )
         else:
-            by_reason[why] = by_reason.get(why, 0) + 1
-    for why, number in by_reason.items():
-        findings.note(f"{number} files of samples are NOT in the bundle ({REASONS[why]}): only their hashes are known")
+            by_reason[what, why] = by_reason.get((what, why), 0) + 1
+    for (what, why), number in by_reason.items():
+        findings.note(f"{number} files of {what} are NOT in the bundle ({REASONS[why]}): only their hashes are known")
 
 
+MAY_LACK = {f"{SAMPLES}/": "samples", f"{TASKS}/": "samples", f"{REPORT}/figures/": "figures"}
+"""What a bundle may lack, by the beginning of its name."""
 REASONS = {"size": "left out to keep it small", "private": "they held what is private"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from fabricated import OBJECTIVES, RANGES, TUNING, UNTRAINED, after_of, control_records, matrix, table_records
 
 from fdiv_gym.bench import Resampling, tables_of
-from fdiv_gym.bench.figures import DARK, LIGHT, drawn, figures_of, for_dark, label
+from fdiv_gym.bench.figures import INK, drawn, figures_of, label, smaller
 from fdiv_gym.bench.sheet import Cell, Sheet, estimate
 from fdiv_gym.bench.sheets import sheets_of
 from fdiv_gym.bench.texts import latex, long_csv, markdown
@@ -109,14 +109,30 @@ def test_there_is_a_figure_for_each_divergence_and_environment(tables):
     ]  # fmt: skip
 
 
-def test_figures_are_the_same_each_time_and_have_a_dark_twin(tables):
+def test_figures_are_the_same_each_time(tables):
     figure = figures_of(tables)[0]
     svg, png = drawn(figure)
     assert drawn(figure) == (svg, png)
     assert png.startswith(b"\x89PNG")
-    assert LIGHT in svg
-    assert LIGHT not in for_dark(svg)
-    assert DARK in for_dark(svg)
+    assert INK in svg
+
+
+def test_a_smaller_figure_keeps_its_texts_and_two_decimals():
+    svg = """<?xml version="1.0"?>
+<!DOCTYPE svg PUBLIC "x">
+<svg width="3.14159pt">
+ <metadata>
+  <x/>
+ </metadata>
+ <path d="M 1.23456 -0.00123
+L 10 20.005"/>
+ <text x="2.999">lr 0.00012  x
+y</text>
+</svg>
+"""
+    assert smaller(svg) == (
+        '<svg width="3.14pt"><path d="M 1.23 -0 L 10 20"/><text x="3">lr 0.00012  x\ny</text></svg>\n'
+    )
 
 
 def test_labels_of_figures_are_letters_that_the_font_has():
