@@ -20,6 +20,7 @@ machine with two CPU cores. `make bench` runs the first three.
 | `python benchmarks/startup.py` | import time and `--help` | `benchmarks/results/startup.md` |
 | `python benchmarks/first_run.py` | `examples/addition.toml`, three seeds, warm start included | `benchmarks/results/first_run.md` |
 | `python benchmarks/real_model.py` | `examples/smollm2.toml`, LoRA beside all weights, and the untrained controls | `benchmarks/results/real_model.md` |
+| `fdiv-gym bench benchmarks/first_look.toml --output DIR`, then `python benchmarks/first_look.py` | ten objectives on two environments, five seeds, tuned, with all controls | `benchmarks/results/first_look.md`, its bundle `first_look/`, `leaderboard.html` |
 | `python benchmarks/defaults.py` | the weighting of `f-grpo` and the link of `kl`, on a model | `benchmarks/results/defaults.md` |
 | `python benchmarks/first_norms.py` | the gradient norm of the first step, for every on-policy objective | `benchmarks/results/first_norms.md` |
 | `python benchmarks/importance.py` | importance weights of `f-grpo` under several updates, on exact tables | `benchmarks/results/importance.md` |
@@ -37,7 +38,17 @@ machine with two CPU cores. `make bench` runs the first three.
 
 The benchmarks use small models, small tables or fixed sets of answers. They show the direction of an effect on this
 scale; they are no evidence for large models."""  # noqa: E501 - rows of a table
-ORDER = ("startup", "first_run", "defaults", "importance", "reward_hacking", "gprl_loop", "verifier", "isolation")
+ORDER = (
+    "startup",
+    "first_run",
+    "first_look",
+    "defaults",
+    "importance",
+    "reward_hacking",
+    "gprl_loop",
+    "verifier",
+    "isolation",
+)
 IMAGES = "img"
 """Folder of the figures on the page, relative to ``docs``; mkdocs shows files below ``docs`` only."""
 

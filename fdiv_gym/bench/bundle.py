@@ -29,8 +29,8 @@ from fdiv_gym.registry.messages import printable, shorten
 
 LIMIT_MB = 10.0
 LEAST_FIRST = (
-    f"{REPORT}/figures/divergence-", f"{SAMPLES}/tuning", f"{SAMPLES}/controls/untrained", f"{SAMPLES}/controls",
-    f"{SAMPLES}/cells", f"{REPORT}/figures",
+    f"{REPORT}/figures/divergence-", f"{REPORT}/figures", f"{SAMPLES}/tuning", f"{SAMPLES}/controls/untrained",
+    f"{SAMPLES}/controls", f"{SAMPLES}/cells",
 )  # fmt: skip
 """What is left out first where there is a limit; of each, the last by name first. The page of the report has every
 figure, so that those files are a second copy."""
