@@ -47,4 +47,6 @@ def test_they_verify_clean_and_make_the_leaderboard(tmp_path):
         shutil.copytree(bundle, tmp_path / bundle.name)
     done = write_leaderboard([tmp_path / bundle.name for bundle in BUNDLES], tmp_path / "leaderboard.html")
     assert done.refused == ()
-    assert (RESULTS / "leaderboard.html").read_text() == done.page.read_text()
+    assert (RESULTS / "leaderboard.html").read_text() == done.page.read_text(), (
+        "make it again: fdiv-gym leaderboard benchmarks/results/first_look --output benchmarks/results/leaderboard.html"
+    )
