@@ -112,8 +112,8 @@ def _written(folder: Path, staging: Path) -> list[str]:
         write_derived(staging, ranges_of(load_matrix(folder / MATRIX)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BenchError(
-            f"a file in {folder} is damaged ({type(error).__name__}: {printable(str(error))[:200]}): remove the folder "
-            "of the cell it belongs to, or tuning.json or untrained.json, and start the bench again"
+            f"no bundle can be made of {folder} ({type(error).__name__}: {printable(str(error))[:200]}). If a file in "
+            "it was altered, remove the folder of its cell, tuning.json or untrained.json, and start the bench again"
         ) from error
     return private
 

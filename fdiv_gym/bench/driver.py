@@ -14,6 +14,7 @@ from fdiv_gym.bench.after import measure_after
 from fdiv_gym.bench.bundle import write_bundle
 from fdiv_gym.bench.bundle_files import REPORT, Bundle
 from fdiv_gym.bench.cells import Cell, Kind, expand
+from fdiv_gym.bench.checks import check_matrix
 from fdiv_gym.bench.controls import UNTRAINED_FILE, control_cells, measure_untrained, untrained_folders
 from fdiv_gym.bench.execute import execute
 from fdiv_gym.bench.folder import Outcome, locked_bench
@@ -21,11 +22,10 @@ from fdiv_gym.bench.local import lines_to
 from fdiv_gym.bench.matrix import Matrix, load_matrix
 from fdiv_gym.bench.matrix_tables import RunLimits
 from fdiv_gym.bench.record import read_record
-from fdiv_gym.bench.redaction import refuse_private_labels
 from fdiv_gym.bench.report import PAGE
 from fdiv_gym.bench.search import Chosen
 from fdiv_gym.bench.start import matrix_for, open_bench, record_start
-from fdiv_gym.bench.tuning import check_trials, choice_in, refuse_shared, score_ranges, tune
+from fdiv_gym.bench.tuning import choice_in, tune
 from fdiv_gym.errors import FdivGymError
 
 Say = Callable[[str], None]
@@ -169,21 +169,6 @@ def plan_bench(matrix_path: str | Path, folder: str | Path) -> Bench:
     matrix = matrix_for(Path(matrix_path), folder)
     check_matrix(matrix)
     return state_of(matrix, folder, choice_in(folder))
-
-
-def check_matrix(matrix: Matrix) -> None:
-    """Refuse what would fail after hours: a wrong cell or control, an option that cannot be tuned, no validation split.
-
-    Raises:
-        ConfigError, BenchError: naming it.
-    """
-    refuse_private_labels(matrix)
-    expand(matrix)
-    control_cells(matrix, {})
-    if matrix.tuning is not None:
-        refuse_shared(matrix.tuning)
-        check_trials(matrix)
-        score_ranges(expand(matrix.narrowed(), kind="tuning", seeds=matrix.tuning.seeds[:1]))
 
 
 def state_of(matrix: Matrix, folder: Path, chosen: Mapping[str, Chosen] | None, *, interrupted: bool = False) -> Bench:

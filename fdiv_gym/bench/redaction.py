@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fdiv_gym.bench.matrix import Matrix
-from fdiv_gym.errors import ConfigError
-from fdiv_gym.registry.messages import shorten
-
 PATH, HOST, SECRET = "[path]", "host.invalid", "[secret]"
 """What stands for a folder of a machine, for a server that is not public, and for a secret."""
 
@@ -93,22 +89,6 @@ class Redaction:
         """Whether a text that must stay as it is, e.g. a response, holds a secret or a place of this machine."""
         known = any(place in text for place in (*self._secrets, *self._places))
         return known or bool(_SECRETS.search(text)) or bool(self._host is not None and self._host.search(text))
-
-
-def refuse_private_labels(matrix: Matrix) -> None:
-    """Refuse labels of which a bundle would replace a part: they name cells, whose folders keep them.
-
-    Raises:
-        ConfigError: naming the label.
-    """
-    redaction = Redaction()
-    labels = [matrix.name, *(e.label for e in matrix.objectives), *(e.label for e in matrix.environments)]
-    for label in (*labels, *(e.label for e in matrix.all_models)):
-        if redaction.text(label) != label:
-            raise ConfigError(
-                f"the label {shorten(label)} looks like a path, a host of this machine or a secret, which a bundle "
-                "must not show: choose another"
-            )
 
 
 def _url(url: str) -> str:

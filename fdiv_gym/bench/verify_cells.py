@@ -9,6 +9,7 @@ from typing import Any
 from fdiv_gym.bench.bundle_files import BENCH, CONFIGS, GZIPPED, MISSING, PLUGINS, RECORDS, TUNING, Bundle
 from fdiv_gym.bench.bundle_inputs import Inputs, options_of_trials
 from fdiv_gym.bench.cells import Cell, Kind, key_of
+from fdiv_gym.bench.checks import drawn_in_a_step
 from fdiv_gym.bench.record import Record
 from fdiv_gym.bench.redaction import HOST, PATH, SECRET, Redaction
 from fdiv_gym.bench.search import search_of
@@ -146,7 +147,7 @@ def _check_budget(name: str, cell: Cell, record: Record, findings: Findings) -> 
             findings.problem(file, f"spent {getattr(spent, kind)} of a budget of {limit}", f"{name}: budget.{kind}")
     if not limits and hasattr(options, "steps"):
         findings.compare(file, spent.steps, options.steps, f"{name}: budget.steps")
-    drawn = _drawn(cell, options)
+    drawn = drawn_in_a_step(cell)
     if drawn is not None:
         findings.compare(file, spent.verifications, drawn * spent.steps, f"{name}: budget.verifications")
         longest = getattr(cell.config.engine.checked_options, "max_new_tokens", None)
@@ -163,15 +164,6 @@ def _check_steps(name: str, cell: Cell, record: Record, findings: Findings) -> N
     every, last = options.evaluate_every, record.budget.steps
     between = range(every, last, every) if every and last / every <= MOST_STEPS else ()
     findings.compare(_records(cell.kind), record.curve.get("step", []), [0, *between, last], f"{name}: curve.step")
-
-
-def _drawn(cell: Cell, options: Any) -> int | None:
-    """Responses drawn in a step; None where that is not fixed."""
-    names = ("prompts_per_step", "group_size")
-    streams = getattr(cell.config.objective.plugin_class, "streams", ()) if cell.config.objective else ()
-    if streams != ("rollouts",) or getattr(options, "dynamic_sampling", None) is not None:
-        return None
-    return int(options.prompts_per_step * options.group_size) if all(hasattr(options, n) for n in names) else None
 
 
 def check_tuning(inputs: Inputs, ranges: Mapping[str, tuple[float, float]], findings: Findings) -> None:

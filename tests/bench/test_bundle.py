@@ -12,9 +12,10 @@ import pytest
 from bundle_harness import matrix_values, planted_bench, read_values, reseal, write_values
 from typer.testing import CliRunner
 
-from fdiv_gym.bench import bundle_files, parse_matrix, verify_bundle, write_bundle
+from fdiv_gym.bench import bundle_files, parse_matrix, report, verify_bundle, write_bundle
 from fdiv_gym.bench.bundle_files import Bundle, checked_name, differing
-from fdiv_gym.bench.driver import check_matrix
+from fdiv_gym.bench.checks import check_matrix
+from fdiv_gym.bench.figures import Figure
 from fdiv_gym.bench.offline import offline
 from fdiv_gym.bench.redaction import Redaction
 from fdiv_gym.cli.main import app
@@ -80,10 +81,10 @@ CELL = "cells/grpo--addition--embedded--seed0"
         (f"{CELL}/run/samples.jsonl", "cut", "other scores at the last evaluation|damaged|cannot be read"),
         (f"{CELL}/after.json", None, r"has no after\.json: start the bench again"),
         ("controls/untrained--addition--embedded/untrained.json", None, r"has no untrained\.json"),
-        ("tuning.json", '{"trials": [NaN]}', "damaged"),
-        ("controls/untrained--addition--embedded/untrained.json", '{"rows": 5}', "damaged"),
-        (f"{CELL}/run/provenance.json", '{"plugins": [1]}', "damaged"),
-        (f"{CELL}/run/provenance.json", '{"plugins": {"x": {}}}', "damaged"),
+        ("tuning.json", '{"trials": [NaN]}', "no bundle can be made|damaged"),
+        ("controls/untrained--addition--embedded/untrained.json", '{"rows": 5}', "no bundle can be made|damaged"),
+        (f"{CELL}/run/provenance.json", '{"plugins": [1]}', "no bundle can be made|damaged"),
+        (f"{CELL}/run/provenance.json", '{"plugins": {"x": {}}}', "no bundle can be made|damaged"),
     ],
 )
 def test_a_folder_with_missing_or_damaged_evidence_gives_no_bundle(planted, tmp_path, name, content, message):
@@ -125,8 +126,24 @@ def test_samples_beyond_the_limit_are_left_out_by_hash(planted, tmp_path):
     assert done.clean
     assert any("1 files of samples are NOT in the bundle" in note for note in done.notes)
     assert set(others) <= contents(small).keys()
-    with pytest.raises(BenchError, match=r"without any samples, more than 0\.001"):
+    with pytest.raises(BenchError, match=r"without any samples and figures, more than 0\.001"):
         write_bundle(planted, tmp_path / "none", limit_mb=0.001)
+
+
+def test_figures_are_left_out_first_and_drawn_again_by_verify(planted, tmp_path, monkeypatch):
+    figure = Figure("divergence", "a line", "divergence-kl-1", lambda axes: axes.plot([0, 1], [0, 2]))
+    monkeypatch.setattr(report, "figures_of", lambda tables: [figure])
+    whole = write_bundle(planted, tmp_path / "whole")
+    size = sum(len(content) for content in contents(whole).values())
+    small = write_bundle(planted, tmp_path / "small", limit_mb=(size - 500) / 1e6)
+    manifest = json.loads((small / "manifest.json").read_text())
+    assert list(manifest["left_out"]) == ["report/figures/divergence-kl-1.svg"]
+    done = verify_bundle(small)
+    assert done.clean
+    assert any("1 files of figures are NOT in the bundle" in note for note in done.notes)
+    manifest["left_out"]["report/figures/divergence-kl-1.svg"]["sha256"] = "0" * 64
+    (small / "manifest.json").write_text(json.dumps(manifest))
+    assert any("not the figure that follows from the tables" in fault for fault in faults(small))
 
 
 # ---- what is private -------------------------------------------------------------------------------

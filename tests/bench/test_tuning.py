@@ -8,7 +8,7 @@ from bench_harness import small, write_done
 import fdiv_gym as fg
 from fdiv_gym.bench import Outcome, expand, parse_matrix
 from fdiv_gym.bench import tuning as module
-from fdiv_gym.bench.driver import check_matrix
+from fdiv_gym.bench.checks import check_matrix
 from fdiv_gym.bench.search import BATCH, Grid, Optuna, combinations
 from fdiv_gym.bench.tuning import choice_of, means_of, score_ranges, tune
 from fdiv_gym.errors import BenchError
@@ -60,6 +60,14 @@ class Runs:
 def test_a_wrong_option_is_refused_before_anything_runs(values, message):
     with pytest.raises(fg.ConfigError, match=message):
         check_matrix(matrix_of(values=values))
+
+
+def test_a_budget_of_verifications_that_the_steps_cannot_spend_is_refused():
+    # 2 prompts with 2 responses each: 4 in a step.
+    base = {"base__trainer": {"steps": 5}}
+    check_matrix(parse_matrix(small(budget={"verifications": 20}, **base)))
+    with pytest.raises(fg.ConfigError, match=r"5 steps draw 20 responses, fewer than the budget of 21 verifications"):
+        check_matrix(parse_matrix(small(budget={"verifications": 21}, **base)))
 
 
 def test_too_many_combinations_are_refused_at_once():
