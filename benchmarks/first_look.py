@@ -52,7 +52,7 @@ READING = """
 
 - **No objective is better than another.** None of the 45 pairs has a verdict, with four updates of a rollout or with
   one. The smallest of the 45 p-values is .17 with four updates and .11 with one, before any correction. The order of
-  a leaderboard is no order of the objectives: the average ranks have intervals of up to six places.
+  a leaderboard is no order of the objectives: the average ranks have intervals of up to seven places.
 - **On addition all objectives learn.** Sampled responses go from .56 to between .93 and .98, greedy ones from .28 to
   .98 and above. The untrained model reaches .563 at its best temperature, and a vote does not help it.
 - **On countdown no objective learns more than a lower temperature gives.** Sampled responses go from .11 to between

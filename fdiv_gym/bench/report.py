@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def _page(
             tables=tables,
             facts=_facts(tables),
             sections=[part for part in _sections(sheets, figures) if part["sheets"] or part["figures"]],
-            detectable=[detectable_note(comparison) for comparison in tables["comparisons"]],
+            detectable=_detectable(tables["comparisons"]),
             estimator=tables["controls"]["estimator"],
             text_of_provenance=json.dumps(provenance, indent=2, default=str),
             text=text,
@@ -116,6 +116,13 @@ def _sections(sheets: list[Sheet], figures: list[dict[str, str]]) -> Iterator[di
 
 def _section_of(sheet: Sheet) -> str:
     return "heatmap" if sheet.name.startswith(("heatmap", "seeds")) else sheet.section
+
+
+def _detectable(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The minimum detectable effect of each comparison, with its name where there are several."""
+    if len(comparisons) == 1:
+        return [detectable_note(comparisons[0])]
+    return [f"{one['model']}, updates {one['updates']}: {detectable_note(one)}" for one in comparisons]
 
 
 def _facts(tables: Mapping[str, Any]) -> dict[str, str]:

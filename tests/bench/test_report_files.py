@@ -10,7 +10,8 @@ from fabricated import OBJECTIVES, RANGES, TUNING, UNTRAINED, after_of, control_
 
 from fdiv_gym.bench import Resampling, tables_of
 from fdiv_gym.bench.figures import INK, drawn, figures_of, label, smaller
-from fdiv_gym.bench.sheet import Cell, Sheet, estimate
+from fdiv_gym.bench.report import _detectable
+from fdiv_gym.bench.sheet import Cell, Sheet, detectable_note, estimate
 from fdiv_gym.bench.sheets import sheets_of
 from fdiv_gym.bench.texts import latex, long_csv, markdown
 
@@ -51,6 +52,13 @@ def test_the_minimum_detectable_effect_and_what_is_left_out_are_printed(tables, 
     assert f"Minimum detectable effect: {effect:.3f}" in sheets["pairs"].note
     assert "Left out for all objectives, because a cell has no score: countdown." in sheets["leaderboard"].note
     assert "Chosen at the edge" in sheets["tuning"].note
+
+
+def test_the_effect_of_each_of_several_comparisons_is_named(tables):
+    first = tables["comparisons"][0]
+    assert _detectable([first]) == [detectable_note(first)]
+    several = _detectable([first, {**first, "updates": 4}])
+    assert [note.partition(": ")[0] for note in several] == ["embedded, updates 1", "embedded, updates 4"]
 
 
 def test_the_csv_has_every_number_in_long_form(tables, sheets):
